@@ -1,0 +1,48 @@
+# Every target makes the environment it needs. Options go in ARGS: make train ARGS="run=first bins.count=6"
+ARGS ?=
+VENV := .venv
+PYTHON ?= python3
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/twostage
+
+.PHONY: help setup train train-classifier train-regressor evaluate predict sweep test test-all lint check
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+setup: $(READY)  ## make the environment in .venv
+
+train: $(READY)  ## train both stages, combine, evaluate: ARGS="run=NAME option=value"
+	@$(RUN) train $(ARGS)
+
+train-classifier: $(READY)  ## stage 1 alone: ARGS="run=NAME"
+	@$(RUN) train-classifier $(ARGS)
+
+train-regressor: $(READY)  ## stage 2 alone, after stage 1: ARGS="run=NAME"
+	@$(RUN) train-regressor $(ARGS)
+
+evaluate: $(READY)  ## combine trained stages and evaluate: ARGS="run=NAME"
+	@$(RUN) evaluate $(ARGS)
+
+predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=table.csv"
+	@$(RUN) predict $(ARGS)
+
+sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
+	@$(RUN) train -m $(ARGS)
+
+test: $(READY)  ## the tests, in a few minutes
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-all: $(READY)  ## the slow tests as well
+	@$(VENV)/bin/python -m pytest -m '' $(ARGS)
+
+lint: $(READY)  ## style and types
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+check: lint test  ## what CI runs: lint, types, tests

@@ -1,0 +1,105 @@
+"""Pooling: (feature map, input) -> one vector per image, and the readout that turns it into outputs.
+
+`mean` and `flatten` are the usual ones. `masks` divides the labour: the network says *where*, the photograph says
+*how much*. Eight soft masks are predicted from the feature map, and the input's colour is averaged under each. With
+optical density as input, the ratio of well to surround is then a difference of two of these numbers, exact instead
+of approximated through many layers.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["POOLINGS", "FlattenPooling", "MaskPooling", "MeanPooling", "Readout", "build_pooling"]
+
+
+class MeanPooling(nn.Module):
+    """Mean over positions: map (N,F,h,w) -> (N,F)."""
+
+    def __init__(self, map_shape: tuple[int, int, int], in_channels: int) -> None:
+        super().__init__()
+        self.n_colors, self.n_features = 0, map_shape[0]
+
+    def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
+        """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
+        return feature_map.mean((2, 3))
+
+
+class FlattenPooling(nn.Module):
+    """Every feature at every position: map (N,F,h,w) -> (N,F*h*w). Neither shift nor turn leaves it unchanged."""
+
+    def __init__(self, map_shape: tuple[int, int, int], in_channels: int) -> None:
+        super().__init__()
+        features, height, width = map_shape
+        self.n_colors, self.n_features = 0, features * height * width
+
+    def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
+        """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
+        return feature_map.flatten(1)
+
+
+class MaskPooling(nn.Module):
+    """Mean features beside the input's colour under learned soft masks: (N, masks*C + F), colours first.
+
+    The masks are a softmax over positions at half the input's resolution (or the map's own, if finer), so each sums
+    to one and a colour is a weighted mean of input pixels. Their logits come from the feature map and, pixel by
+    pixel, from the input itself: what has one colour is told from what has another before the network has learned
+    anything, and training goes faster.
+    """
+
+    def __init__(self, map_shape: tuple[int, int, int], in_channels: int, masks: int = 8) -> None:
+        super().__init__()
+        self.masks = nn.Conv2d(map_shape[0], masks, 1)
+        self.masks_of_pixels = nn.Conv2d(in_channels, masks, 1, bias=False)
+        self.n_colors, self.n_features = masks * in_channels, map_shape[0]
+
+    def weights(self, feature_map: Tensor, pixels: Tensor) -> Tensor:
+        """The masks (N,masks,h',w'), each with sum one, for pixels (N,C,h',w')."""
+        of_map = F.interpolate(self.masks(feature_map), size=pixels.shape[2:], mode="bilinear", align_corners=False)
+        logits = of_map + self.masks_of_pixels(pixels)
+        return logits.flatten(2).softmax(-1).view_as(logits)
+
+    def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
+        """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
+        height, width = (max(image.shape[i] // 2, feature_map.shape[i]) for i in (2, 3))
+        pixels = F.adaptive_avg_pool2d(image, (height, width))
+        weights = self.weights(feature_map, pixels)
+        colors = torch.bmm(weights.flatten(2), pixels.flatten(2).transpose(1, 2)).flatten(1)
+        return torch.cat([colors, feature_map.mean((2, 3))], 1)
+
+
+Pooling = MeanPooling | FlattenPooling | MaskPooling
+
+POOLINGS: dict[str, type[Pooling]] = {
+    "mean": MeanPooling,
+    "flatten": FlattenPooling,
+    "masks": MaskPooling,
+}
+
+
+def build_pooling(name: str, map_shape: tuple[int, int, int], in_channels: int) -> Pooling:
+    """The pooling `name` for a feature map of shape (F,h,w) and an input of C channels."""
+    return POOLINGS[name](map_shape, in_channels)
+
+
+class Readout(nn.Module):
+    """Outputs from a pooled vector (N,P) -> (N,outputs).
+
+    Pooled colours are few and physical, so they get a linear path of their own, beside a small multilayer perceptron
+    over colours and features; the two are added. Without colours one linear layer is all there is.
+    """
+
+    def __init__(self, n_colors: int, n_features: int, outputs: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.n_colors = n_colors
+        width = n_colors + n_features
+        self.linear = nn.Linear(n_colors or width, outputs)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs)) if n_colors else None
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Outputs (N,outputs) of pooled vectors (N,P)."""
+        if self.mlp is None:
+            return self.linear(pooled)
+        return self.linear(pooled[:, : self.n_colors]) + self.mlp(pooled)

@@ -1,0 +1,35 @@
+"""The founding question's own network: VGG-like blocks with batch norm (after Simonyan and Zisserman 2014)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from twostage.errors import BackboneError
+
+__all__ = ["Vgg"]
+
+
+class Vgg(nn.Sequential):
+    """Blocks of conv-conv-conv-pool, then dropout, 1x1 convolution to 128, dropout, 1x1 convolution to 32.
+
+    (N,C,H,W) -> (N,32,H/2^b,W/2^b) for b blocks. With ``pooling=flatten`` and its dense readout this is the network
+    of the founding question.
+    """
+
+    def __init__(self, in_channels: int, widths: list[int], dropout: float) -> None:
+        """Raises BackboneError for an empty or non-positive list of widths."""
+        if not widths or min(widths) < 1:
+            raise BackboneError("backbone.widths must be a list of positive numbers of channels")
+        layers: list[nn.Module] = []
+        for width in widths:
+            for _ in range(3):
+                layers += [
+                    nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(inplace=True),
+                ]
+                in_channels = width
+            layers.append(nn.MaxPool2d(2))
+        layers += [nn.Dropout(dropout), nn.Conv2d(in_channels, 128, 1), nn.ReLU(inplace=True)]
+        layers += [nn.Dropout(dropout), nn.Conv2d(128, 32, 1), nn.ReLU(inplace=True)]
+        super().__init__(*layers)

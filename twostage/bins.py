@@ -1,0 +1,141 @@
+"""Concentration <-> (bin, offset): the geometry that both stages share.
+
+K bins have K+1 edges. The offset of a concentration in bin k is ``(concentration - center[k]) / half_width[k]``: in
+[-1, 1] inside the bin, beyond it outside. Concentrations outside the range belong to the first or the last bin and
+have an offset beyond -1 or 1, so (bin, offset) always gives the concentration back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr
+
+from twostage.errors import ConfigError
+
+__all__ = ["Bins"]
+
+
+class Bins:
+    """Immutable bin geometry over K+1 increasing edges, in the unit of the concentration.
+
+    >>> bins = Bins.uniform(80, 350, 9)
+    >>> bins.index([80, 109.9, 110, 400]).tolist()
+    [0, 0, 1, 8]
+    >>> offset = bins.offset([125.0], [1])
+    >>> bins.concentration([1], offset).tolist()
+    [125.0]
+    """
+
+    def __init__(self, edges: Sequence[float] | np.ndarray) -> None:
+        """Raises ConfigError unless there are two or more finite, strictly increasing edges."""
+        array = np.array(edges, dtype=np.float64)
+        if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
+            raise ConfigError(f"bin edges must be two or more finite, increasing numbers, not {array.tolist()}")
+        array.setflags(write=False)
+        self.edges = array
+
+    @classmethod
+    def uniform(cls, low: float, high: float, count: int) -> Bins:
+        """`count` bins of equal width between `low` and `high`."""
+        return cls(np.linspace(low, high, count + 1))
+
+    @classmethod
+    def quantile(cls, targets: ArrayLike, count: int, low: float | None = None, high: float | None = None) -> Bins:
+        """Bins with about equally many of `targets` (N,) each; equal quantiles are joined, so there may be fewer."""
+        targets = np.asarray(targets, np.float64)
+        low, high = (targets.min() if low is None else low), (targets.max() if high is None else high)
+        inside = targets[(targets >= low) & (targets <= high)]
+        if not len(inside):
+            raise ConfigError(f"no training target lies in the range {low:g}..{high:g}: set bins.range=null")
+        inner = np.quantile(inside, np.linspace(0, 1, count + 1)[1:-1])
+        inner = inner[(inner > low) & (inner < high)]
+        return cls(np.unique(np.concatenate([[low], inner, [high]])))
+
+    @property
+    def count(self) -> int:
+        """Number of bins K."""
+        return len(self.edges) - 1
+
+    @property
+    def center(self) -> np.ndarray:
+        """Middle of each bin, (K,)."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
+
+    @property
+    def half_width(self) -> np.ndarray:
+        """Half of each bin's width, (K,)."""
+        return np.diff(self.edges) / 2
+
+    def index(self, concentration: ArrayLike) -> np.ndarray:
+        """Bin of each concentration (N,) -> int64 (N,). An edge belongs to the bin above it; the last to the last."""
+        found = np.searchsorted(self.edges, np.asarray(concentration, np.float64), side="right") - 1
+        return np.clip(found, 0, self.count - 1)
+
+    def offset(self, concentration: ArrayLike, bin_index: ArrayLike) -> np.ndarray:
+        """Offset of each concentration (N,) in the bin named for it (N,) -> (N,)."""
+        bin_index = np.asarray(bin_index)
+        return (np.asarray(concentration, np.float64) - self.center[bin_index]) / self.half_width[bin_index]
+
+    def concentration(self, bin_index: ArrayLike, offset: ArrayLike) -> np.ndarray:
+        """Inverse of `offset`: (N,) bins and (N,) offsets -> (N,) concentrations."""
+        bin_index = np.asarray(bin_index)
+        return self.center[bin_index] + self.half_width[bin_index] * np.asarray(offset, np.float64)
+
+    def soft_targets(self, concentration: ArrayLike, smoothing: float) -> np.ndarray:
+        """Bin probabilities of a Gaussian around each concentration (N,) -> (N,K), rows of sum one.
+
+        The standard deviation is `smoothing` times the mean bin width; the tails beyond the range go to the first and
+        last bin. Source: HL-Gauss, Imani and White 2018, "Improving regression performance with distributional losses".
+        """
+        sd = smoothing * 2 * self.half_width.mean()
+        inner = self.edges[1:-1]
+        below = ndtr((inner - np.asarray(concentration, np.float64)[:, None]) / sd)
+        padded = np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
+        return np.diff(padded, axis=1)
+
+    def membership(self, concentration: ArrayLike, overlap: float) -> np.ndarray:
+        """How much each concentration (N,) counts for the regressor of each bin -> (N,K) in [0, 1].
+
+        One inside the bin, falling as a cosine to zero `overlap` bin widths outside it. The first and last bin keep
+        everything beyond the range.
+        """
+        value = np.asarray(concentration, np.float64)[:, None]
+        low, high = self.edges[:-1].copy(), self.edges[1:].copy()
+        low[0], high[-1] = -np.inf, np.inf
+        outside = np.maximum(np.maximum(low - value, value - high), 0.0) / (2 * self.half_width)
+        if overlap == 0:
+            return np.eye(self.count)[self.index(concentration)]
+        return 0.5 * (1 + np.cos(np.pi * np.clip(outside / overlap, 0.0, 1.0)))
+
+    def merged(self, targets: ArrayLike, least: int) -> tuple[Bins, list[str]]:
+        """Merge each bin that holds fewer than `least` of `targets` (N,) with its emptier neighbour.
+
+        Returns:
+            The bins that remain, and one sentence per merge.
+        """
+        edges, said = list(self.edges), []
+        while len(edges) > 2:
+            counts = np.bincount(Bins(edges).index(targets), minlength=len(edges) - 1)
+            k = int(np.argmin(counts))
+            if counts[k] >= least:
+                break
+            neighbours = [j for j in (k - 1, k + 1) if 0 <= j < len(counts)]
+            j = min(neighbours, key=lambda j: counts[j])
+            said.append(
+                f"bin {edges[k]:g}..{edges[k + 1]:g} has {counts[k]} training images (fewer than {least}): "
+                f"merged with {edges[j]:g}..{edges[j + 1]:g}"
+            )
+            del edges[max(j, k)]
+        return Bins(edges), said
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bins) and np.array_equal(self.edges, other.edges)
+
+    def __hash__(self) -> int:
+        return hash(self.edges.tobytes())
+
+    def __repr__(self) -> str:
+        return f"Bins({self.edges.tolist()})"

@@ -1,0 +1,181 @@
+"""``twostage COMMAND [option=value ...]``: Hydra composes the options, one orchestrator function does the work.
+
+A mistake of the user ends with one line on stderr and exit status 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twostage import __version__
+from twostage.config import COMMANDS, Config
+from twostage.errors import TwoStageError, suggest
+
+__all__ = ["main"]
+
+MEANINGS = {
+    "train": "train both stages, combine them, evaluate once on the test set",
+    "train-classifier": "train stage 1 alone",
+    "train-regressor": "train stage 2 alone, after stage 1 of the same run",
+    "evaluate": "combine the trained stages and evaluate on the test set",
+    "predict": "read photographs with a trained model",
+}
+
+USAGE = f"""twostage {__version__}: photo in, concentration out
+
+usage: twostage COMMAND [option=value ...]
+       twostage COMMAND --help        the options of a command
+       twostage train -m bins.count=6,9 ...   one run for each value or combination
+
+commands:
+""" + "\n".join(f"  {name:<18}{meaning}" for name, meaning in MEANINGS.items())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; exits with status 0, 1 (a mistake in the input) or 2 (usage)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(__version__)
+        return
+    command, overrides = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        print(f"twostage: unknown command '{command}': {suggest(command, COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    if {"-h", "--help"} & set(overrides):
+        print(_help(command))
+        return
+    _log_to_stderr()
+    try:
+        _run(command, overrides)
+    except TwoStageError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        print("twostage: stopped; the same command with the same run=NAME goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(error: TwoStageError) -> None:
+    print(f"twostage: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("twostage")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _run(command: str, overrides: list[str]) -> None:
+    """Let Hydra compose the options and call the command with them, once or for every run of a sweep."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from twostage.compose import conf_dir, explain, prepare, register_schemas, to_typed
+
+    register_schemas()
+    sys.argv = ["twostage", *prepare(overrides)]
+    # else Hydra prints an error itself, in many lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    name = "predict" if command == "predict" else "config"
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
+    def job(composed: Any) -> None:
+        try:
+            _work(command, to_typed(composed), overrides)
+        except TwoStageError as error:  # here, because Hydra would add lines of its own
+            _fail(error)
+
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+
+
+def _work(command: str, config: Any, overrides: list[str]) -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from twostage import orchestrator
+    from twostage.evaluation.report import closing_table, leaderboard
+
+    if command == "predict":
+        _print_predictions(orchestrator.predict(config), config.output)
+        return
+    sweep = None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        sweep = Path(HydraConfig.get().sweep.dir)
+        config.run = str(sweep / HydraConfig.get().sweep.subdir)
+    if command in ("train-regressor", "evaluate"):
+        config = _as_saved(config, overrides)
+    if command in ("train-classifier", "train-regressor"):
+        stage = command.removeprefix("train-")
+        function = orchestrator.train_classifier if stage == "classifier" else orchestrator.train_regressor
+        folder = function(config)
+        following = "train-regressor" if stage == "classifier" else "evaluate"
+        print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
+        return
+    metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
+    print(closing_table(metrics, Path("outputs") / Path(config.run.removeprefix("outputs/"))))
+    if sweep is not None:
+        table = leaderboard(sweep)
+        table.to_csv(sweep / "leaderboard.csv", index=False)
+        print(f"\nThe sweep so far ({sweep / 'leaderboard.csv'}):\n{table.to_string(index=False)}\n")
+
+
+def _as_saved(config: Config, overrides: list[str]) -> Config:
+    """For a later stage: the options of the run, unless the command line names some (they are compared then)."""
+    from twostage.runs import find_run, saved_config
+
+    given = [text.lstrip("+").split("=")[0] for text in overrides if not text.startswith("-")]
+    folder = find_run(config.run if "run" in given else "latest")
+    saved = saved_config(folder)
+    if any(key != "run" and not key.startswith("runtime.") for key in given):
+        config.run = saved.run
+        return config
+    saved.runtime = config.runtime
+    return saved
+
+
+def _print_predictions(frame: Any, output: str | None) -> None:
+    if output is None:
+        print(frame.to_csv(index=False), end="")
+        return
+    path = Path(output).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(path, index=False)
+    except OSError as error:
+        from twostage.errors import RunError
+
+        raise RunError(f"output={output}: cannot be written ({error.strerror})") from error
+    counts = frame["status"].value_counts()
+    print(f"{len(frame)} photographs read into {path}: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+
+
+def _help(command: str) -> str:
+    from twostage.compose import option_table
+
+    rows = option_table(COMMANDS[command])
+    name_width = max(len(name) for name, _, _ in rows)
+    lines = [f"twostage {command} [option=value ...]: {MEANINGS[command]}", ""]
+    lines += [f"  {name:<{name_width}}  {default:<16} {meaning}" for name, default, meaning in rows]
+    if COMMANDS[command] is Config:
+        from twostage.compose import conf_dir
+
+        lines += ["", "Choices that set many options at once:"]
+        for group in sorted(p for p in conf_dir().iterdir() if p.is_dir() and not p.name.startswith("_")):
+            names = sorted(file.stem for file in group.glob("*.yaml"))
+            more = ", any timm name" if group.name == "backbone" else ""
+            lines.append(f"  {group.name}=  {' | '.join(names)}{more}")
+    return "\n".join(lines)

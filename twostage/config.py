@@ -1,0 +1,255 @@
+"""Every option of the project: one typed dataclass per component, with default, range, unit and meaning.
+
+A default is written here once; the files in conf/ hold only what differs. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+__all__ = [
+    "BACKBONES",
+    "COMMANDS",
+    "DATA",
+    "AugmentConfig",
+    "BinsConfig",
+    "ClassifierConfig",
+    "CombineConfig",
+    "CompactConfig",
+    "Config",
+    "CsvConfig",
+    "FolderConfig",
+    "ImageConfig",
+    "PredictConfig",
+    "RegressorConfig",
+    "RuntimeConfig",
+    "SimulatedConfig",
+    "SplitConfig",
+    "TimmConfig",
+    "TrainConfig",
+    "VggConfig",
+]
+
+
+def option(default: Any, meaning: str, low: float | None = None, high: float | None = None, choices: str = "") -> Any:
+    """A field with its meaning, and either a closed range or the words (separated by spaces) that it may be."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices.split()}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def part(kind: type) -> Any:
+    """A nested component with its own defaults."""
+    return field(default_factory=kind)
+
+
+@dataclass
+class SimulatedConfig:
+    """Photographs of a simulated assay."""
+
+    kind: str = "simulated"
+    count: int = option(3200, "photographs to simulate", 20, 1_000_000)
+    low: float = option(80.0, "lowest concentration")
+    high: float = option(350.0, "highest concentration")
+    spacing: str = option("uniform", "how the concentrations are spread", choices="uniform log_uniform")
+    reference: str = option("card", "is the white surround visible", choices="card none")
+    unit: str = option("", "unit of the concentration, for reports")
+
+
+@dataclass
+class CsvConfig:
+    """Photographs listed in a table."""
+
+    kind: str = "csv"
+    table: str = option(MISSING, "the table: comma, semicolon or tab separated, one row per photograph")
+    image_column: str = option("image", "column with the photograph's path, absolute or relative to the table")
+    target_column: str = option("target", "column with the concentration")
+    group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
+    split_column: str | None = option(None, "column that says train, validation, calibration or test")
+    unit: str = option("", "unit of the concentration, for reports")
+    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+
+
+@dataclass
+class FolderConfig:
+    """Photographs in one folder per concentration."""
+
+    kind: str = "folder"
+    root: str = option(MISSING, "folder with one folder per concentration: root/123.5/*.jpg")
+    unit: str = option("", "unit of the concentration, for reports")
+    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+
+
+DATA: dict[str, type] = {"simulated": SimulatedConfig, "csv": CsvConfig, "folder": FolderConfig}
+
+
+@dataclass
+class ImageConfig:
+    """From file to network input."""
+
+    size: int = option(64, "side of the square that the network sees, pixels", 32, 512)
+    color: str = option("optical_density", "what the network sees", choices="srgb linear optical_density grayscale")
+    fit: str = option("crop", "photographs that are not square: crop the middle, or stretch", choices="crop stretch")
+
+
+@dataclass
+class SplitConfig:
+    """Train, validation, calibration and test; what is left over is for training."""
+
+    validation: float = option(0.125, "share for early stopping and temperature", 0.01, 0.5)
+    calibration: float = option(0.125, "share kept for intervals; 0 is allowed", 0.0, 0.5)
+    test: float = option(0.125, "share for the final figures", 0.01, 0.9)
+    column: str | None = option(None, "split by this column of the table: its test_values are the test set")
+    test_values: list[str] = option([], "values of split.column that form the test set")
+
+
+@dataclass
+class BinsConfig:
+    """Bins over the concentration."""
+
+    count: int = option(9, "number of bins K", 1, 1000)
+    scheme: str = option("uniform", "bins of equal width or of equal count", choices="uniform quantile")
+    range: list[float] | None = option([80.0, 350.0], "lowest and highest edge; null: of the training targets")
+    edges: list[float] | None = option(None, "explicit edges instead of count, scheme and range")
+    min_images: int = option(5, "a bin with fewer training images is merged with a neighbour", 1, 1_000_000)
+
+
+@dataclass
+class AugmentConfig:
+    """What is changed from epoch to epoch in the training photographs."""
+
+    quarter_turns: bool = option(True, "turn by 0, 90, 180 or 270 degrees, exactly")
+    flips: bool = option(True, "mirror, exactly")
+    rotation: float = option(0.0, "turn by any angle up to this, degrees", 0.0, 180.0)
+    shift: float = option(0.0, "move by up to this share of the width", 0.0, 0.5)
+    scale: float = option(0.0, "enlarge or shrink by up to this share", 0.0, 0.5)
+    brightness: float = option(0.0, "add up to this to sRGB in [0, 1]; moves the colour", 0.0, 0.5)
+    gamma: list[float] = option([0.0, 0.0], "raise sRGB to 1 + a value from this range; moves the colour")
+    noise: float = option(0.0, "largest standard deviation of pixel noise, sRGB in [0, 1]", 0.0, 0.2)
+
+
+@dataclass
+class CompactConfig:
+    """The default backbone."""
+
+    name: str = "compact"
+    widths: list[int] = option([32, 32, 64, 64, 64, 64], "channels of each 3x3 convolution")
+    strides: list[int] = option([2, 1, 2, 1, 1, 1], "stride of each convolution")
+    dilations: list[int] = option([1, 1, 1, 1, 2, 4], "dilation of each convolution")
+
+
+@dataclass
+class VggConfig:
+    """The founding question's own network."""
+
+    name: str = "vgg"
+    widths: list[int] = option([32, 64, 128], "channels of each block of three convolutions and a pooling")
+    dropout: float = option(0.2, "dropout before each 1x1 convolution", 0.0, 0.9)
+
+
+@dataclass
+class TimmConfig:
+    """A model of timm, by its name."""
+
+    name: str = MISSING
+
+
+BACKBONES: dict[str, type] = {"compact": CompactConfig, "vgg": VggConfig, "timm": TimmConfig}
+"""Any name that is not here is looked up among timm's models."""
+
+
+@dataclass
+class ClassifierConfig:
+    """Stage 1."""
+
+    share: float = option(0.25, "share of train.epochs that goes to the classifier", 0.01, 0.99)
+    smoothing: float = option(0.25, "standard deviation of the soft targets, bin widths", 0.01, 10.0)
+    backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@classifier.backbone=NAME"})
+
+
+@dataclass
+class RegressorConfig:
+    """Stage 2."""
+
+    overlap: float = option(0.5, "bin k also learns from images this far outside it, bin widths", 0.0, 10.0)
+    loss: str = option("huber", "loss on the offsets", choices="huber gaussian")
+    huber_delta: float = option(0.03, "where the Huber loss turns linear, share of the range", 1e-6, 10.0)
+    warm_start: bool = option(True, "start from the classifier's weights")
+    backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@regressor.backbone=NAME"})
+
+
+@dataclass
+class TrainConfig:
+    """The training of both stages."""
+
+    epochs: int = option(32, "epochs of both stages together", 2, 1_000_000)
+    batch_size: int = option(32, "images per step", 2, 65_536)
+    learning_rate: float = option(3e-3, "highest learning rate of AdamW", 1e-8, 10.0)
+    weight_decay: float = option(0.01, "weight decay of AdamW", 0.0, 10.0)
+    schedule: str = option("one_cycle", "course of the learning rate", choices="one_cycle cosine constant")
+    warmup: float = option(0.2, "share of the steps in which one_cycle rises", 0.0, 0.9)
+    ema_decay: float = option(0.99, "decay per step of the averaged weights that are kept; 0: none", 0.0, 0.99999)
+    patience: int = option(0, "stop after this many epochs without a better validation RMSE; 0: never", 0, 1_000_000)
+
+
+@dataclass
+class CombineConfig:
+    """From both stages to one concentration."""
+
+    method: str = option("mixture", "how bins and offsets become one concentration", choices="mixture argmax top2")
+    views: int = option(8, "views averaged in prediction: the 8 turns and flips, or 1", choices="1 8")
+
+
+@dataclass
+class RuntimeConfig:
+    """Where and how to compute; the result does not depend on it."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
+    progress: bool = option(True, "show progress")
+
+
+@dataclass
+class Config:
+    """Options of the commands that train and evaluate."""
+
+    run: str = option(MISSING, "name of the run: its folder is outputs/NAME")
+    method: str = option("two_stage", "two_stage, or direct: one bin, no classifier", choices="two_stage direct")
+    seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
+    data: Any = MISSING
+    image: ImageConfig = part(ImageConfig)
+    split: SplitConfig = part(SplitConfig)
+    bins: BinsConfig = part(BinsConfig)
+    augment: AugmentConfig = part(AugmentConfig)
+    backbone: Any = MISSING
+    pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
+    classifier: ClassifierConfig = part(ClassifierConfig)
+    regressor: RegressorConfig = part(RegressorConfig)
+    train: TrainConfig = part(TrainConfig)
+    combine: CombineConfig = part(CombineConfig)
+    runtime: RuntimeConfig = part(RuntimeConfig)
+
+
+@dataclass
+class PredictConfig:
+    """Options of `twostage predict`."""
+
+    run: str = option("latest", "the run (or model folder) that predicts")
+    input: str = option(MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv)")
+    output: str | None = option(None, "the table to write; without it the rows are printed")
+    image_column: str | None = option(None, "column of a table with the paths; default: as in training")
+    target_column: str | None = option(None, "column of a table with known concentrations; default: as in training")
+    runtime: RuntimeConfig = part(RuntimeConfig)
+
+
+COMMANDS: dict[str, type] = {
+    "train": Config,
+    "train-classifier": Config,
+    "train-regressor": Config,
+    "evaluate": Config,
+    "predict": PredictConfig,
+}

@@ -1,0 +1,1 @@
+"""Photographs and concentrations: from a table to batches."""

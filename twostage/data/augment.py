@@ -1,0 +1,85 @@
+"""Augmentation of whole batches: exact turns and flips, one fused resampling, and optional changes of light.
+
+Geometry is safe, because the concentration does not depend on it. Brightness, gamma and noise change the colour, and
+colour is what is measured: they are off by default.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from twostage.config import AugmentConfig
+
+__all__ = ["augment", "dihedral_views", "moves_color"]
+
+
+def dihedral_views(images: Tensor) -> list[Tensor]:
+    """The 8 turns and flips of square images (N,C,H,W); the first is the images themselves."""
+    turned = [torch.rot90(images, k, (2, 3)) for k in range(4)]
+    return turned + [view.flip(3) for view in turned]
+
+
+def moves_color(options: AugmentConfig) -> bool:
+    """Does this augmentation change colours, not only places?"""
+    return bool(options.brightness or any(options.gamma) or options.noise)
+
+
+def augment(srgb: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Augment square images, sRGB (N,3,H,W) in [0, 1], each in its own way.
+
+    Args:
+        generator: A CPU generator; with the same state the result is the same on every device.
+    """
+    srgb = _turn_and_flip(srgb, options, generator)
+    if options.rotation or options.shift or options.scale:
+        srgb = _resample(srgb, options, generator)
+    return _change_light(srgb, options, generator) if moves_color(options) else srgb
+
+
+def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """One number per image, (N,)."""
+    return (low + (high - low) * torch.rand(len(like), generator=generator)).to(like.device)
+
+
+def _turn_and_flip(images: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Transposition and the two mirrorings generate all 8 symmetries of the square."""
+    coin = (torch.rand(3, len(images), 1, 1, 1, generator=generator) < 0.5).to(images.device)
+    if options.quarter_turns and options.flips:
+        transpose, vertical, horizontal = coin
+    elif options.quarter_turns:
+        transpose, vertical, horizontal = coin[0], coin[1], coin[0] ^ coin[1]
+    elif options.flips:
+        transpose, vertical, horizontal = torch.zeros_like(coin[0]), coin[1], coin[2]
+    else:
+        return images
+    images = torch.where(transpose, images.transpose(2, 3), images)
+    images = torch.where(vertical, images.flip(2), images)
+    return torch.where(horizontal, images.flip(3), images)
+
+
+def _resample(images: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Rotation, shift and scale in one bilinear interpolation; what comes from outside is reflected."""
+    angle = _uniform(images, -options.rotation, options.rotation, generator) * (math.pi / 180)
+    zoom = 1 + _uniform(images, -options.scale, options.scale, generator)
+    # affine_grid's coordinates run from -1 to 1, so a shift by a share of the width is twice that share
+    shift_x, shift_y = (2 * _uniform(images, -options.shift, options.shift, generator) for _ in range(2))
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    theta = torch.stack([torch.stack([cos, -sin, shift_x], 1), torch.stack([sin, cos, shift_y], 1)], 1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _change_light(srgb: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Brightness is added, gamma is an exponent 1 + value, noise is normal; all on sRGB in [0, 1]."""
+
+    def each(low: float, high: float) -> Tensor:
+        return _uniform(srgb, low, high, generator).view(-1, 1, 1, 1)
+
+    srgb = (srgb + each(-options.brightness, options.brightness)).clamp(0, 1)
+    srgb = srgb.clamp_min(1e-6) ** (1 + each(options.gamma[0], options.gamma[1]))
+    noise = torch.randn(srgb.shape, generator=generator).to(srgb.device)
+    return (srgb + each(0, options.noise) * noise).clamp(0, 1)

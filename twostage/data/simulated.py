@@ -1,0 +1,112 @@
+"""A simulated colorimetric assay with a known forward model (Beer-Lambert law).
+
+Each photograph shows a round well of coloured liquid on a white card. In linear light, at pixel u and channel c::
+
+    I = scale * (g * w_c * L(u) * [m(u) * b_c * 10^(-e_c * y * l(u)) + (1 - m(u)) * card] + glare(u))
+
+with y the concentration, e the absorptivity, l the path length (meniscus), m the soft-edged well, L the lighting
+gradient, g the exposure and w the white balance. Noise of variance ``a * I + r^2`` is added, then the sRGB curve
+and 8 bits. Every constant and spread is a field of `Assay`, so a physical limit can be derived from the same model.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from twostage.data.color import linear_to_srgb
+
+__all__ = ["Assay", "render_photographs", "sample_targets"]
+
+
+@dataclass(frozen=True)
+class Assay:
+    """Constants of the simulated assay; lengths in image widths, light as a fraction of full scale.
+
+    `absorptivity` is per unit of concentration; each ``*_sd`` is the standard deviation of a normal spread
+    between photographs.
+    """
+
+    absorptivity: tuple[float, float, float] = (0.96e-3, 2.52e-3, 5.28e-3)
+    blank: tuple[float, float, float] = (0.92, 0.88, 0.80)
+    card: float = 0.95
+    radius: float = 0.38
+    radius_sd: float = 0.015
+    center_sd: float = 0.03
+    edge_pixels: float = 1.0
+    gradient_sd: float = 0.08
+    exposure_sd: float = 0.06
+    white_balance_sd: float = 0.03
+    meniscus_sd: float = 0.10
+    glare_spots: float = 1.5
+    glare_height: tuple[float, float] = (0.1, 0.5)
+    glare_width: tuple[float, float] = (0.01, 0.04)
+    scale: float = 0.85
+    shot_noise: float = 1e-4
+    read_noise: float = 0.0
+
+
+def sample_targets(count: int, low: float, high: float, spacing: str, seed: int) -> np.ndarray:
+    """Draw `count` concentrations between `low` and `high`, float64 (N,).
+
+    Args:
+        spacing: "uniform", or "log_uniform" for many low and few high concentrations.
+    """
+    u = np.random.default_rng([seed, 0]).uniform(size=count)
+    if spacing == "log_uniform":
+        return np.exp(np.log(low) + u * (np.log(high) - np.log(low)))
+    return low + u * (high - low)
+
+
+def render_photographs(
+    targets: np.ndarray, size: int, seed: int, *, assay: Assay | None = None, card_visible: bool = True
+) -> np.ndarray:
+    """Photograph every concentration once: uint8 sRGB (N, size, size, 3).
+
+    Photograph i depends on (seed, i, targets[i]) alone, whatever the number of photographs or of threads.
+    """
+    assay = assay or Assay()
+    photos = np.empty((len(targets), size, size, 3), np.uint8)
+
+    def render(i: int) -> None:
+        rng = np.random.default_rng([seed, 1, i])
+        light = _light(float(targets[i]), size, rng, assay, card_visible)
+        sd = np.sqrt(assay.shot_noise * light + assay.read_noise**2)
+        noisy = light + sd * rng.standard_normal(light.shape, dtype=np.float32)
+        photos[i] = np.rint(linear_to_srgb(np.clip(noisy, 0.0, 1.0)) * 255.0)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(render, range(len(targets))))
+    return photos
+
+
+def _light(target: float, size: int, rng: np.random.Generator, assay: Assay, card_visible: bool) -> np.ndarray:
+    """Noise-free linear light of one photograph, float32 (size, size, 3)."""
+    axis = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
+    y, x = axis[:, None], axis[None, :]
+    center_x, center_y = rng.normal(0.0, assay.center_sd, 2)
+    radius = rng.normal(assay.radius, assay.radius_sd)
+    distance = np.hypot(x - center_x, y - center_y)
+    well = 1.0 / (1.0 + np.exp(np.clip((distance - radius) * size / (0.5 * assay.edge_pixels), -60, 60)))
+    slope_x, slope_y = rng.normal(0.0, assay.gradient_sd, 2)
+    lighting = 1.0 + slope_x * x + slope_y * y
+    path = 1.0 + assay.meniscus_sd * rng.standard_normal() * (distance / radius) ** 2
+    exposure = 1.0 + assay.exposure_sd * rng.standard_normal()
+    white = 1.0 + assay.white_balance_sd * rng.standard_normal(3)
+    transmitted = np.array(assay.blank) * 10.0 ** (-np.array(assay.absorptivity) * target * path[..., None])
+    surround = assay.card if card_visible else 0.0
+    surface = well[..., None] * transmitted + (1.0 - well[..., None]) * surround
+    light = exposure * white * lighting[..., None] * surface + _glare(x, y, rng, assay)[..., None]
+    return (assay.scale * light).astype(np.float32)
+
+
+def _glare(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, assay: Assay) -> np.ndarray:
+    """Specular spots: Gaussians anywhere in the photograph, (size, size)."""
+    spots = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
+    for _ in range(rng.poisson(assay.glare_spots)):
+        spot_x, spot_y = rng.uniform(-0.5, 0.5, 2)
+        height, width = rng.uniform(*assay.glare_height), rng.uniform(*assay.glare_width)
+        spots += height * np.exp(-0.5 * ((x - spot_x) ** 2 + (y - spot_y) ** 2) / width**2)
+    return spots

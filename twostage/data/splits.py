@@ -1,0 +1,121 @@
+"""Train, validation, calibration and test: at random, by group, or by a column's values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+
+from twostage.data.table import Table
+from twostage.errors import DataError, some, suggest
+
+__all__ = ["PARTS", "read_splits", "split_table", "write_splits"]
+
+PARTS = ("train", "validation", "calibration", "test")
+
+
+def split_table(
+    table: Table,
+    *,
+    validation: float,
+    calibration: float,
+    test: float,
+    seed: int,
+    split_column: str | None = None,
+    test_column: str | None = None,
+    test_values: list[str] | None = None,
+) -> np.ndarray:
+    """Assign each photograph to a part: (N,) of the words in `PARTS`.
+
+    Photographs of one group always share a part. Either `split_column` names the part of every row, or the rows whose
+    `test_column` is one of `test_values` are the test set, or the test set is drawn like the others.
+
+    Raises:
+        DataError: A part would be empty, a group would straddle, or a value is unknown.
+    """
+    if split_column:
+        parts = _from_column(table, split_column)
+    else:
+        parts = np.full(len(table), "train", dtype="<U11")
+        if test_column:
+            parts[_rows_with(table, test_column, test_values or [])] = "test"
+        else:
+            _draw(parts, table, "test", test, 1.0, seed)
+        left = 1.0 - (0.0 if test_column else test)
+        if validation + calibration >= left:
+            raise DataError("split.validation, split.calibration and split.test leave nothing to train on: lower them")
+        _draw(parts, table, "calibration", calibration, left, seed + 1)
+        _draw(parts, table, "validation", validation, left - calibration, seed + 2)
+    _check(parts, table)
+    return parts
+
+
+def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, seed: int) -> None:
+    """Move `share` of the `of` that is left in train to `part`, whole groups at a time."""
+    if share == 0:
+        return
+    rows = np.flatnonzero(parts == "train")
+    groups = None if table.groups is None else table.groups[rows]
+    pieces = len(rows) if groups is None else len(np.unique(groups))
+    if pieces < 2:
+        kind = "photographs" if groups is None else "groups"
+        raise DataError(f"too few {kind} ({pieces} left) to draw the {part} set: add data or set split.{part} lower")
+    splitter = ShuffleSplit if groups is None else GroupShuffleSplit
+    share = min(max(share / of, 1 / pieces), 1 - 1 / pieces)
+    _, drawn = next(splitter(n_splits=1, test_size=share, random_state=seed % 2**32).split(rows, groups=groups))
+    parts[rows[drawn]] = part
+
+
+def _from_column(table: Table, column: str) -> np.ndarray:
+    words = np.char.lower(table.columns[column])
+    aliases = {"val": "validation", "valid": "validation", "cal": "calibration", "training": "train"}
+    words = np.array([aliases.get(word, word) for word in words])
+    unknown = sorted(set(words) - set(PARTS))
+    if unknown:
+        raise DataError(f"column '{column}' holds {some(unknown)}; allowed are {', '.join(PARTS)}")
+    return words.astype("<U11")
+
+
+def _rows_with(table: Table, column: str, values: list[str]) -> np.ndarray:
+    present = set(table.columns[column])
+    if not values:
+        raise DataError(f"split.column={column} needs split.test_values=[...]; it holds {some(sorted(present), 8)}")
+    for value in values:
+        if value not in present:
+            raise DataError(f"split.test_values: '{value}' is not in column '{column}'; {suggest(value, present)}")
+    rows = np.isin(table.columns[column], values)
+    if rows.all():
+        raise DataError(f"split.test_values covers every row of column '{column}': nothing is left to train on")
+    return rows
+
+
+def _check(parts: np.ndarray, table: Table) -> None:
+    for part in ("train", "validation", "test"):
+        if not (parts == part).any():
+            raise DataError(f"the {part} set is empty ({len(table)} photographs in all): add data or change split.*")
+    if table.groups is not None:
+        straddling = [group for group in np.unique(table.groups) if len(set(parts[table.groups == group])) > 1]
+        if straddling:
+            raise DataError(
+                f"{len(straddling)} groups lie in more than one part of the split: {some(straddling)}; "
+                f"photographs of one group must stay together"
+            )
+
+
+def write_splits(path: Path, table: Table, parts: np.ndarray, skipped: dict[str, str]) -> None:
+    """Write which photograph went where; those that were left out are listed as "skipped" with the reason."""
+    frame = pd.DataFrame({"image": table.images, "target": table.targets, "split": parts})
+    if table.groups is not None:
+        frame.insert(2, "group", table.groups)
+    if skipped:
+        left_out = pd.DataFrame({"image": list(skipped), "split": "skipped", "reason": list(skipped.values())})
+        frame = pd.concat([frame, left_out], ignore_index=True)
+    frame.to_csv(path, index=False)
+
+
+def read_splits(path: Path) -> np.ndarray:
+    """The parts that `write_splits` wrote, without the skipped ones."""
+    parts = pd.read_csv(path, dtype=str)["split"].to_numpy(str)
+    return parts[parts != "skipped"]

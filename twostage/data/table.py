@@ -1,0 +1,215 @@
+"""Which photographs there are and what they show: from a CSV, from folders, or from a list of files."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from twostage.errors import DataError, some, suggest
+
+__all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "read_csv", "read_folder", "read_table"]
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """N photographs: what the user calls them, where they are, and what is known of them.
+
+    `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
+    `columns` holds further columns by name, as text (N,).
+    """
+
+    images: list[str]
+    paths: list[Path]
+    targets: np.ndarray
+    groups: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, rows: np.ndarray) -> Table:
+        """The table of the given rows (indices or a boolean mask)."""
+        rows = np.arange(len(self))[rows]
+        return Table(
+            [self.images[i] for i in rows],
+            [self.paths[i] for i in rows] if self.paths else [],
+            self.targets[rows],
+            None if self.groups is None else self.groups[rows],
+            {name: values[rows] for name, values in self.columns.items()},
+        )
+
+
+def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
+    """Read a table as text, whatever its delimiter (comma, semicolon, tab), byte order mark or encoding.
+
+    The index is the row's line number in the file. Rows without any content are dropped.
+
+    Raises:
+        DataError: The file is missing, empty, not a table, or lacks a required column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such table; give the path of a CSV file")
+    text = _decode(path)
+    header = next((line for line in text.splitlines() if line.strip()), None)
+    if header is None:
+        raise DataError(f"{path}: the table is empty; the first line must name the columns {some(required)}")
+    delimiter = max(",;\t", key=header.count)
+    try:
+        frame = pd.read_csv(
+            StringIO(text), sep=delimiter, dtype=str, skip_blank_lines=False, keep_default_na=False, index_col=False
+        )
+    except (pd.errors.ParserError, ValueError) as error:
+        raise DataError(f"{path}: not a table: {' '.join(str(error).split())}") from error
+    frame.columns = [str(name).strip() for name in frame.columns]
+    for name in required:
+        if name not in frame.columns:
+            found = f"its columns are {some(frame.columns, 8)}"
+            if len(frame.columns) == 1:
+                found = f"its header reads '{header[:80]}'; columns are separated by comma, semicolon or tab"
+            near = f"; {suggest(name, frame.columns)}" if len(frame.columns) > 1 else ""
+            raise DataError(f"{path}: no column '{name}'; {found}{near}")
+    frame = frame.fillna("").apply(lambda column: column.str.strip())
+    frame.index = np.arange(len(frame)) + 2
+    frame = frame[(frame != "").any(axis=1)]
+    if frame.empty:
+        raise DataError(f"{path}: the table has a header and no rows")
+    return frame
+
+
+def _decode(path: Path) -> str:
+    raw = path.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16")
+    if b"\0" in raw[:4096]:
+        raise DataError(f"{path}: not a text file; export the table as CSV")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
+
+
+def read_table(
+    table: str | Path,
+    image_column: str = "image",
+    target_column: str | None = "target",
+    group_column: str | None = None,
+    extra_columns: tuple[str, ...] = (),
+) -> Table:
+    """Read a table of photographs; paths in it are absolute or relative to the table's folder.
+
+    Args:
+        target_column: None where concentrations are not known (prediction).
+        extra_columns: Further columns to keep, for splits.
+
+    Raises:
+        DataError: Something in the table cannot be used; the message names rows as line numbers.
+    """
+    path = Path(table).expanduser()
+    columns = [name for name in (image_column, target_column, group_column, *extra_columns) if name]
+    frame = read_csv(path, columns)
+    images = frame[image_column]
+    if (images == "").any():
+        raise DataError(f"{path}: no photograph named in row {some(frame.index[images == ''])}")
+    paths = [_locate(path.parent, name) for name in images]
+    if target_column:
+        _refuse_duplicates(path, frame, paths)
+        targets = _numbers(path, frame[target_column])
+    else:
+        targets = np.full(len(frame), np.nan)
+    groups = None
+    if group_column:
+        if (frame[group_column] == "").any():
+            rows = some(frame.index[frame[group_column] == ""])
+            raise DataError(f"{path}: column '{group_column}' is empty in row {rows}; every photograph needs its group")
+        groups = frame[group_column].to_numpy(str)
+    extra = {name: frame[name].to_numpy(str) for name in extra_columns}
+    return Table(list(images), paths, targets, groups, extra)
+
+
+def _locate(folder: Path, name: str) -> Path:
+    path = folder / Path(name).expanduser()
+    if "\\" in name and not path.exists():
+        return folder / name.replace("\\", "/")
+    return path
+
+
+def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> None:
+    resolved = pd.Series([str(p.resolve()) for p in paths], index=frame.index)
+    repeated = resolved[resolved.duplicated(keep=False)]
+    if len(repeated):
+        first = repeated[repeated == repeated.iloc[0]]
+        raise DataError(
+            f"{path}: {repeated.nunique()} photographs are listed more than once, for instance {paths[0].parent.name}"
+            f"/{Path(first.iloc[0]).name} in rows {some(first.index)}; keep one row for each photograph"
+        )
+
+
+def _numbers(path: Path, column: pd.Series) -> np.ndarray:
+    """Concentrations as float64; a decimal comma is understood."""
+    values = pd.to_numeric(column.str.replace(",", ".", regex=False), errors="coerce").to_numpy(np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        cells = [f"row {row} '{cell}'" for row, cell in column[bad].items()]
+        raise DataError(
+            f"{path}: column '{column.name}' must hold a finite number in every row; {bad.sum()} do not: {some(cells)}"
+        )
+    return values
+
+
+def read_folder(root: str | Path) -> Table:
+    """Photographs from one folder per concentration: root/123.5/a.jpg (a decimal comma is understood).
+
+    Raises:
+        DataError: No such folder, a folder whose name is no number, or no photographs.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; data.root must hold one folder per concentration, such as 123.5/")
+    paths: list[Path] = []
+    targets: list[float] = []
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        try:
+            target = float(folder.name.replace(",", "."))
+        except ValueError:
+            target = np.nan
+        if not np.isfinite(target):
+            raise DataError(f"{folder}: the folder's name must be a concentration, a finite number such as 123.5")
+        found = _images_in(folder)
+        paths += found
+        targets += [target] * len(found)
+    if not paths:
+        raise DataError(
+            f"{root}: no photographs; expected files such as {root}/123.5/a.jpg ({some(sorted(IMAGE_SUFFIXES), 9)})"
+        )
+    return Table([str(p.relative_to(root)) for p in paths], paths, np.array(targets, np.float64))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+def find_photographs(source: str) -> Table:
+    """Photographs to predict: one file, every photograph below a folder, or a glob pattern such as 'photos/*.png'.
+
+    Raises:
+        DataError: Nothing there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        paths = _images_in(path)
+        if not paths:
+            raise DataError(f"{path}: no photographs in this folder ({some(sorted(IMAGE_SUFFIXES), 9)})")
+    elif path.exists():
+        paths = [path]
+    else:
+        paths = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+        if not paths:
+            raise DataError(f"{source}: no such photograph, folder or table, and no file matches it as a pattern")
+    return Table([str(p) for p in paths], paths, np.full(len(paths), np.nan))

@@ -1,0 +1,72 @@
+"""Every error raised on purpose. Each message is one line: what was wrong, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BackboneError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "ImageError",
+    "ModelFolderError",
+    "RunError",
+    "TrainingError",
+    "TwoStageError",
+    "some",
+    "suggest",
+]
+
+
+class TwoStageError(Exception):
+    """Base of all errors that tell the user about a mistake; the command line prints them without a traceback."""
+
+
+class ConfigError(TwoStageError, ValueError):
+    """An option is unknown, has the wrong type, lies outside its range or contradicts another."""
+
+
+class BackboneError(ConfigError):
+    """A backbone is unknown, gives no feature map or cannot take images of the chosen size."""
+
+
+class DataError(TwoStageError, ValueError):
+    """A table, folder or split cannot be used for training."""
+
+
+class ImageError(DataError):
+    """A photograph is missing or cannot be decoded."""
+
+
+class DeviceError(TwoStageError, RuntimeError):
+    """The requested device is not there."""
+
+
+class RunError(TwoStageError, RuntimeError):
+    """A run does not exist, lacks a stage or was made with other options."""
+
+
+class ModelFolderError(TwoStageError, ValueError):
+    """A folder is not a complete, readable trained model."""
+
+
+class TrainingError(TwoStageError, RuntimeError):
+    """Training cannot go on, for instance because the loss is no longer finite."""
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """The end of an "unknown ..." message: the nearest allowed names, or all of them where there are few."""
+    allowed = sorted(set(allowed))
+    near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    return "allowed: " + some(allowed, 12)
+
+
+def some(items: Iterable[object], most: int = 5) -> str:
+    """The first few items and how many more there are: "a, b, c and 12 more"."""
+    items = list(items)
+    text = ", ".join(str(item) for item in items[:most])
+    return text if len(items) <= most else f"{text} and {len(items) - most} more"

@@ -1,0 +1,97 @@
+"""A trained model as a folder: weights as safetensors, everything else as JSON. Never pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from twostage.bins import Bins
+from twostage.compose import to_plain, to_typed
+from twostage.config import Config
+from twostage.errors import ModelFolderError, TwoStageError
+from twostage.files import write_atomically, write_json
+from twostage.stages.build import build_classifier, build_regressor
+from twostage.stages.two_stage import TwoStage
+
+__all__ = ["FORMAT", "TrainedModel", "load_model", "load_weights", "save_description", "save_weights"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Both stages with the options they were trained with, and what else model.json tells."""
+
+    network: TwoStage
+    bins: Bins
+    config: Config
+    description: dict[str, Any]
+
+
+def save_weights(path: Path, module: nn.Module) -> None:
+    """Write a module's weights and buffers to a .safetensors file, the same bytes for the same values."""
+    state = {name: value.detach().cpu().contiguous() for name, value in sorted(module.state_dict().items())}
+    write_atomically(path, save(state))
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Fill `module` from a .safetensors file.
+
+    Raises:
+        ModelFolderError: The file is missing, damaged or of another network.
+    """
+    if not path.is_file():
+        raise ModelFolderError(f"{path}: no such weights; train this stage first")
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise ModelFolderError(f"{path}: damaged weights ({error}); train this stage again") from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelFolderError(f"{path}: weights of another network: {reason}") from error
+
+
+def save_description(folder: Path, config: Config, bins: Bins, **more: Any) -> None:
+    """Write model.json: it makes the folder complete, so write it last."""
+    content = {"format": FORMAT, "edges": bins.edges.tolist(), "config": to_plain(config), **more}
+    write_json(folder / "model.json", content)
+
+
+def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
+    """Load a trained model from its folder, or from the folder of its run.
+
+    Raises:
+        ModelFolderError: The folder is none, is incomplete or was written by a newer version.
+    """
+    given = Path(folder).expanduser()
+    path = given / "model" if (given / "model").is_dir() else given
+    if not path.is_dir():
+        raise ModelFolderError(f"{given}: no such run or model folder; train one with: twostage train run=NAME")
+    if not (path / "model.json").is_file():
+        raise ModelFolderError(
+            f"{given}: not a trained model (no model.json): it holds no run, or its training has not finished"
+        )
+    try:
+        description = json.loads((path / "model.json").read_text())
+        if description["format"] != FORMAT:
+            raise ModelFolderError(f"{path}: model format {description['format']}, this version reads {FORMAT}")
+        config = to_typed(description["config"])
+        bins = Bins(description["edges"])
+    except ModelFolderError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, TwoStageError) as error:
+        raise ModelFolderError(f"{path / 'model.json'}: cannot be read ({type(error).__name__}: {error})") from error
+    classifier = build_classifier(config, bins) if config.method == "two_stage" else None
+    regressor = build_regressor(config, bins)
+    if classifier is not None:
+        load_weights(path / "classifier.safetensors", classifier)
+    load_weights(path / "regressor.safetensors", regressor)
+    network = TwoStage(bins, classifier, regressor, config.image.color)
+    return TrainedModel(network.to(device).eval(), bins, config, description)

@@ -1,0 +1,91 @@
+"""The folder of a run: made, found again, never mixed with another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import yaml
+
+from twostage.compose import differences, to_plain, to_typed
+from twostage.config import Config
+from twostage.errors import RunError, some
+from twostage.files import write_atomically
+
+__all__ = ["OUTPUTS", "find_run", "open_run", "saved_config"]
+
+OUTPUTS = Path("outputs")
+
+
+def _folder(run: str) -> Path:
+    """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is."""
+    path = Path(run).expanduser()
+    return path if path.parts[:1] == OUTPUTS.parts else OUTPUTS / path
+
+
+def find_run(run: str) -> Path:
+    """The folder of an existing run.
+
+    Raises:
+        RunError: There is none of that name; the message names those that exist.
+    """
+    folder = _folder(run)
+    if not (folder / "config.yaml").is_file():
+        made = sorted(
+            {file.parent.relative_to(OUTPUTS).as_posix() for file in OUTPUTS.glob("**/config.yaml")} - {"latest"}
+        )
+        have = f"there are {some(made, 8)}" if made else "none was made yet: start with twostage train"
+        raise RunError(f"no run '{run}' ({folder}): {have}")
+    return folder
+
+
+def saved_config(folder: Path) -> Config:
+    """The options a run was started with.
+
+    Raises:
+        RunError: config.yaml cannot be read.
+    """
+    try:
+        config = to_typed(yaml.safe_load((folder / "config.yaml").read_text()))
+    except Exception as error:
+        raise RunError(f"{folder / 'config.yaml'} cannot be read: {' '.join(str(error).split())}") from error
+    assert isinstance(config, Config)
+    return config
+
+
+def open_run(config: Config) -> Path:
+    """Make the folder of a run, or find it again if its options are the same.
+
+    Raises:
+        RunError: The run exists with other options, which are named, or the folder cannot be written.
+    """
+    folder = _folder(config.run)
+    if folder.name == "latest":
+        raise RunError("run=latest is the link to the newest run; give another name")
+    if (folder / "config.yaml").is_file():
+        changed = differences(config, saved_config(folder))
+        if changed:
+            raise RunError(
+                f"run '{config.run}' was made with other options ({some(changed)}): choose another run=NAME, "
+                f"or delete {folder}"
+            )
+    else:
+        try:
+            content = yaml.safe_dump(to_plain(config), sort_keys=False)
+            write_atomically(folder / "config.yaml", content.encode())
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    _point_latest_to(folder)
+    return folder
+
+
+def _point_latest_to(folder: Path) -> None:
+    """Let outputs/latest lead to the newest run, where the file system has links."""
+    link = OUTPUTS / "latest"
+    temporary = OUTPUTS / f".latest.{os.getpid()}"
+    with contextlib.suppress(OSError):
+        OUTPUTS.mkdir(exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(folder, OUTPUTS), target_is_directory=True)
+        temporary.replace(link)

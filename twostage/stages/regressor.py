@@ -1,0 +1,85 @@
+"""Stage 2: where in the bin? One shared estimate with a small correction for each bin."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from twostage.bins import Bins
+from twostage.stages.network import Network
+
+__all__ = ["Regressor"]
+
+
+class Regressor(nn.Module):
+    """Offsets (N,K) and their log-scales (N,K) from images (N,C,H,W).
+
+    ``offset_k = (s(x) - center_k) / half_width_k + correction_k(x)``: all bins share the estimate s, so each learns
+    from all the data, and a bin adds only what is particular to it. Outputs are linear, never clipped. The log-scale
+    reads the pooled vector but does not shape it.
+    """
+
+    shift: Tensor
+    spread: Tensor
+    center: Tensor
+    half_width: Tensor
+    huber_delta: Tensor
+
+    def __init__(self, network: Network, bins: Bins, loss: str = "huber", huber_delta: float = 0.03) -> None:
+        """`network` must have 1 + K outputs: s, standardised, and K corrections.
+
+        `huber_delta` is a share of the whole range, so that it means the same for every number of bins.
+        """
+        super().__init__()
+        self.network, self.kind = network, loss
+        delta = huber_delta * (bins.edges[-1] - bins.edges[0]) / bins.half_width
+        self.register_buffer("huber_delta", torch.from_numpy(delta).float())
+        self.log_scale = nn.Linear(network.pooled_width, bins.count)
+        nn.init.zeros_(self.log_scale.weight)
+        for name, values in (("center", bins.center), ("half_width", bins.half_width)):
+            self.register_buffer(name, torch.from_numpy(values.copy()).float())
+        self.register_buffer("shift", torch.tensor(float(bins.center.mean())))
+        self.register_buffer("spread", torch.tensor(float(bins.half_width.sum() / 2)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets (N,K) and log-scales (N,K), both in units of the bin's half width."""
+        pooled = self.network.pooled(images)
+        outputs = self.network.readout(pooled)
+        shared = self.shift + self.spread * outputs[:, :1]
+        offsets = (shared - self.center) / self.half_width + 0.1 * outputs[:, 1:]
+        return offsets, self.log_scale(pooled.detach()).clamp(-8, 4)
+
+    def targets(self, concentration: np.ndarray, bins: Bins, overlap: float) -> Tensor:
+        """True offset in every bin and membership of every bin, (N,2,K), of concentrations (N,)."""
+        offsets = (concentration[:, None] - bins.center) / bins.half_width
+        return torch.from_numpy(np.stack([offsets, bins.membership(concentration, overlap)], 1)).float()
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Huber or Gaussian loss of the offsets, averaged with the true concentration's memberships as weights."""
+        offsets, log_scales = self(images)
+        true, weight = targets.unbind(1)
+        error = offsets - true
+        if self.kind == "gaussian":
+            each = _negative_log_likelihood(error, log_scales)
+        else:
+            each = _huber(error, self.huber_delta) + _negative_log_likelihood(error.detach(), log_scales)
+        return (each * weight).sum() / weight.sum()
+
+    def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Concentration (N,) with the true bin given, for validation during training."""
+        offsets, _ = self(images)
+        inside = targets[:, 0].abs().argmin(1)
+        rows = torch.arange(len(inside), device=offsets.device)
+        return self.center[inside] + self.half_width[inside] * offsets[rows, inside]
+
+
+def _huber(error: Tensor, delta: Tensor) -> Tensor:
+    """Huber's loss with a delta per bin, which torch's own does not take."""
+    size = error.abs()
+    return torch.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
+
+
+def _negative_log_likelihood(error: Tensor, log_scale: Tensor) -> Tensor:
+    """Of a normal distribution, without its constant."""
+    return 0.5 * (error * torch.exp(-log_scale)) ** 2 + log_scale

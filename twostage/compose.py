@@ -139,9 +139,7 @@ def _unknown(key: str, allowed: set[str]) -> ConfigError:
     """Names the nearest options, by the whole path or by its last word alone."""
     if key in _known_options() and "." in key:
         group = key.split(".")[0]
-        return ConfigError(
-            f"'{key}' does not belong to what {group}= chooses here: choose another, such as {group}=NAME"
-        )
+        return ConfigError(f"'{key}' does not belong to what {group}= chooses here: see --help")
     if key in _known_options():
         return ConfigError(f"'{key}' is an option of another command (twostage COMMAND --help lists each command's)")
     last = key.rsplit(".", 1)[-1]
@@ -205,6 +203,8 @@ def explain(error: Exception) -> ConfigError:
         return ConfigError(f"{found[1]}={found[2]} is not known: {suggest(found[2], names)}")
     if found := re.search(r"(Value .*?)(?:\n|$)(?:.*full_key: ([\w.\[\]]+))?", text, re.S):
         return ConfigError(f"{found[2] or 'an option'} has the wrong type: {found[1].strip()}")
+    if found := re.search(r"Error merging override (\+*([\w.]+)=\S*)", text):
+        return ConfigError(f"{found[1]} sets a whole group of options: name one of them, such as {found[2]}.NAME=VALUE")
     text = re.sub(r"See https?://\S+ for details", "put a value with special characters into quotes", text)
     return ConfigError(" ".join(text.split()))
 

@@ -98,6 +98,14 @@ class Readout(nn.Module):
         self.linear = nn.Linear(n_colors or width, outputs)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs)) if n_colors else None
 
+    def silence(self, first: int) -> None:
+        """Make the outputs from index `first` on zero, whatever the input."""
+        last = [self.linear] if self.mlp is None else [self.linear, self.mlp[-1]]
+        with torch.no_grad():
+            for layer in last:
+                layer.weight[first:] = 0
+                layer.bias[first:] = 0
+
     def forward(self, pooled: Tensor) -> Tensor:
         """Outputs (N,outputs) of pooled vectors (N,P)."""
         if self.mlp is None:

@@ -14,7 +14,7 @@ from twostage.errors import ImageError
 __all__ = ["MAX_PIXELS", "decode_photograph", "to_square"]
 
 MAX_PIXELS = 150_000_000
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 
 
 def decode_photograph(source: str | Path | Image.Image, size: int, fit: str = "crop") -> np.ndarray:

@@ -18,40 +18,42 @@ from twostage.stages.regressor import Regressor
 __all__ = ["build_classifier", "build_regressor", "warm_start"]
 
 
-def _network(config: Config, own: Any, outputs: int, seed: int) -> Network:
+def _network(config: Config, own: Any, bins: Bins) -> Network:
     backbone_config = own or config.backbone
     count = channels(config.image.color)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(config.seed)
         return Network(
             build_backbone(backbone_config, count),
+            bins,
             size=config.image.size,
             channels=count,
             pooling=config.pooling,
-            outputs=outputs,
             name=backbone_config.name,
         )
 
 
 def build_classifier(config: Config, bins: Bins) -> Classifier:
     """An untrained classifier; its weights depend on the seed alone."""
-    return Classifier(_network(config, config.classifier.backbone, bins.count, config.seed), bins)
+    return Classifier(_network(config, config.classifier.backbone, bins), bins, config.classifier.smoothing)
 
 
 def build_regressor(config: Config, bins: Bins) -> Regressor:
     """An untrained regressor; its weights depend on the seed alone."""
-    network = _network(config, config.regressor.backbone, 1 + bins.count, config.seed)
+    network = _network(config, config.regressor.backbone, bins)
     return Regressor(network, bins, config.regressor.loss, config.regressor.huber_delta)
 
 
 def warm_start(regressor: Regressor, classifier: Classifier) -> list[str]:
-    """Copy the classifier's backbone and pooling into the regressor, part by part, where they are of one build.
+    """Let the regressor start where the classifier ended: backbone, pooling, and the readout of the shared estimate.
+
+    The numbers per bin mean something else in the two stages, so the regressor's corrections start from zero.
 
     Returns:
         The parts that could not be copied because the two networks differ.
     """
     different = []
-    for name in ("backbone", "pooling"):
+    for name in ("backbone", "pooling", "readout"):
         source: nn.Module = getattr(classifier.network, name)
         target: nn.Module = getattr(regressor.network, name)
         old, new = source.state_dict(), target.state_dict()
@@ -59,4 +61,5 @@ def warm_start(regressor: Regressor, classifier: Classifier) -> list[str]:
             target.load_state_dict(old)
         else:
             different.append(name)
+    regressor.network.readout.silence(1)
     return different

@@ -11,25 +11,35 @@ from torch import Tensor, nn
 from twostage.bins import Bins
 from twostage.stages.network import Network
 
-__all__ = ["Classifier", "fit_temperature"]
+__all__ = ["Classifier", "fit_temperature", "log_bin_mass"]
 
 
 class Classifier(nn.Module):
-    """Bin logits (N,K) from images (N,C,H,W)."""
+    """Bin logits (N,K) from images (N,C,H,W).
+
+    ``logit_k = log P(bin k | normal distribution around s(x)) + correction_k(x)``: bins are ordered, so the network
+    estimates one concentration s and spreads it over the bins with the soft targets' own standard deviation; the
+    corrections allow for every other shape. Nine unrelated logits would have to learn that order from the data.
+    """
 
     temperature: Tensor
+    edges: Tensor
     center: Tensor
+    sd: Tensor
 
-    def __init__(self, network: Network, bins: Bins) -> None:
+    def __init__(self, network: Network, bins: Bins, smoothing: float = 0.25) -> None:
+        """`smoothing` is the standard deviation of the soft targets in mean bin widths."""
         super().__init__()
         self.network = network
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("edges", torch.from_numpy(bins.edges.copy()).float())
         self.register_buffer("center", torch.from_numpy(bins.center).float())
+        self.register_buffer("sd", torch.tensor(smoothing * 2 * bins.half_width.mean(), dtype=torch.float32))
 
     def forward(self, images: Tensor) -> Tensor:
         """Raw logits (N,K), before the temperature."""
-        logits: Tensor = self.network(images)
-        return logits
+        estimate, corrections = self.network(images)
+        return log_bin_mass((self.edges[1:-1] - estimate) / self.sd) + corrections
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Bin probabilities (N,K) after the temperature."""
@@ -46,6 +56,19 @@ class Classifier(nn.Module):
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) from the classifier alone: expected bin center. For validation during training."""
         return self.probabilities(images) @ self.center
+
+
+def log_bin_mass(inner: Tensor) -> Tensor:
+    """Logarithm of a standard normal's mass in each of K bins with the K-1 inner edges (N,K-1) -> (N,K).
+
+    The outer bins take the tails. In the upper tail the mirrored interval is used, where differences stay exact.
+    """
+    far = torch.full_like(inner[:, :1], 1e4)
+    low, high = torch.cat([-far, inner], 1), torch.cat([inner, far], 1)
+    upper_tail = low + high > 0
+    low, high = torch.where(upper_tail, -high, low), torch.where(upper_tail, -low, high)
+    log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
+    return log_high + torch.log(-torch.expm1(log_low - log_high))
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

@@ -7,30 +7,37 @@ from torch import Tensor, nn
 
 from twostage.backbones import map_shape
 from twostage.backbones.pooling import Readout, build_pooling
+from twostage.bins import Bins
 
 __all__ = ["Network"]
 
 
 class Network(nn.Module):
-    """Images in the network's colour space (N,C,H,W) -> outputs (N,outputs).
+    """Images in the network's colour space (N,C,H,W) -> one estimate of the concentration, and K numbers for K bins.
 
-    The normalisation is fixed: mean and spread of each channel over the training set, never of the single image,
-    because the colour of the single image is the signal.
+    Both stages are of this form, so that all that the classifier has learned, up to its estimate, can be carried over
+    to the regressor. The normalisation is fixed: mean and spread of each channel over the training set, never of the
+    single image, because the colour of the single image is the signal.
     """
 
     mean: Tensor
     std: Tensor
+    shift: Tensor
+    spread: Tensor
 
     def __init__(
-        self, backbone: nn.Module, *, size: int, channels: int, pooling: str, outputs: int, name: str = "backbone"
+        self, backbone: nn.Module, bins: Bins, *, size: int, channels: int, pooling: str, name: str = "backbone"
     ) -> None:
         """Raises BackboneError if the backbone cannot take square images of `size` pixels."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
+        # the readout's first output is the estimate, standardised roughly over the range
+        self.register_buffer("shift", torch.tensor((bins.edges[0] + bins.edges[-1]) / 2, dtype=torch.float32))
+        self.register_buffer("spread", torch.tensor((bins.edges[-1] - bins.edges[0]) / 4, dtype=torch.float32))
         self.backbone = backbone
         self.pooling = build_pooling(pooling, map_shape(backbone, channels, size, name), channels)
-        self.readout = Readout(self.pooling.n_colors, self.pooling.n_features, outputs)
+        self.readout = Readout(self.pooling.n_colors, self.pooling.n_features, 1 + bins.count)
 
     @property
     def pooled_width(self) -> int:
@@ -48,7 +55,11 @@ class Network(nn.Module):
         vector: Tensor = self.pooling(self.backbone(images), images)
         return vector
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Outputs of the readout, (N,outputs)."""
-        outputs: Tensor = self.readout(self.pooled(images))
-        return outputs
+    def read(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimated concentration (N,1) and one number per bin (N,K) from pooled vectors (N,P)."""
+        outputs = self.readout(pooled)
+        return self.shift + self.spread * outputs[:, :1], outputs[:, 1:]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimated concentration (N,1) and one number per bin (N,K)."""
+        return self.read(self.pooled(images))

@@ -20,34 +20,28 @@ class Regressor(nn.Module):
     reads the pooled vector but does not shape it.
     """
 
-    shift: Tensor
-    spread: Tensor
     center: Tensor
     half_width: Tensor
     huber_delta: Tensor
 
     def __init__(self, network: Network, bins: Bins, loss: str = "huber", huber_delta: float = 0.03) -> None:
-        """`network` must have 1 + K outputs: s, standardised, and K corrections.
-
-        `huber_delta` is a share of the whole range, so that it means the same for every number of bins.
-        """
+        """`huber_delta` is a share of the whole range, so that it means the same for every number of bins."""
         super().__init__()
         self.network, self.kind = network, loss
         delta = huber_delta * (bins.edges[-1] - bins.edges[0]) / bins.half_width
         self.register_buffer("huber_delta", torch.from_numpy(delta).float())
         self.log_scale = nn.Linear(network.pooled_width, bins.count)
-        nn.init.zeros_(self.log_scale.weight)
+        for parameter in self.log_scale.parameters():
+            nn.init.zeros_(parameter)
         for name, values in (("center", bins.center), ("half_width", bins.half_width)):
             self.register_buffer(name, torch.from_numpy(values.copy()).float())
-        self.register_buffer("shift", torch.tensor(float(bins.center.mean())))
-        self.register_buffer("spread", torch.tensor(float(bins.half_width.sum() / 2)))
+        network.readout.silence(1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets (N,K) and log-scales (N,K), both in units of the bin's half width."""
         pooled = self.network.pooled(images)
-        outputs = self.network.readout(pooled)
-        shared = self.shift + self.spread * outputs[:, :1]
-        offsets = (shared - self.center) / self.half_width + 0.1 * outputs[:, 1:]
+        estimate, corrections = self.network.read(pooled)
+        offsets = (estimate - self.center) / self.half_width + 0.1 * corrections
         return offsets, self.log_scale(pooled.detach()).clamp(-8, 4)
 
     def targets(self, concentration: np.ndarray, bins: Bins, overlap: float) -> Tensor:

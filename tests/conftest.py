@@ -1,0 +1,57 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from twostage.cli import main
+from twostage.data.simulated import render_photographs, sample_targets
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Both stages in about two seconds.
+TINY = ["data.count=60", "image.size=32", "train.epochs=4", "bins.count=3", "combine.views=1", "runtime.progress=false"]
+TINY_TABLE = ["data=csv", "data.table=photos.csv", *TINY[1:], "bins.min_images=1"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def photos(here):
+    """40 photographs of 10 specimens in photos.csv: columns image, target, group, day."""
+    targets = np.repeat(sample_targets(10, 80, 350, "uniform", 0), 4)
+    lines = ["image,target,group,day"]
+    for i, pixels in enumerate(render_photographs(targets, 40, 0)):
+        Image.fromarray(pixels).save(here / f"p{i:02d}.png")
+        lines.append(f"p{i:02d}.png,{targets[i]:.3f},g{i // 4},{'mon' if i < 28 else 'tue'}")
+    (here / "photos.csv").write_text("\n".join(lines) + "\n")
+    return here
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the command line in this process: run("train", ...) -> (exit status, stdout, stderr)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = 0
+        try:
+            main(list(arguments))
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture
+def png_bytes():
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), (200, 150, 90)).save(buffer, "PNG")
+    return buffer.getvalue()

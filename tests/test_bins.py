@@ -1,0 +1,245 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from twostage.bins import Bins
+from twostage.errors import ConfigError
+
+UNIFORM = Bins.uniform(80, 350, 9)
+UNEVEN = Bins([0.1, 0.5, 2.0, 7.0, 30.0, 31.0])
+ALL = pytest.mark.parametrize("bins", [UNIFORM, UNEVEN, Bins([-5, 5])], ids=["uniform", "uneven", "one"])
+
+
+def anywhere(bins, count=500, seed=0):
+    """Concentrations inside the range and one range's width beyond it on both sides."""
+    low, high = bins.edges[[0, -1]]
+    return np.random.default_rng(seed).uniform(2 * low - high, 2 * high - low, count)
+
+
+def counts(bins, targets):
+    return np.bincount(bins.index(targets), minlength=bins.count)
+
+
+@ALL
+def test_bin_and_offset_give_the_concentration_back(bins):
+    values = anywhere(bins)
+    np.testing.assert_allclose(bins.concentration(bins.index(values), bins.offset(values, bins.index(values))), values)
+    any_bin = np.random.default_rng(1).integers(0, bins.count, len(values))
+    error = bins.concentration(any_bin, bins.offset(values, any_bin)) - values
+    assert np.abs(error).max() < 1e-9
+
+
+@ALL
+def test_offset_is_within_one_exactly_inside_the_range(bins):
+    values = anywhere(bins)
+    inside = (values >= bins.edges[0]) & (values <= bins.edges[-1])
+    assert inside.any()
+    assert (~inside).any()
+    np.testing.assert_array_equal(np.abs(bins.offset(values, bins.index(values))) <= 1 + 1e-12, inside)
+
+
+def test_offset_is_minus_one_zero_one_at_low_edge_center_high_edge():
+    for k in range(UNEVEN.count):
+        low, high = UNEVEN.edges[k : k + 2]
+        offsets = UNEVEN.offset([low, (low + high) / 2, high], [k, k, k])
+        np.testing.assert_allclose(offsets, [-1, 0, 1], atol=1e-12)
+
+
+@ALL
+def test_an_edge_belongs_to_the_bin_above_and_the_last_to_the_last(bins):
+    expected = [*range(bins.count), bins.count - 1]
+    assert bins.index(bins.edges).tolist() == expected
+    assert bins.index(np.nextafter(bins.edges[1:], -np.inf)).tolist() == list(range(bins.count))
+
+
+@ALL
+def test_beyond_the_range_is_the_first_or_last_bin(bins):
+    assert bins.index([bins.edges[0] - 1e-9, -1e9]).tolist() == [0, 0]
+    assert bins.index([bins.edges[-1] + 1e-9, 1e9]).tolist() == [bins.count - 1] * 2
+    assert bins.index([0.0]).dtype == np.int64
+
+
+@ALL
+@pytest.mark.parametrize("smoothing", [0.01, 0.25, 1.0])
+def test_soft_targets_are_probabilities(bins, smoothing):
+    soft = bins.soft_targets(anywhere(bins), smoothing)
+    assert soft.shape == (500, bins.count)
+    assert (soft >= 0).all()
+    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("bins", [UNIFORM, UNEVEN], ids=["uniform", "uneven"])
+def test_soft_targets_integrate_a_gaussian_with_the_tails_in_the_end_bins(bins):
+    values = anywhere(bins, 50)
+    sd = 0.25 * np.mean(np.diff(bins.edges))
+    edges = bins.edges.copy()
+    edges[0], edges[-1] = -np.inf, np.inf
+    expected = np.diff(norm.cdf(edges[None], values[:, None], sd), axis=1)
+    np.testing.assert_allclose(bins.soft_targets(values, 0.25), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.25, 0.5, 1.0])
+def test_mean_of_soft_targets_is_the_concentration_in_mid_range(smoothing):
+    bins = Bins.uniform(0, 100, 50)
+    values = np.linspace(40, 60, 201)
+    mean = bins.soft_targets(values, smoothing) @ bins.center
+    # the largest deviation of a mean over bins of width w is w / pi * exp(-2 pi^2 smoothing^2), a little rounded up
+    assert np.abs(mean - values).max() < 1.01 * 2 / np.pi * np.exp(-2 * np.pi**2 * smoothing**2) + 1e-9
+
+
+@ALL
+def test_soft_targets_far_outside_are_the_end_bin(bins):
+    first, last = bins.soft_targets([-1e6, 1e6], 0.25)
+    assert first.tolist() == [1.0] + [0.0] * (bins.count - 1)
+    assert last.tolist() == [0.0] * (bins.count - 1) + [1.0]
+
+
+@ALL
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.5, 3.0])
+def test_membership_is_one_in_the_own_bin_and_zero_beyond_the_overlap(bins, overlap):
+    values = anywhere(bins)
+    member = bins.membership(values, overlap)
+    assert member.shape == (500, bins.count)
+    assert ((member >= 0) & (member <= 1)).all()
+    np.testing.assert_array_equal(member[np.arange(500), bins.index(values)], 1)
+    for k, (low, high) in enumerate(zip(bins.edges[:-1], bins.edges[1:], strict=True)):
+        reach = overlap * (high - low) + 1e-9
+        beyond = ((values < low - reach) & (k > 0)) | ((values > high + reach) & (k < bins.count - 1))
+        np.testing.assert_allclose(member[beyond, k], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("overlap", [0.1, 0.5, 2.0])
+def test_membership_falls_through_one_half_at_half_way(overlap):
+    for k in range(1, UNEVEN.count - 1):
+        low, high = UNEVEN.edges[k : k + 2]
+        reach = overlap * (high - low)
+        for edge, side in ((low, -1), (high, 1)):
+            falling = UNEVEN.membership(edge + side * reach * np.array([0.0, 0.2, 0.5, 0.8, 1.0]), overlap)[:, k]
+            assert falling[[0, 2, 4]] == pytest.approx([1, 0.5, 0], abs=1e-9)
+            assert (np.diff(falling) < 0).all()
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_end_bins_keep_everything_beyond_the_range(overlap):
+    member = UNEVEN.membership([-1e6, -40.0, 1e6, 90.0], overlap)
+    assert member[:2].tolist() == [[1, 0, 0, 0, 0]] * 2
+    assert member[2:].tolist() == [[0, 0, 0, 0, 1]] * 2
+
+
+@ALL
+def test_no_overlap_is_one_hot_also_on_the_edges(bins):
+    values = np.concatenate([anywhere(bins), bins.edges])
+    member = bins.membership(values, 0)
+    assert set(np.unique(member)) <= {0.0, 1.0}
+    np.testing.assert_array_equal(member.sum(1), 1)
+    np.testing.assert_array_equal(member.argmax(1), bins.index(values))
+
+
+def test_uniform_has_equal_widths_between_the_ends():
+    np.testing.assert_allclose(UNIFORM.edges, np.arange(80, 351, 30))
+    assert UNIFORM.count == 9
+    np.testing.assert_allclose(UNIFORM.half_width, 15)
+    np.testing.assert_allclose(UNIFORM.center[[0, 8]], [95, 335])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_quantile_bins_hold_about_equally_many(count):
+    targets = np.random.default_rng(0).lognormal(3, 1, 701)
+    bins = Bins.quantile(targets, count)
+    assert bins.count == count
+    assert bins.edges[[0, -1]].tolist() == [targets.min(), targets.max()]
+    assert np.ptp(counts(bins, targets)) <= 2
+
+
+def test_quantile_bins_join_where_targets_repeat():
+    targets = np.repeat([1.0, 5.0, 9.0], [5, 90, 5])
+    bins = Bins.quantile(targets, 8)
+    assert bins.edges.tolist() == [1, 5, 9]
+    assert Bins.quantile([1.0, 1.0, 1.0, 1.0, 2.0], 2).edges.tolist() == [1, 2]
+
+
+def test_quantile_bins_span_the_given_range_and_count_only_what_is_inside():
+    targets = np.concatenate([np.linspace(0, 10, 100, endpoint=False), np.full(500, 1000.0)])
+    bins = Bins.quantile(targets, 4, low=-2, high=12)
+    assert bins.edges[[0, -1]].tolist() == [-2, 12]
+    assert counts(bins, targets[:100]).tolist() == pytest.approx([25] * 4, abs=1)
+    assert Bins.quantile(targets, 4, low=2, high=6).edges == pytest.approx([2, 3, 4, 5, 6], abs=0.1)
+
+
+def test_quantile_without_a_target_in_range_or_with_one_value_is_refused():
+    with pytest.raises(ConfigError, match=r"no training target lies in the range 100\.\.200"):
+        Bins.quantile([1.0, 2.0, 3.0], 2, low=100, high=200)
+    with pytest.raises(ConfigError):
+        Bins.quantile([4.0, 4.0, 4.0], 2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("least", [1, 5, 40, 1000])
+def test_merged_leaves_enough_in_each_bin_and_keeps_the_range(seed, least):
+    rng = np.random.default_rng(seed)
+    targets = np.concatenate([rng.normal(rng.uniform(80, 350), 20, 60), rng.uniform(0, 400, rng.integers(0, 60))])
+    bins, said = UNIFORM.merged(targets, least)
+    assert bins.count == 1 or counts(bins, targets).min() >= least
+    assert bins.edges[[0, -1]].tolist() == [80, 350]
+    assert set(bins.edges) <= set(UNIFORM.edges)
+    assert len(said) == UNIFORM.count - bins.count
+    assert all("merged with" in sentence and "\n" not in sentence for sentence in said)
+    if least == 1000:
+        assert bins.count == 1
+
+
+def test_merged_joins_the_emptier_neighbour_and_says_so():
+    bins, said = Bins([0, 10, 20, 30]).merged([1, 2, 3, 4, 5, 15, 21, 22, 23], least=2)
+    assert bins.edges.tolist() == [0, 10, 30]
+    assert len(said) == 1
+    for words in ("10..20", "has 1 training", "fewer than 2", "20..30"):
+        assert words in said[0]
+
+
+def test_merged_leaves_full_bins_as_they_are():
+    bins, said = UNEVEN.merged(UNEVEN.center, least=1)
+    assert bins == UNEVEN
+    assert said == []
+
+
+def test_bins_cannot_be_changed():
+    edges = np.array([0.0, 1.0, 2.0])
+    bins = Bins(edges)
+    edges[0] = -7
+    assert bins.edges.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="read-only"):
+        bins.edges[0] = 5
+    bins.center[0] = bins.half_width[0] = 99
+    assert (bins.center[0], bins.half_width[0]) == (0.5, 0.5)
+    bins.membership([0.5], 0.5)
+    assert bins.edges.tolist() == [0, 1, 2]
+
+
+def test_edges_cannot_be_replaced():
+    with pytest.raises(AttributeError):
+        Bins([0, 1]).edges = np.array([3.0, 4.0])
+
+
+def test_equal_edges_are_equal_bins():
+    same = Bins([80 + 30 * k for k in range(10)])
+    assert same == UNIFORM
+    assert hash(same) == hash(UNIFORM)
+    assert same != UNEVEN
+    assert same != "bins"
+    assert len({same, UNIFORM, UNEVEN}) == 2
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [[], [1], [1, 1], [2, 1], [0, 1, 1], [0, 2, 1], [0, np.nan, 2], [np.nan, 1], [0, np.inf], [-np.inf, 0], [[0, 1]]],
+    ids=str,
+)
+def test_bad_edges_are_refused(edges):
+    with pytest.raises(ConfigError, match="increasing"):
+        Bins(edges)
+
+
+@pytest.mark.parametrize("arguments", [(80, 350, 0), (350, 80, 3), (5, 5, 2), (0, np.nan, 2)])
+def test_bad_uniform_bins_are_refused(arguments):
+    with pytest.raises(ConfigError):
+        Bins.uniform(*arguments)

@@ -1,0 +1,251 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from conftest import TINY, TINY_TABLE
+
+COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
+METRICS = (
+    "n_train n_validation n_calibration n_test unit rmse mae r2 bias max_abs_error rmse_argmax rmse_mixture rmse_oracle "
+    "bin_accuracy coverage_90 interval_width_90 n_refused parameters train_seconds images_per_second"
+)
+
+
+def one_line(result, *words):
+    status, _, err = result
+    assert status == 1, err
+    assert err.startswith("twostage: ")
+    assert err.count("\n") == 1, err
+    for word in words:
+        assert word in err
+
+
+def test_train_leaves_the_run_folder_that_the_design_promises(here, run):
+    status, out, err = run("train", *TINY, "run=a")
+    assert status == 0, err
+    folder = here / "outputs" / "a"
+    for name in (
+        "config.yaml splits.csv metrics.json predictions.csv classifier/history.csv regressor/history.csv "
+        "model/model.json model/classifier.safetensors model/regressor.safetensors figures/predicted_against_measured.png"
+    ).split():
+        assert (folder / name).is_file(), name
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(METRICS.split()) <= set(metrics)
+    assert f"{metrics['rmse']:.4g}" in out
+    predictions = pd.read_csv(folder / "predictions.csv")
+    assert list(predictions.columns) == [*COLUMNS.split(",")[:1], "target", *COLUMNS.split(",")[1:]]
+    error = predictions["concentration"] - predictions["target"]
+    assert (error**2).mean() ** 0.5 == pytest.approx(metrics["rmse"])
+    assert (here / "outputs" / "latest").resolve() == folder.resolve()
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_stage_by_stage_equals_the_whole(here, run):
+    assert run("train", *TINY, "run=whole")[0] == 0
+    assert run("train-classifier", *TINY, "run=parts")[0] == 0
+    assert not (here / "outputs/parts/model/regressor.safetensors").exists()
+    assert run("train-regressor", *TINY, "run=parts")[0] == 0
+    # the last stage may also be told nothing but the run
+    assert run("evaluate", "run=parts")[0] == 0
+    for name in ("classifier", "regressor"):
+        whole, parts = (here / f"outputs/{r}/model/{name}.safetensors" for r in ("whole", "parts"))
+        assert whole.read_bytes() == parts.read_bytes()
+    whole, parts = (json.loads((here / f"outputs/{r}/metrics.json").read_text()) for r in ("whole", "parts"))
+    assert whole["rmse"] == parts["rmse"]
+
+
+def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run):
+    run("train", *TINY, "run=a")
+    before = (here / "outputs/a/metrics.json").stat().st_mtime_ns
+    status, out, err = run("train", *TINY, "run=a")
+    assert status == 0
+    assert "finished" in err
+    assert "RMSE" in out
+    assert (here / "outputs/a/metrics.json").stat().st_mtime_ns == before
+    one_line(run("train", *TINY, "run=a", "bins.count=4"), "bins.count: 3 -> 4", "another run")
+    one_line(run("evaluate", *TINY, "run=a", "seed=7"), "seed: 0 -> 7")
+    assert run("train", *TINY, "run=a", "runtime.threads=1")[0] == 0  # how it runs does not count
+
+
+def test_direct_has_one_bin_no_classifier_and_all_the_epochs(here, run):
+    assert run("train", *TINY, "run=d", "method=direct")[0] == 0
+    folder = here / "outputs/d"
+    assert not (folder / "classifier").exists()
+    assert len(pd.read_csv(folder / "regressor/history.csv")) == 4
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["edges"] == [80.0, 350.0]
+    assert metrics["rmse"] == metrics["rmse_oracle"]
+    one_line(run("train-classifier", *TINY, "run=d2", "method=direct"), "direct", "no classifier")
+
+
+def test_predict_file_folder_glob_and_table(photos, run):
+    assert run("train", *TINY_TABLE, "run=a", "data.group_column=group")[0] == 0
+    status, out, _ = run("predict", "input=p03.png")
+    assert status == 0
+    assert out.splitlines()[0] == COLUMNS
+    assert len(out.splitlines()) == 2
+    assert run("predict", "input=p0*.png", "output=glob.csv", "run=a")[0] == 0
+    assert pd.read_csv(photos / "glob.csv")["image"].tolist() == [f"p0{i}.png" for i in range(10)]
+    (photos / "all of them").mkdir()
+    for i in range(40):
+        shutil.copy(photos / f"p{i:02d}.png", photos / "all of them")
+    assert run("predict", "input=all of them", "output=folder.csv", "run=outputs/a/model")[0] == 0
+    whole = pd.read_csv(photos / "folder.csv")
+    assert len(whole) == 40
+    # a table, shuffled, with a missing and a broken photograph: every row answered, in order
+    (photos / "broken.png").write_bytes((photos / "p05.png").read_bytes()[:300])
+    (photos / "new.csv").write_text("image;target\np07.png;100\nbroken.png;1\nnowhere.png;2\np02.png;200,5\n")
+    assert run("predict", "input=new.csv", "target_column=target", "output=sub/table.csv")[0] == 0
+    table = pd.read_csv(photos / "sub/table.csv")
+    assert table["image"].tolist() == ["p07.png", "broken.png", "nowhere.png", "p02.png"]
+    assert table["target"].tolist() == [100, 1, 2, 200.5]
+    assert table["status"].eq("refused").tolist() == [False, True, True, False]
+    assert table["concentration"].isna().tolist() == [False, True, True, False]
+    assert "truncated" in table["reason"][1] or "decoded" in table["reason"][1]
+    by_name = whole.set_index(whole["image"].str[-7:])["concentration"]
+    assert table["concentration"][0] == pytest.approx(by_name["p07.png"], abs=1e-3)
+
+
+def test_groups_stay_together_and_a_day_can_be_the_test_set(photos, run):
+    assert run("train", *TINY_TABLE, "run=g", "data.group_column=group", "split.test=0.2")[0] == 0
+    splits = pd.read_csv(photos / "outputs/g/splits.csv")
+    assert (splits.groupby("group")["split"].nunique() == 1).all()
+    options = ["data.group_column=group", "split.column=day", "split.test_values=[tue]"]
+    assert run("train", *TINY_TABLE, "run=day", *options)[0] == 0
+    splits = pd.read_csv(photos / "outputs/day/splits.csv")
+    assert set(splits[splits["split"] == "test"]["group"]) == {"g7", "g8", "g9"}
+
+
+def test_an_unused_column_of_specimens_is_pointed_out(photos, run):
+    _, _, err = run("train", *TINY_TABLE, "run=a")
+    assert "data.group_column=group" in err
+
+
+def test_skipping_broken_photographs_lists_them(photos, run):
+    (photos / "p05.png").write_bytes(b"nothing")
+    (photos / "p06.png").unlink()
+    one_line(run("train", *TINY_TABLE, "run=a"), "1 of 40", "p06.png", "on_error=skip")
+    status, _, err = run("train", *TINY_TABLE, "run=b", "data.on_error=skip")
+    assert status == 0
+    assert "p05.png" in err
+    splits = pd.read_csv(photos / "outputs/b/splits.csv")
+    assert splits[splits["split"] == "skipped"]["image"].tolist() == ["p05.png", "p06.png"]
+    assert len(splits) == 40
+
+
+def test_folder_data(photos, run):
+    for target, names in (("80.5", (0, 20)), ("300,25", (20, 40))):
+        (photos / "by" / target).mkdir(parents=True)
+        for i in range(*names):
+            shutil.copy(photos / f"p{i:02d}.png", photos / "by" / target)
+    status, _, err = run("train", "data=folder", "data.root=by", *TINY_TABLE[2:], "bins.count=2", "run=f")
+    assert status == 0, err
+    assert set(pd.read_csv(photos / "outputs/f/splits.csv")["target"]) == {80.5, 300.25}
+
+
+def test_a_sweep_leaves_a_sorted_table(here, run):
+    status, out, err = run("train", "-m", *TINY[:3], "bins.count=2,3", "backbone=compact,vgg", "run=s")
+    assert status == 0, err
+    table = pd.read_csv(here / "outputs/s/leaderboard.csv")
+    assert len(table) == 4
+    assert table["rmse"].is_monotonic_increasing
+    assert set(table["bins.count"]) == {2, 3}
+    assert set(table["backbone.name"]) == {"compact", "vgg"}
+    assert "seed" not in table  # only what differs
+    assert "leaderboard" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["bins.cuont=6"], ["bins.count"]),
+        (["+train.batchsize=6"], ["train.batch_size"]),
+        (["bins.count=0"], ["1..1000"]),
+        (["bins.count=many"], ["bins.count", "Integer"]),
+        (["bins.range=[350,80]"], ["lower first"]),
+        (["backbone=resnet10"], ["resnet10t"]),
+        (["backbone=compct"], ["compact"]),
+        (["pooling=max"], ["flatten, masks, mean"]),
+        (["experiment=smok"], ["smoke"]),
+        (["data=csv"], ["data.table"]),
+        (["data=csv", "data.table=nowhere.csv"], ["nowhere.csv", "no such table"]),
+        (["data=folder", "data.root=nowhere"], ["no such folder"]),
+        (["runtime.device=cuda:9"], ["cuda:9", "cpu"]),
+        (["data.table=x.csv"], ["data.table", "data="]),
+        (["bins=3"], ["bins"]),
+        (["data.count=20", "bins.count=100"], ["fewer than 100 bins"]),
+        (["image.size=32", "backbone.strides=[2,1]"], ["equally long"]),
+        (["split.column=day"], ["data=csv"]),
+        (["run=latest"], ["another name"]),
+        (["oops"], ["NAME=VALUE"]),
+        (["split.validation=0.5", "split.calibration=0.5"], ["nothing to train on"]),
+    ],
+)
+def test_mistakes_get_one_line(here, run, options, words):
+    base = TINY[1:] if options[0].startswith("data=") else TINY
+    one_line(run("train", *base, "run=a", *options), *words)
+    assert not (here / "outputs/a/model").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("", ["empty"]),
+        ("image,target\n", ["no rows"]),
+        ("image|target\np00.png|3\n", ["image|target", "semicolon"]),
+        ("photo,target\np00.png,3\n", ["'image'", "photo"]),
+        ("image,target\np00.png,abc\np01.png,nan\np02.png,3\n", ["row 2 'abc'", "row 3 'nan'"]),
+        ("image,target\nno1.png,3\nno2.png,4\np02.png,5\n", ["2 of 3", "no1.png", "no2.png"]),
+        ("image,target\np00.png,3\np01.png,4\np00.png,3\n", ["rows 2, 4"]),
+        ("image,target\n" + "".join(f"p{i:02d}.png,7\n" for i in range(40)), ["all", "7"]),
+        ("image,target\n" + "".join(f"p{i:02d}.png,{i}\n" for i in range(5)), ["fewer than 3 bins"]),
+        ("image,target\np00.png,1\np01.png,2\n", ["too few"]),
+    ],
+)
+def test_bad_tables_get_one_line(photos, run, table, words):
+    (photos / "photos.csv").write_text(table)
+    one_line(run("train", *TINY_TABLE, "run=a"), *words)
+
+
+def test_mistakes_after_training_get_one_line(photos, run, png_bytes):
+    one_line(run("predict", "input=p00.png"), "no run", "none was made yet")
+    one_line(run("evaluate", "run=never"), "never")
+    one_line(run("train-regressor", *TINY, "run=never"), "no run 'never'")
+    run("train-classifier", *TINY, "run=half")
+    one_line(run("predict", "input=p00.png", "run=half"), "not finished")
+    one_line(run("evaluate", "run=half"), "train-regressor run=half")
+    one_line(run("predict", "input=p00.png", "run=nevr"), "there are half")
+    run("train", *TINY, "run=a")
+    one_line(run("predict", "input=nowhere*.png", "run=a"), "nowhere")
+    one_line(run("predict", "run=a"), "input")
+    one_line(run("predict", "run=a", "input=p00.png", "bins.count=4"), "bins.count")
+    (photos / "outputs/a/model/regressor.safetensors").write_bytes(b"123")
+    one_line(run("predict", "input=p00.png", "run=a"), "regressor.safetensors", "damaged")
+
+
+def test_usage_is_exit_status_2(run):
+    assert run("trian")[0] == 2
+    assert run()[0] == 2
+    assert run("--help")[0] == 0
+    status, out, _ = run("train", "--help")
+    assert status == 0
+    for option in ("bins.count", "train.epochs", "data (csv) table", "any timm name"):
+        assert option in out
+
+
+def test_as_a_program_with_a_path_with_spaces(photos, run):
+    """Through the shell, as a user would: quoting of paths, exit status, one line."""
+    run("train", *TINY, "run=a")
+    shutil.copy(photos / "p00.png", photos / "photo (1), copy.png")
+    command = [sys.executable, "-m", "twostage", "predict", "run=a"]
+    found = subprocess.run([*command, "input=photo (1), copy.png"], capture_output=True, text=True, env=os.environ)
+    assert found.returncode == 0, found.stderr
+    assert "photo (1), copy.png" in found.stdout
+    wrong = subprocess.run([*command, "input=photo (2).png"], capture_output=True, text=True, env=os.environ)
+    assert wrong.returncode == 1
+    assert wrong.stderr.count("\n") == 1
+    assert "Traceback" not in wrong.stderr

@@ -1,0 +1,179 @@
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twostage.data.splits import PARTS, read_splits, split_table, write_splits
+from twostage.data.table import Table
+from twostage.errors import DataError
+
+SHARES = {"validation": 0.15, "calibration": 0.1, "test": 0.2}
+
+
+def make_table(count=400, groups=None, **columns):
+    images = [f"p{i:03d}.png" for i in range(count)]
+    groups = None if groups is None else np.array(groups)
+    return Table(images, [], np.arange(count, dtype=float), groups, {k: np.array(v) for k, v in columns.items()})
+
+
+def split(table, seed=0, **changes):
+    return split_table(table, **{**SHARES, **changes}, seed=seed)
+
+
+def grouped(seed=0, groups=60):
+    """Groups of 1 to 12 photographs, shuffled."""
+    rng = np.random.default_rng(seed)
+    names = np.repeat([f"g{i}" for i in range(groups)], rng.integers(1, 13, groups))
+    return make_table(len(names), groups=rng.permutation(names))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_photograph_is_in_one_part_and_shares_are_right(seed):
+    parts = split(make_table(), seed)
+    assert parts.shape == (400,)
+    assert set(parts) == set(PARTS)
+    count = Counter(parts.tolist())
+    for part, share in {**SHARES, "train": 0.55}.items():
+        assert count[part] == pytest.approx(400 * share, abs=2), part
+
+
+@pytest.mark.parametrize("make", [make_table, grouped], ids=["photographs", "groups"])
+def test_same_seed_same_split_other_seed_other_split(make):
+    np.testing.assert_array_equal(split(make(), 3), split(make(), 3))
+    first, second = split(make(), 3), split(make(), 4)
+    for part in PARTS:
+        assert ((first == part) != (second == part)).any(), part
+
+
+def test_parts_are_drawn_at_random_over_the_table():
+    parts = split(make_table())
+    for part in PARTS:
+        assert np.flatnonzero(parts == part).mean() == pytest.approx(200, abs=45), part
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_never_straddle(seed):
+    table = grouped(seed)
+    parts = split(table, seed)
+    for group in np.unique(table.groups):
+        assert len(set(parts[table.groups == group])) == 1
+    share_of_groups = Counter(dict(zip(table.groups.tolist(), parts.tolist(), strict=True)).values())
+    for part, share in SHARES.items():
+        assert share_of_groups[part] == pytest.approx(60 * share, abs=2), part
+
+
+def test_calibration_may_be_zero():
+    parts = split(make_table(), calibration=0.0)
+    assert set(parts) == {"train", "validation", "test"}
+    assert (parts == "validation").sum() == pytest.approx(60, abs=2)
+
+
+def test_few_photographs_still_fill_every_part():
+    assert set(split(make_table(8), validation=0.01, calibration=0.01, test=0.01)) == set(PARTS)
+
+
+def test_split_column_words_and_aliases():
+    words = ["train", "Training", "TRAIN", "val", "valid", "Validation", "cal", "calibration", "test", "Test"]
+    parts = split(make_table(10, part=words), split_column="part")
+    assert parts.tolist() == ["train"] * 3 + ["validation"] * 3 + ["calibration"] * 2 + ["test"] * 2
+
+
+def test_split_column_with_an_unknown_word_is_refused():
+    with pytest.raises(DataError, match=r"'part' holds holdout, x; allowed are train, validation, calibration, test"):
+        split(make_table(4, part=["train", "x", "holdout", "test"]), split_column="part")
+
+
+@pytest.mark.parametrize("lacking", ["train", "validation", "test"])
+def test_split_column_without_a_part_is_refused(lacking):
+    words = [word for word in ["train", "validation", "calibration", "test"] if word != lacking]
+    with pytest.raises(DataError, match=f"the {lacking} set is empty"):
+        split(make_table(3, part=words), split_column="part")
+
+
+def test_split_column_with_straddling_groups_is_refused():
+    table = make_table(
+        5, groups=["a", "b", "c", "c", "d"], part=["train", "validation", "test", "train", "calibration"]
+    )
+    with pytest.raises(DataError, match=r"1 groups .*: c;"):
+        split(table, split_column="part")
+
+
+def test_test_values_are_exactly_the_test_set_whatever_the_seed():
+    days = np.array(["mon", "tue", "wed", "thu"] * 50)
+    rest = []
+    for seed in range(3):
+        parts = split(make_table(200, day=days), seed, test_column="day", test_values=["tue", "thu"])
+        np.testing.assert_array_equal(parts == "test", (days == "tue") | (days == "thu"))
+        # shares are of the rows that are not in the test set
+        assert (parts == "validation").sum() == pytest.approx(100 * SHARES["validation"], abs=1)
+        assert (parts == "calibration").sum() == pytest.approx(100 * SHARES["calibration"], abs=1)
+        rest.append(parts.tolist())
+    assert rest[0] != rest[1]
+
+
+def test_test_values_that_cut_a_group_are_refused():
+    table = make_table(40, groups=[f"g{i // 4}" for i in range(40)], day=["mon"] * 38 + ["tue"] * 2)
+    with pytest.raises(DataError, match=r"1 groups lie in more than one part of the split: g9;"):
+        split(table, test_column="day", test_values=["tue"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["tues"], "'tues' is not in column 'day'; did you mean tue"),
+        (["mon", "2023-06-14"], "'2023-06-14' is not in column 'day'; allowed: mon, tue"),
+        ([], r"split\.column=day needs split\.test_values=\[\.\.\.\]; it holds mon, tue"),
+        (None, r"needs split\.test_values"),
+        (["mon", "tue"], "covers every row"),
+    ],
+    ids=["near", "far", "empty", "none", "all"],
+)
+def test_bad_test_values_are_refused(values, message):
+    with pytest.raises(DataError, match=message):
+        split(make_table(20, day=["mon", "tue"] * 10), test_column="day", test_values=values)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_too_few_groups_are_refused(groups):
+    with pytest.raises(DataError, match="too few groups"):
+        split(make_table(30, groups=[f"g{i % groups}" for i in range(30)]))
+    assert set(split(make_table(30, groups=[f"g{i % 4}" for i in range(30)]))) == set(PARTS)
+
+
+def test_too_few_photographs_are_refused():
+    with pytest.raises(DataError, match="too few photographs"):
+        split(make_table(3))
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{"validation": 0.5, "calibration": 0.3, "test": 0.2}, {"validation": 0.1, "calibration": 0.2, "test": 0.9}],
+)
+def test_shares_that_leave_nothing_to_train_on_are_refused(shares):
+    with pytest.raises(DataError, match="leave nothing to train on"):
+        split(make_table(), **shares)
+
+
+def test_shares_that_leave_nothing_are_refused_with_a_test_column_too():
+    table = make_table(100, day=["mon", "tue"] * 50)
+    with pytest.raises(DataError, match="leave nothing"):
+        split(table, validation=0.5, calibration=0.5, test_column="day", test_values=["tue"])
+
+
+@pytest.mark.parametrize("skipped", [{}, {"bad, very.png": "cut, off", "NA": "missing"}], ids=["whole", "skipped"])
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_written_splits_read_back(tmp_path, skipped, with_groups):
+    table = grouped() if with_groups else make_table()
+    parts = split(table)
+    write_splits(tmp_path / "splits.csv", table, parts, skipped)
+    np.testing.assert_array_equal(read_splits(tmp_path / "splits.csv"), parts)
+    frame = pd.read_csv(tmp_path / "splits.csv", keep_default_na=False, dtype=str)
+    assert len(frame) == len(table) + len(skipped)
+    assert frame["image"].tolist() == [*table.images, *skipped]
+    assert [float(cell) for cell in frame["target"][: len(table)]] == table.targets.tolist()
+    if with_groups:
+        assert frame["group"][: len(table)].tolist() == table.groups.tolist()
+    if skipped:
+        assert frame["split"][len(table) :].tolist() == ["skipped"] * 2
+        assert frame["reason"][len(table) :].tolist() == list(skipped.values())

@@ -1,0 +1,418 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from twostage import Bins, load_config
+from twostage.stages.build import build_classifier, build_regressor, warm_start
+from twostage.stages.classifier import fit_temperature
+from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine, to_srgb
+
+TINY = (
+    "image.size=32",
+    "bins.count=4",
+    "backbone.widths=[4,6]",
+    "backbone.strides=[2,2]",
+    "backbone.dilations=[1,1]",
+)
+BINS = Bins.uniform(80, 350, 4)
+UNEVEN = Bins([80, 100, 150, 260, 350])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny(*more):
+    return load_config([*TINY, *more])
+
+
+def images(count=6, size=32, seed=0):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def photographs(count=6, size=32, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def random_probabilities(count, bins, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(bins.count), count)
+
+
+def gradients(module):
+    return {key: torch.zeros_like(p) if p.grad is None else p.grad.clone() for key, p in module.named_parameters()}
+
+
+def same_state(one, other):
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def cross_entropy(logits, targets, temperature=1.0):
+    return float(F.cross_entropy(torch.from_numpy(logits).double() / temperature, torch.from_numpy(targets).double()))
+
+
+@pytest.mark.parametrize("method", [*COMBINATIONS, "oracle"])
+@pytest.mark.parametrize("bins", [BINS, UNEVEN, Bins([80, 350])], ids=["uniform", "uneven", "one bin"])
+def test_exact_offsets_give_the_concentration_back(bins, method):
+    concentration = np.linspace(60, 380, 41)  # beyond the range as well
+    offsets = (concentration[:, None] - bins.center) / bins.half_width
+    found = combine(bins, random_probabilities(41, bins), offsets, method, concentration)
+    assert found.shape == (41,)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, concentration, rtol=1e-12)
+
+
+def test_mixture_is_the_expected_concentration():
+    probabilities, offsets = np.array([[0.25, 0.75]]), np.array([[-1.0, 0.5]])
+    assert combine(Bins([0, 10, 30]), probabilities, offsets) == pytest.approx(0.25 * 0 + 0.75 * 25)
+
+
+@pytest.mark.parametrize("method", COMBINATIONS)
+def test_a_certain_classifier_chooses_its_bin(method):
+    offsets = np.random.default_rng(1).normal(size=(8, 4))
+    certain = np.eye(4)[[0, 1, 2, 3, 3, 2, 1, 0]]
+    chosen = combine(UNEVEN, certain, offsets, "argmax")
+    np.testing.assert_allclose(combine(UNEVEN, certain, offsets, method), chosen, rtol=1e-12)
+    index = certain.argmax(1)
+    np.testing.assert_allclose(chosen, UNEVEN.concentration(index, offsets[np.arange(8), index]))
+
+
+def test_oracle_takes_the_true_bin_whatever_the_classifier_says():
+    offsets, target = np.array([[0.5, -0.5, 0.0, 1.0]] * 2), np.array([81.0, 349.0])
+    found = combine(UNEVEN, np.eye(4)[[3, 0]], offsets, "oracle", target)
+    np.testing.assert_allclose(found, [UNEVEN.center[0] + 0.5 * UNEVEN.half_width[0], 350.0])
+
+
+def test_oracle_without_the_truth_is_refused():
+    with pytest.raises(ValueError, match="oracle"):
+        combine(BINS, np.eye(4), np.zeros((4, 4)), "oracle")
+
+
+def test_top2_of_one_bin_is_that_bin():
+    one = Bins([80, 350])
+    np.testing.assert_allclose(combine(one, np.ones((2, 1)), np.array([[-1.0], [0.0]]), "top2"), [80, 215])
+
+
+def test_top2_of_two_bins_is_the_mixture():
+    two, offsets = Bins([80, 200, 350]), np.random.default_rng(2).normal(size=(9, 2))
+    probabilities = random_probabilities(9, two)
+    np.testing.assert_allclose(
+        combine(two, probabilities, offsets, "top2"), combine(two, probabilities, offsets, "mixture")
+    )
+
+
+def test_top2_leaves_the_rest_out():
+    probabilities, offsets = np.array([[0.1, 0.5, 0.1, 0.3]]), np.random.default_rng(3).normal(size=(1, 4))
+    changed = offsets + np.array([[100.0, 0.0, -70.0, 0.0]])
+    found = combine(BINS, probabilities, offsets, "top2")
+    candidates = BINS.center + BINS.half_width * offsets[0]
+    np.testing.assert_allclose(found, (0.5 * candidates[1] + 0.3 * candidates[3]) / 0.8)
+    np.testing.assert_allclose(combine(BINS, probabilities, changed, "top2"), found)
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
+def test_temperature_is_recovered(true):
+    logits = np.random.default_rng(0).normal(0, 2, (300, 4))
+    targets = torch.from_numpy(logits).softmax(-1).numpy()
+    assert fit_temperature(logits * true, targets) == pytest.approx(true, rel=1e-3)
+
+
+def test_temperature_is_recovered_from_drawn_bins():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 4))
+    drawn = (torch.from_numpy(logits).softmax(-1).numpy().cumsum(1) < rng.uniform(size=(4000, 1))).sum(1)
+    assert fit_temperature((logits * 3).astype(np.float32), np.eye(4, dtype=np.float32)[drawn]) == pytest.approx(3, 0.1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [0.0, 0.01, 1.0, 30.0, 1000.0])
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+def test_temperature_never_does_harm(seed, scale, right):
+    rng = np.random.default_rng(seed)
+    targets = rng.dirichlet(np.full(4, 0.2), 12)
+    logits = scale * (np.log(targets + 1e-6) if right else rng.normal(size=(12, 4)))
+    temperature = fit_temperature(logits, targets)
+    assert 0 < temperature < np.inf
+    assert cross_entropy(logits, targets, temperature) <= cross_entropy(logits, targets) + 1e-9
+
+
+def test_probabilities_take_the_temperature():
+    classifier = build_classifier(tiny(), BINS).eval()
+    with torch.no_grad():
+        logits = classifier(images())
+        classifier.temperature.fill_(2.5)
+        torch.testing.assert_close(classifier.probabilities(images()), (logits / 2.5).softmax(-1))
+        assert not torch.allclose(classifier.probabilities(images()), logits.softmax(-1))
+
+
+def test_classifier_loss_is_lowest_at_the_targets():
+    classifier = build_classifier(tiny(), BINS)
+    targets = classifier.targets(np.linspace(90, 340, 6), BINS, 0.25)
+    torch.testing.assert_close(targets.sum(1), torch.ones(6))
+    loss = classifier.eval().loss(images(), targets)
+    entropy = -(targets * targets.clamp_min(1e-12).log()).sum(1).mean()
+    assert loss > entropy
+    classifier.network.forward = lambda _: targets.clamp_min(1e-12).log()
+    torch.testing.assert_close(classifier.loss(images(), targets), entropy)
+    centers = torch.from_numpy(BINS.center).float()
+    torch.testing.assert_close(classifier.estimate(images(), targets), targets @ centers)
+
+
+def without_corrections(regressor):
+    readout = regressor.network.readout
+    with torch.no_grad():
+        for layer in (readout.linear, *([readout.mlp[-1]] if readout.mlp else [])):
+            layer.weight[1:] = 0
+            layer.bias[1:] = 0
+
+
+@pytest.mark.parametrize("pooling", ["mean", "masks"])
+def test_all_bins_point_to_one_concentration_but_for_the_corrections(pooling):
+    regressor = build_regressor(tiny(f"pooling={pooling}"), UNEVEN).double().eval()
+    photos, center, half_width = images().double(), UNEVEN.center, UNEVEN.half_width
+    with torch.no_grad():
+        pointed = center + half_width * regressor(photos)[0].numpy()
+        corrections = 0.1 * half_width * regressor.network(photos)[:, 1:].numpy()
+        assert np.ptp(pointed, axis=1).min() > 1e-3
+        np.testing.assert_allclose(np.ptp(pointed - corrections, axis=1), 0, atol=1e-9)
+        without_corrections(regressor)
+        pointed = center + half_width * regressor(photos)[0].numpy()
+    np.testing.assert_allclose(np.ptp(pointed, axis=1), 0, atol=1e-9)
+    assert np.ptp(pointed[:, 0]) > 0
+
+
+def test_offsets_are_not_clipped():
+    regressor = build_regressor(tiny(), BINS).eval()
+    without_corrections(regressor)
+    with torch.no_grad():
+        regressor.network.readout.linear.bias[0] = 50.0
+        offsets, _ = regressor(images())
+    assert (offsets > 10).all()
+
+
+@pytest.mark.parametrize("loss", ["huber", "gaussian"])
+def test_a_photograph_outside_a_bin_teaches_it_nothing(loss):
+    regressor = build_regressor(tiny(f"regressor.loss={loss}"), BINS)
+    targets = regressor.targets(np.full(6, BINS.center[0]), BINS, overlap=0.5)
+    assert targets[:, 1].tolist() == [[1, 0, 0, 0]] * 6
+    regressor.loss(images(), targets).backward()
+    readout = regressor.network.readout
+    for layer in (readout.linear, readout.mlp[-1]):
+        assert layer.weight.grad[1].abs().sum() > 0
+        assert (layer.weight.grad[2:] == 0).all()
+        assert (layer.bias.grad[2:] == 0).all()
+    assert regressor.log_scale.weight.grad[0].abs().sum() > 0
+    assert (regressor.log_scale.weight.grad[1:] == 0).all()
+
+
+def test_a_photograph_near_a_border_teaches_both_bins():
+    regressor = build_regressor(tiny(), BINS)
+    regressor.loss(images(), regressor.targets(np.full(6, BINS.edges[1] + 1), BINS, overlap=0.5)).backward()
+    rows = regressor.network.readout.linear.weight.grad[1:].abs().sum(1)
+    assert (rows > 0).tolist() == [True, True, False, False]
+
+
+def test_targets_are_offsets_and_memberships():
+    regressor = build_regressor(tiny(), UNEVEN)
+    concentration = np.linspace(70, 360, 6)
+    targets = regressor.targets(concentration, UNEVEN, 0.5)
+    assert targets.shape == (6, 2, 4)
+    pointed = UNEVEN.center + UNEVEN.half_width * targets[:, 0].double().numpy()
+    np.testing.assert_allclose(pointed, np.tile(concentration[:, None], 4), rtol=1e-5)
+    np.testing.assert_allclose(targets[:, 1], UNEVEN.membership(concentration, 0.5), atol=1e-6)
+
+
+def with_errors(regressor, error, log_scale):
+    """Let the regressor answer zero offsets plus a leaf, as if its error were `error` (N,K)."""
+    leaf = error.clone().requires_grad_()
+    regressor.forward = lambda _: (leaf, torch.full_like(error, log_scale))
+    return leaf, torch.stack([torch.zeros_like(error), torch.rand_like(error)], 1)
+
+
+def test_huber_loss_is_that_of_torch():
+    share = 0.05
+    regressor = build_regressor(tiny(f"regressor.huber_delta={share}"), BINS)
+    delta = share * 270 / BINS.half_width[0]
+    error = torch.linspace(-4, 4, 24).view(6, 4) * delta  # both sides of the bend
+    leaf, targets = with_errors(regressor, error, 0.0)
+    loss = regressor.loss(images(), targets)
+    loss.backward()
+    theirs, weight = error.clone().requires_grad_(), targets[:, 1]
+    huber = F.huber_loss(theirs, torch.zeros_like(error), reduction="none", delta=float(delta))
+    (expected := (huber * weight).sum() / weight.sum()).backward()
+    scale_term = (0.5 * error**2 * weight).sum() / weight.sum()  # of the log-scale, which is zero here
+    torch.testing.assert_close(loss - scale_term, expected)
+    torch.testing.assert_close(leaf.grad, theirs.grad)
+
+
+def test_huber_delta_is_a_share_of_the_range_in_every_bin():
+    regressor = build_regressor(tiny("regressor.huber_delta=0.1"), UNEVEN)
+    np.testing.assert_allclose(regressor.huber_delta.numpy() * UNEVEN.half_width, 27.0, rtol=1e-6)
+
+
+def test_gaussian_loss_is_that_of_torch():
+    regressor = build_regressor(tiny("regressor.loss=gaussian"), BINS)
+    error = torch.linspace(-2, 2, 24).view(6, 4)
+    leaf, targets = with_errors(regressor, error, 0.7)
+    loss = regressor.loss(images(), targets)
+    variance = torch.full_like(error, float(np.exp(2 * 0.7)))
+    expected = F.gaussian_nll_loss(error, torch.zeros_like(error), variance, reduction="none")
+    torch.testing.assert_close(loss, (expected * targets[:, 1]).sum() / targets[:, 1].sum())
+    loss.backward()
+    assert leaf.grad.abs().sum() > 0
+
+
+def test_log_scale_reads_the_backbone_but_does_not_shape_it():
+    regressor = build_regressor(tiny(), BINS)
+    torch.nn.init.normal_(regressor.log_scale.weight)
+    _, log_scales = regressor(images())
+    assert log_scales.std(0).min() > 0
+    log_scales.sum().backward()
+    moved = {key for key, grad in gradients(regressor).items() if grad.abs().sum() > 0}
+    assert moved == {"log_scale.weight", "log_scale.bias"}
+
+
+@pytest.mark.parametrize(("loss", "same"), [("huber", True), ("gaussian", False)])
+def test_log_scale_weighs_errors_in_the_gaussian_loss_alone(loss, same):
+    found = []
+    for log_scale in (0.0, 1.5):
+        regressor = build_regressor(tiny(f"regressor.loss={loss}"), BINS)
+        torch.nn.init.constant_(regressor.log_scale.bias, log_scale)
+        regressor.loss(images(), regressor.targets(np.linspace(90, 340, 6), BINS, 0.5)).backward()
+        found.append(gradients(regressor.network))
+    assert any(grad.abs().sum() > 0 for grad in found[0].values())
+    assert all(torch.equal(grad, found[1][key]) for key, grad in found[0].items()) == same
+
+
+def test_estimate_is_the_true_bins_candidate():
+    regressor = build_regressor(tiny(), UNEVEN).eval()
+    concentration = np.array([70, 99, 149, 151, 300, 360.0])
+    with torch.no_grad():
+        offsets, _ = regressor(images())
+        found = regressor.estimate(images(), regressor.targets(concentration, UNEVEN, 0.5))
+    np.testing.assert_allclose(
+        found, combine(UNEVEN, np.ones((6, 4)), offsets.numpy(), "oracle", concentration), rtol=1e-5
+    )
+
+
+def test_warm_start_copies_backbone_and_pooling():
+    config = tiny()
+    classifier = build_classifier(config, BINS)
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.add_(0.1)
+    regressor, untouched = build_regressor(config, BINS), build_regressor(config, BINS)
+    assert warm_start(regressor, classifier) == []
+    for part in ("backbone", "pooling"):
+        assert same_state(getattr(regressor.network, part), getattr(classifier.network, part))
+        assert not same_state(getattr(untouched.network, part), getattr(classifier.network, part))
+    assert same_state(regressor.network.readout, untouched.network.readout)
+    with torch.no_grad():  # a copy, not shared
+        next(regressor.network.backbone.parameters()).add_(1.0)
+    assert not same_state(regressor.network.backbone, classifier.network.backbone)
+
+
+@pytest.mark.parametrize(
+    ("other", "different"),
+    [
+        (["+backbone@regressor.backbone=vgg"], ["backbone", "pooling"]),
+        (["+backbone@regressor.backbone=vgg", "regressor.backbone.widths=[4,4]"], ["backbone", "pooling"]),
+        (["+backbone@regressor.backbone=compact", "regressor.backbone.widths=[5,6]"], ["backbone"]),
+    ],
+)
+def test_warm_start_names_what_it_cannot_copy(other, different):
+    if "compact" in other[0]:
+        other = [*other, "regressor.backbone.strides=[2,2]", "regressor.backbone.dilations=[1,1]"]
+    config = tiny(*other)
+    regressor, before = build_regressor(config, BINS), build_regressor(config, BINS)
+    assert warm_start(regressor, build_classifier(config, BINS)) == different
+    assert same_state(regressor.network.backbone, before.network.backbone)
+
+
+@pytest.mark.parametrize("build", [build_classifier, build_regressor])
+def test_weights_depend_on_the_seed_alone(build):
+    torch.manual_seed(1)
+    one = build(tiny("seed=3"), BINS)
+    torch.manual_seed(2)
+    same, other = build(tiny("seed=3"), BINS), build(tiny("seed=4"), BINS)
+    differing = [key for key, value in one.state_dict().items() if not torch.equal(value, same.state_dict()[key])]
+    assert differing == []
+    assert not same_state(one, other)
+
+
+@pytest.mark.parametrize("build", [build_classifier, build_regressor])
+def test_building_leaves_the_global_random_state_alone(build):
+    state = torch.get_rng_state()
+    build(tiny(), BINS)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def two_stage(*more, bins=BINS):
+    config = tiny(*more)
+    return TwoStage(bins, build_classifier(config, bins), build_regressor(config, bins), config.image.color)
+
+
+def test_to_srgb_keeps_every_grey_level():
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, 3)
+    srgb = to_srgb(pixels, torch.device("cpu"))
+    assert srgb.shape == (1, 3, 16, 16)
+    assert np.array_equal(np.rint(srgb.permute(0, 2, 3, 1).numpy() * 255), pixels)
+    assert (srgb.min(), srgb.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("views", [1, 8])
+def test_prediction_does_not_depend_on_the_batch_size(views):
+    model, pixels = two_stage(), photographs(7)
+    whole = model.predict(pixels, views=views)
+    for batch_size in (1, 3, 7):
+        for found, expected in zip(model.predict(pixels, views=views, batch_size=batch_size), whole, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def views_of(pixels):
+    quarter = [np.ascontiguousarray(np.rot90(pixels, k, (1, 2))) for k in range(4)]
+    return quarter + [np.ascontiguousarray(view[:, :, ::-1]) for view in quarter]
+
+
+@pytest.mark.parametrize("pooling", ["masks", "flatten"])
+def test_eight_views_do_not_see_turns_and_flips(pooling):
+    model, pixels = two_stage(f"pooling={pooling}"), photographs(3)
+    expected, alone = model.predict(pixels), model.predict(pixels, views=1)
+    for turned in views_of(pixels):
+        for found, known in zip(model.predict(turned), expected, strict=True):
+            np.testing.assert_allclose(found, known, rtol=1e-5, atol=1e-5)
+    assert np.abs(model.predict(views_of(pixels)[5], views=1)[1] - alone[1]).max() > 1e-3
+
+
+def test_prediction_is_plain_numbers_in_evaluation_mode():
+    model, pixels = two_stage(), photographs(5)
+    model.train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    probabilities, offsets = model.predict(pixels)
+    assert probabilities.shape == offsets.shape == (5, 4)
+    assert probabilities.dtype == offsets.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    none = model.predict(pixels[:0])
+    assert [part.shape for part in none] == [(0, 4), (0, 4)]
+
+
+def test_without_a_classifier_there_is_one_certain_bin():
+    one = Bins([80, 350])
+    config = tiny("method=direct")
+    model = TwoStage(one, None, build_regressor(config, one), config.image.color)
+    probabilities, offsets = model.predict(photographs(3))
+    assert (probabilities == 1).all()
+    assert offsets.shape == (3, 1)
+
+
+@pytest.mark.parametrize("color", ["srgb", "linear", "optical_density", "grayscale"])
+def test_prediction_takes_photographs_of_every_color(color):
+    probabilities, offsets = two_stage(f"image.color={color}").predict(photographs(2))
+    assert np.isfinite(probabilities).all()
+    assert np.isfinite(offsets).all()

@@ -10,8 +10,8 @@ from conftest import TINY, TINY_TABLE
 
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
 METRICS = (
-    "n_train n_validation n_calibration n_test unit rmse mae r2 bias max_abs_error rmse_argmax rmse_mixture rmse_oracle "
-    "bin_accuracy coverage_90 interval_width_90 n_refused parameters train_seconds images_per_second"
+    "n_train n_validation n_calibration n_test unit rmse mae r2 bias max_abs_error rmse_argmax rmse_mixture "
+    "rmse_oracle bin_accuracy coverage_90 interval_width_90 n_refused parameters train_seconds images_per_second"
 )
 
 
@@ -30,7 +30,8 @@ def test_train_leaves_the_run_folder_that_the_design_promises(here, run):
     folder = here / "outputs" / "a"
     for name in (
         "config.yaml splits.csv metrics.json predictions.csv classifier/history.csv regressor/history.csv "
-        "model/model.json model/classifier.safetensors model/regressor.safetensors figures/predicted_against_measured.png"
+        "model/model.json model/classifier.safetensors model/regressor.safetensors "
+        "figures/predicted_against_measured.png"
     ).split():
         assert (folder / name).is_file(), name
     metrics = json.loads((folder / "metrics.json").read_text())

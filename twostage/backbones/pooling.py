@@ -96,18 +96,19 @@ class Readout(nn.Module):
         self.n_colors = n_colors
         width = n_colors + n_features
         self.linear = nn.Linear(n_colors or width, outputs)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs)) if n_colors else None
+        self.hidden = nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) if n_colors else None
+        self.outer = nn.Linear(hidden, outputs) if n_colors else None
 
     def silence(self, first: int) -> None:
         """Make the outputs from index `first` on zero, whatever the input."""
-        last = [self.linear] if self.mlp is None else [self.linear, self.mlp[-1]]
         with torch.no_grad():
-            for layer in last:
-                layer.weight[first:] = 0
-                layer.bias[first:] = 0
+            for layer in (self.linear, self.outer):
+                if layer is not None:
+                    layer.weight[first:] = 0
+                    layer.bias[first:] = 0
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Outputs (N,outputs) of pooled vectors (N,P)."""
-        if self.mlp is None:
+        if self.hidden is None or self.outer is None:
             return self.linear(pooled)
-        return self.linear(pooled[:, : self.n_colors]) + self.mlp(pooled)
+        return self.linear(pooled[:, : self.n_colors]) + self.outer(self.hidden(pooled))

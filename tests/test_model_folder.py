@@ -1,4 +1,5 @@
 import ast
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -29,9 +30,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@functools.cache
+def options_of(*more):
+    return load_config([*TINY, *more])
+
+
 def build(*more):
     """An untrained model whose weights are not what loading starts from."""
-    config = load_config([*TINY, *more])
+    config = options_of(*more)
     direct = config.method == "direct"
     bins = Bins([80, 350]) if direct else BINS
     classifier = None if direct else build_classifier(config, bins)

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch.nn.functional as F
 
 from twostage import Bins, load_config
 from twostage.stages.build import build_classifier, build_regressor, warm_start
-from twostage.stages.classifier import fit_temperature
+from twostage.stages.classifier import fit_temperature, log_bin_mass
 from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine, to_srgb
 
 TINY = (
@@ -27,6 +29,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@functools.cache
 def tiny(*more):
     return load_config([*TINY, *more])
 
@@ -150,45 +153,94 @@ def test_probabilities_take_the_temperature():
         assert not torch.allclose(classifier.probabilities(images()), logits.softmax(-1))
 
 
-def test_classifier_loss_is_lowest_at_the_targets():
-    classifier = build_classifier(tiny(), BINS)
+def test_classifier_loss_is_the_cross_entropy():
+    classifier = build_classifier(tiny(), BINS).eval()
     targets = classifier.targets(np.linspace(90, 340, 6), BINS, 0.25)
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
-    loss = classifier.eval().loss(images(), targets)
     entropy = -(targets * targets.clamp_min(1e-12).log()).sum(1).mean()
-    assert loss > entropy
-    classifier.network.forward = lambda _: targets.clamp_min(1e-12).log()
+    assert classifier.loss(images(), targets) > entropy + 1e-3
+    classifier.forward = lambda _: targets.clamp_min(1e-12).log()
     torch.testing.assert_close(classifier.loss(images(), targets), entropy)
     centers = torch.from_numpy(BINS.center).float()
     torch.testing.assert_close(classifier.estimate(images(), targets), targets @ centers)
 
 
-def without_corrections(regressor):
-    readout = regressor.network.readout
+@pytest.mark.parametrize("smoothing", [0.1, 0.25, 2.0])
+@pytest.mark.parametrize("bins", [BINS, UNEVEN, Bins([80, 350])], ids=["uniform", "uneven", "one bin"])
+def test_without_corrections_the_classifier_spreads_its_estimate_as_the_targets_do(bins, smoothing):
+    classifier = build_classifier(tiny(f"classifier.smoothing={smoothing}"), bins).eval()
+    concentration = np.array([-500, 60, 80, 99, 100, 101, 215, 300, 350, 400, 1000.0])
+    classifier.network.estimate = lambda _: torch.from_numpy(concentration[:, None]).float()
     with torch.no_grad():
-        for layer in (readout.linear, *([readout.mlp[-1]] if readout.mlp else [])):
-            layer.weight[1:] = 0
-            layer.bias[1:] = 0
+        found = classifier.probabilities(images(11))
+    np.testing.assert_allclose(found, bins.soft_targets(concentration, smoothing), atol=1e-5)
+    targets = classifier.targets(concentration, bins, smoothing)
+    entropy = -(targets * targets.clamp_min(1e-30).log()).sum(1).mean()
+    torch.testing.assert_close(classifier.loss(images(11), targets), entropy, rtol=1e-4, atol=1e-4)
+
+
+def test_corrections_change_the_bins():
+    classifier = build_classifier(tiny(), BINS).eval()
+    with torch.no_grad():
+        before = classifier(images())
+        classifier.corrections.bias[2] = 1.5
+        torch.testing.assert_close(classifier(images()) - before, torch.tensor([0, 0, 1.5, 0]).expand(6, 4))
+
+
+@pytest.mark.parametrize("distance", [0.0, 3.0, 100.0, 5e3, 3e4, 1e5])
+def test_bin_masses_stay_numbers_however_far_the_estimate(distance):
+    # a narrow smoothing, many bins and an odd photograph lead far away, in standard deviations
+    inner = torch.linspace(-3, 3, 5)[None] + torch.tensor([[-1.0], [1.0]]) * distance
+    inner.requires_grad_()
+    mass = log_bin_mass(inner)
+    assert mass.shape == (2, 6)
+    torch.testing.assert_close(mass.exp().sum(1), torch.ones(2), rtol=1e-4, atol=1e-5)
+    torch.logsumexp(mass / 3, 1).sum().backward()
+    assert inner.grad.isfinite().all()
+
+
+def with_random_corrections(regressor):
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in regressor.corrections.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return regressor
 
 
 @pytest.mark.parametrize("pooling", ["mean", "masks"])
 def test_all_bins_point_to_one_concentration_but_for_the_corrections(pooling):
     regressor = build_regressor(tiny(f"pooling={pooling}"), UNEVEN).double().eval()
     photos, center, half_width = images().double(), UNEVEN.center, UNEVEN.half_width
-    with torch.no_grad():
-        pointed = center + half_width * regressor(photos)[0].numpy()
-        corrections = 0.1 * half_width * regressor.network(photos)[:, 1:].numpy()
-        assert np.ptp(pointed, axis=1).min() > 1e-3
-        np.testing.assert_allclose(np.ptp(pointed - corrections, axis=1), 0, atol=1e-9)
-        without_corrections(regressor)
-        pointed = center + half_width * regressor(photos)[0].numpy()
-    np.testing.assert_allclose(np.ptp(pointed, axis=1), 0, atol=1e-9)
-    assert np.ptp(pointed[:, 0]) > 0
+
+    def pointed():
+        with torch.no_grad():
+            return center + half_width * regressor(photos)[0].numpy()
+
+    with_random_corrections(regressor)
+    corrected = pointed()
+    assert np.ptp(corrected, axis=1).min() > 1e-3
+    for parameter in regressor.corrections.parameters():
+        torch.nn.init.zeros_(parameter)
+    shared = pointed()
+    np.testing.assert_allclose(np.ptp(shared, axis=1), 0, atol=1e-9)
+    assert np.ptp(shared[:, 0]) > 0
+    # per photograph and bin, a correction is an offset in units of the half width
+    slope = (corrected - shared) / half_width
+    assert 0.01 < np.abs(slope).max() < 10
+
+
+def test_corrections_read_the_backbone_but_do_not_shape_it():
+    regressor = with_random_corrections(build_regressor(tiny(), BINS).double())
+    offsets, _ = regressor(images().double())
+    pointed = torch.from_numpy(BINS.center) + torch.from_numpy(BINS.half_width) * offsets
+    (pointed[:, 0] - pointed[:, 3]).sum().backward()  # the shared estimate cancels
+    found = gradients(regressor)
+    assert found["corrections.weight"][[0, 3]].abs().min() > 0
+    assert all(grad.abs().max() < 1e-9 for key, grad in found.items() if key.startswith("network."))
 
 
 def test_offsets_are_not_clipped():
     regressor = build_regressor(tiny(), BINS).eval()
-    without_corrections(regressor)
     with torch.no_grad():
         regressor.network.readout.linear.bias[0] = 50.0
         offsets, _ = regressor(images())
@@ -201,19 +253,16 @@ def test_a_photograph_outside_a_bin_teaches_it_nothing(loss):
     targets = regressor.targets(np.full(6, BINS.center[0]), BINS, overlap=0.5)
     assert targets[:, 1].tolist() == [[1, 0, 0, 0]] * 6
     regressor.loss(images(), targets).backward()
-    readout = regressor.network.readout
-    for layer in (readout.linear, readout.mlp[-1]):
-        assert layer.weight.grad[1].abs().sum() > 0
-        assert (layer.weight.grad[2:] == 0).all()
-        assert (layer.bias.grad[2:] == 0).all()
-    assert regressor.log_scale.weight.grad[0].abs().sum() > 0
-    assert (regressor.log_scale.weight.grad[1:] == 0).all()
+    for layer in (regressor.corrections, regressor.log_scale):
+        for parameter in (layer.weight, layer.bias):
+            assert parameter.grad[0].abs().sum() > 0
+            assert (parameter.grad[1:] == 0).all()
 
 
 def test_a_photograph_near_a_border_teaches_both_bins():
     regressor = build_regressor(tiny(), BINS)
     regressor.loss(images(), regressor.targets(np.full(6, BINS.edges[1] + 1), BINS, overlap=0.5)).backward()
-    rows = regressor.network.readout.linear.weight.grad[1:].abs().sum(1)
+    rows = regressor.corrections.weight.grad.abs().sum(1)
     assert (rows > 0).tolist() == [True, True, False, False]
 
 
@@ -269,7 +318,8 @@ def test_gaussian_loss_is_that_of_torch():
 
 def test_log_scale_reads_the_backbone_but_does_not_shape_it():
     regressor = build_regressor(tiny(), BINS)
-    torch.nn.init.normal_(regressor.log_scale.weight)
+    with torch.no_grad():
+        regressor.log_scale.weight.copy_(torch.linspace(-0.1, 0.1, regressor.log_scale.weight.numel()).view(4, -1))
     _, log_scales = regressor(images())
     assert log_scales.std(0).min() > 0
     log_scales.sum().backward()
@@ -290,7 +340,7 @@ def test_log_scale_weighs_errors_in_the_gaussian_loss_alone(loss, same):
 
 
 def test_estimate_is_the_true_bins_candidate():
-    regressor = build_regressor(tiny(), UNEVEN).eval()
+    regressor = with_random_corrections(build_regressor(tiny(), UNEVEN)).eval()
     concentration = np.array([70, 99, 149, 151, 300, 360.0])
     with torch.no_grad():
         offsets, _ = regressor(images())
@@ -300,28 +350,34 @@ def test_estimate_is_the_true_bins_candidate():
     )
 
 
-def test_warm_start_copies_backbone_and_pooling():
+PARTS = ("backbone", "pooling", "readout")
+
+
+def test_warm_start_copies_all_but_the_corrections():
     config = tiny()
-    classifier = build_classifier(config, BINS)
+    classifier = build_classifier(config, BINS).eval()
     with torch.no_grad():
         for parameter in classifier.parameters():
             parameter.add_(0.1)
-    regressor, untouched = build_regressor(config, BINS), build_regressor(config, BINS)
+    regressor, untouched = build_regressor(config, BINS).eval(), build_regressor(config, BINS)
     assert warm_start(regressor, classifier) == []
-    for part in ("backbone", "pooling"):
+    for part in PARTS:
         assert same_state(getattr(regressor.network, part), getattr(classifier.network, part))
         assert not same_state(getattr(untouched.network, part), getattr(classifier.network, part))
-    assert same_state(regressor.network.readout, untouched.network.readout)
-    with torch.no_grad():  # a copy, not shared
-        next(regressor.network.backbone.parameters()).add_(1.0)
+    assert same_state(regressor.corrections, untouched.corrections)
+    with torch.no_grad():  # the regressor starts with the classifier's estimate
+        known = classifier.network.estimate(classifier.network.pooled(images())).numpy()
+        found = BINS.center + BINS.half_width * regressor(images())[0].numpy()
+        np.testing.assert_allclose(found, np.tile(known, 4), rtol=1e-4)
+        next(regressor.network.backbone.parameters()).add_(1.0)  # a copy, not shared
     assert not same_state(regressor.network.backbone, classifier.network.backbone)
 
 
 @pytest.mark.parametrize(
     ("other", "different"),
     [
-        (["+backbone@regressor.backbone=vgg"], ["backbone", "pooling"]),
-        (["+backbone@regressor.backbone=vgg", "regressor.backbone.widths=[4,4]"], ["backbone", "pooling"]),
+        (["+backbone@regressor.backbone=vgg"], list(PARTS)),
+        (["+backbone@regressor.backbone=vgg", "regressor.backbone.widths=[4,4]"], list(PARTS)),
         (["+backbone@regressor.backbone=compact", "regressor.backbone.widths=[5,6]"], ["backbone"]),
     ],
 )
@@ -386,7 +442,7 @@ def test_eight_views_do_not_see_turns_and_flips(pooling):
     for turned in views_of(pixels):
         for found, known in zip(model.predict(turned), expected, strict=True):
             np.testing.assert_allclose(found, known, rtol=1e-5, atol=1e-5)
-    assert np.abs(model.predict(views_of(pixels)[5], views=1)[1] - alone[1]).max() > 1e-3
+    assert np.abs(model.predict(views_of(pixels)[5], views=1)[1] - alone[1]).max() > 1e-4
 
 
 def test_prediction_is_plain_numbers_in_evaluation_mode():

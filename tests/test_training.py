@@ -1,3 +1,4 @@
+import functools
 import itertools
 import math
 
@@ -79,8 +80,13 @@ def parts(stage, config, count=30, held_out=12):
     ]
 
 
+@functools.cache
+def options_of(*overrides):
+    return load_config([*TINY, *overrides])
+
+
 def train_stage(build, *overrides, epochs=2, seed=0, **options):
-    config = load_config([*TINY, *overrides])
+    config = options_of(*overrides)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         stage = build(config, BINS)
@@ -140,6 +146,32 @@ def test_batches_hold_every_image_once(count, batch_size):
         orders.append(list(itertools.chain(*batches)))
     if count > 5:
         assert orders[0] != orders[1] != orders[2]
+
+
+class Watching(Line):
+    """Notes in which orientation it sees a photograph."""
+
+    def loss(self, images, targets):
+        self.seen.append(tuple(images[0, 0].flatten().tolist()))
+        return self(images).square().mean()
+
+
+def orientations(augmentation, seed=0):
+    stage = Watching()
+    one = Examples(["p"], np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3), np.ones(1), torch.ones(1))
+    fit(
+        stage, one, one, TrainConfig(batch_size=2), epochs=40, augmentation=augmentation,
+        color="srgb", seed=seed, device=CPU, label="line", progress=False,
+    )  # fmt: skip
+    return stage.seen
+
+
+def test_augmentation_is_new_in_every_epoch():
+    seen = orientations(AugmentConfig())
+    assert len(set(seen)) == 8
+    assert seen == orientations(AugmentConfig())
+    assert seen != orientations(AugmentConfig(), seed=1)
+    assert len(set(orientations(AugmentConfig(quarter_turns=False, flips=False)))) == 1
 
 
 def test_photographs_and_targets_stay_together():

@@ -108,6 +108,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 
     from twostage import orchestrator
     from twostage.evaluation.report import closing_table, leaderboard
+    from twostage.runs import run_folder
 
     if command == "predict":
         _print_predictions(orchestrator.predict(config), config.output)
@@ -126,7 +127,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
         print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
         return
     metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
-    print(closing_table(metrics, Path("outputs") / Path(config.run.removeprefix("outputs/"))))
+    print(closing_table(metrics, run_folder(config.run)))
     if sweep is not None:
         table = leaderboard(sweep)
         table.to_csv(sweep / "leaderboard.csv", index=False)

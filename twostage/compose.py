@@ -166,7 +166,7 @@ def _check(key: str, value: Any, metadata: dict[str, Any]) -> None:
     choices, low, high = metadata.get("choices"), metadata.get("low"), metadata.get("high")
     if choices and str(value) not in choices:
         raise ConfigError(f"{key}={value} is not known: {suggest(str(value), choices)}")
-    if low is not None and high is not None and not low <= value <= high:
+    if low is not None and high is not None and value is not None and not low <= value <= high:
         raise ConfigError(f"{key}={value} is out of range: allowed is {low:g}..{high:g}")
 
 

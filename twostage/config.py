@@ -166,7 +166,7 @@ BACKBONES: dict[str, type] = {"compact": CompactConfig, "vgg": VggConfig, "timm"
 class ClassifierConfig:
     """Stage 1."""
 
-    share: float = option(0.25, "share of train.epochs that goes to the classifier", 0.01, 0.99)
+    share: float = option(0.15, "share of train.epochs that goes to the classifier", 0.01, 0.99)
     smoothing: float = option(0.25, "standard deviation of the soft targets, bin widths", 0.01, 10.0)
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@classifier.backbone=NAME"})
 
@@ -186,8 +186,10 @@ class RegressorConfig:
 class TrainConfig:
     """The training of both stages."""
 
-    epochs: int = option(32, "epochs of both stages together", 2, 1_000_000)
-    batch_size: int = option(32, "images per step", 2, 65_536)
+    epochs: int | None = option(
+        None, "epochs of both stages together; null: as many as show 64,000 photographs, but 32 to 400", 2, 1_000_000
+    )
+    batch_size: int = option(16, "images per step", 2, 65_536)
     learning_rate: float = option(3e-3, "highest learning rate of AdamW", 1e-8, 10.0)
     weight_decay: float = option(0.01, "weight decay of AdamW", 0.0, 10.0)
     schedule: str = option("one_cycle", "course of the learning rate", choices="one_cycle cosine constant")

@@ -128,7 +128,7 @@ def _train_classifier(prepared: Prepared) -> None:
     classifier = build_classifier(config, bins)
     _normalize(classifier.network, prepared)
     targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
-    epochs = max(1, round(config.train.epochs * config.classifier.share))
+    epochs, _ = _epochs(prepared)
     _fit(classifier, "classifier", targets, epochs, prepared)
     validation = prepared.examples("validation", targets)
     logits = _logits(classifier, validation.pixels, prepared)
@@ -142,17 +142,26 @@ def _train_regressor(prepared: Prepared) -> None:
         return
     regressor = build_regressor(config, bins)
     _normalize(regressor.network, prepared)
-    epochs = config.train.epochs
-    if config.method == "two_stage":
-        epochs = max(1, epochs - round(epochs * config.classifier.share))
-        if config.regressor.warm_start:
-            classifier = build_classifier(config, bins)
-            load_weights(_weights(prepared.folder, "classifier"), classifier)
-            for name in warm_start(regressor, classifier):
-                log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
+    _, epochs = _epochs(prepared)
+    warm = config.method == "two_stage" and config.regressor.warm_start
+    if warm:
+        classifier = build_classifier(config, bins)
+        load_weights(_weights(prepared.folder, "classifier"), classifier)
+        for name in warm_start(regressor, classifier):
+            log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
-    _fit(regressor, "regressor", targets, epochs, prepared)
+    _fit(regressor, "regressor", targets, epochs, prepared, warm)
     save_weights(_weights(prepared.folder, "regressor"), regressor)
+
+
+def _epochs(prepared: Prepared) -> tuple[int, int]:
+    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
+    config = prepared.config
+    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
+    if config.method == "direct":
+        return 0, total
+    classifier = min(total - 1, max(1, round(total * config.classifier.share)))
+    return classifier, total - classifier
 
 
 def _normalize(network: Any, prepared: Prepared) -> None:
@@ -161,7 +170,9 @@ def _normalize(network: Any, prepared: Prepared) -> None:
     network.normalize_like(to_color(srgb, prepared.config.image.color))
 
 
-def _fit(stage: torch.nn.Module, name: str, targets: Tensor, epochs: int, prepared: Prepared) -> None:
+def _fit(
+    stage: torch.nn.Module, name: str, targets: Tensor, epochs: int, prepared: Prepared, warm: bool = False
+) -> None:
     config = prepared.config
     history: list[Epoch] = fit(
         stage,
@@ -174,6 +185,7 @@ def _fit(stage: torch.nn.Module, name: str, targets: Tensor, epochs: int, prepar
         seed=config.seed,
         device=prepared.device,
         label=name,
+        warm=warm,
         progress=config.runtime.progress,
     )
     table = pd.DataFrame(history_rows(history)).to_csv(index=False)

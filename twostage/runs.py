@@ -13,12 +13,12 @@ from twostage.config import Config
 from twostage.errors import RunError, some
 from twostage.files import write_atomically
 
-__all__ = ["OUTPUTS", "find_run", "open_run", "saved_config"]
+__all__ = ["OUTPUTS", "find_run", "open_run", "run_folder", "saved_config"]
 
 OUTPUTS = Path("outputs")
 
 
-def _folder(run: str) -> Path:
+def run_folder(run: str) -> Path:
     """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is."""
     path = Path(run).expanduser()
     return path if path.parts[:1] == OUTPUTS.parts else OUTPUTS / path
@@ -30,7 +30,7 @@ def find_run(run: str) -> Path:
     Raises:
         RunError: There is none of that name; the message names those that exist.
     """
-    folder = _folder(run)
+    folder = run_folder(run)
     if not (folder / "config.yaml").is_file():
         made = sorted(
             {file.parent.relative_to(OUTPUTS).as_posix() for file in OUTPUTS.glob("**/config.yaml")} - {"latest"}
@@ -60,7 +60,7 @@ def open_run(config: Config) -> Path:
     Raises:
         RunError: The run exists with other options, which are named, or the folder cannot be written.
     """
-    folder = _folder(config.run)
+    folder = run_folder(config.run)
     if folder.name == "latest":
         raise RunError("run=latest is the link to the newest run; give another name")
     if (folder / "config.yaml").is_file():

@@ -85,30 +85,21 @@ def build_pooling(name: str, map_shape: tuple[int, int, int], in_channels: int) 
 
 
 class Readout(nn.Module):
-    """Outputs from a pooled vector (N,P) -> (N,outputs).
+    """One output from a pooled vector (N,P) -> (N,1).
 
     Pooled colours are few and physical, so they get a linear path of their own, beside a small multilayer perceptron
     over colours and features; the two are added. Without colours one linear layer is all there is.
     """
 
-    def __init__(self, n_colors: int, n_features: int, outputs: int, hidden: int = 64) -> None:
+    def __init__(self, n_colors: int, n_features: int, hidden: int = 64) -> None:
         super().__init__()
         self.n_colors = n_colors
         width = n_colors + n_features
-        self.linear = nn.Linear(n_colors or width, outputs)
-        self.hidden = nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) if n_colors else None
-        self.outer = nn.Linear(hidden, outputs) if n_colors else None
-
-    def silence(self, first: int) -> None:
-        """Make the outputs from index `first` on zero, whatever the input."""
-        with torch.no_grad():
-            for layer in (self.linear, self.outer):
-                if layer is not None:
-                    layer.weight[first:] = 0
-                    layer.bias[first:] = 0
+        self.linear = nn.Linear(n_colors or width, 1)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) if n_colors else None
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Outputs (N,outputs) of pooled vectors (N,P)."""
-        if self.hidden is None or self.outer is None:
+        """Output (N,1) of pooled vectors (N,P)."""
+        if self.mlp is None:
             return self.linear(pooled)
-        return self.linear(pooled[:, : self.n_colors]) + self.outer(self.hidden(pooled))
+        return self.linear(pooled[:, : self.n_colors]) + self.mlp(pooled)

@@ -47,8 +47,6 @@ def build_regressor(config: Config, bins: Bins) -> Regressor:
 def warm_start(regressor: Regressor, classifier: Classifier) -> list[str]:
     """Let the regressor start where the classifier ended: backbone, pooling, and the readout of the shared estimate.
 
-    The numbers per bin mean something else in the two stages, so the regressor's corrections start from zero.
-
     Returns:
         The parts that could not be copied because the two networks differ.
     """
@@ -61,5 +59,4 @@ def warm_start(regressor: Regressor, classifier: Classifier) -> list[str]:
             target.load_state_dict(old)
         else:
             different.append(name)
-    regressor.network.readout.silence(1)
     return different

@@ -31,6 +31,7 @@ class Classifier(nn.Module):
         """`smoothing` is the standard deviation of the soft targets in mean bin widths."""
         super().__init__()
         self.network = network
+        self.corrections = network.per_bin(bins.count)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("edges", torch.from_numpy(bins.edges.copy()).float())
         self.register_buffer("center", torch.from_numpy(bins.center).float())
@@ -38,8 +39,9 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Raw logits (N,K), before the temperature."""
-        estimate, corrections = self.network(images)
-        return log_bin_mass((self.edges[1:-1] - estimate) / self.sd) + corrections
+        pooled = self.network.pooled(images)
+        mass = log_bin_mass((self.edges[1:-1] - self.network.estimate(pooled)) / self.sd)
+        return mass + self.corrections(pooled)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Bin probabilities (N,K) after the temperature."""

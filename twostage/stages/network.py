@@ -13,9 +13,9 @@ __all__ = ["Network"]
 
 
 class Network(nn.Module):
-    """Images in the network's colour space (N,C,H,W) -> one estimate of the concentration, and K numbers for K bins.
+    """Images in the network's colour space (N,C,H,W) -> one estimate of the concentration (N,1).
 
-    Both stages are of this form, so that all that the classifier has learned, up to its estimate, can be carried over
+    Both stages are built on one, so that all that the classifier has learned, up to its estimate, can be carried over
     to the regressor. The normalisation is fixed: mean and spread of each channel over the training set, never of the
     single image, because the colour of the single image is the signal.
     """
@@ -32,12 +32,12 @@ class Network(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
-        # the readout's first output is the estimate, standardised roughly over the range
+        # the readout's output is standardised, roughly, over the range
         self.register_buffer("shift", torch.tensor((bins.edges[0] + bins.edges[-1]) / 2, dtype=torch.float32))
         self.register_buffer("spread", torch.tensor((bins.edges[-1] - bins.edges[0]) / 4, dtype=torch.float32))
         self.backbone = backbone
         self.pooling = build_pooling(pooling, map_shape(backbone, channels, size, name), channels)
-        self.readout = Readout(self.pooling.n_colors, self.pooling.n_features, 1 + bins.count)
+        self.readout = Readout(self.pooling.n_colors, self.pooling.n_features)
 
     @property
     def pooled_width(self) -> int:
@@ -55,11 +55,14 @@ class Network(nn.Module):
         vector: Tensor = self.pooling(self.backbone(images), images)
         return vector
 
-    def read(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimated concentration (N,1) and one number per bin (N,K) from pooled vectors (N,P)."""
-        outputs = self.readout(pooled)
-        return self.shift + self.spread * outputs[:, :1], outputs[:, 1:]
+    def estimate(self, pooled: Tensor) -> Tensor:
+        """Estimated concentration (N,1) from pooled vectors (N,P)."""
+        estimate: Tensor = self.shift + self.spread * self.readout(pooled)
+        return estimate
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimated concentration (N,1) and one number per bin (N,K)."""
-        return self.read(self.pooled(images))
+    def per_bin(self, count: int) -> nn.Linear:
+        """A linear layer from the pooled vector to one number for each of `count` bins; it starts at zero."""
+        layer = nn.Linear(self.pooled_width, count)
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+        return layer

@@ -16,8 +16,8 @@ class Regressor(nn.Module):
     """Offsets (N,K) and their log-scales (N,K) from images (N,C,H,W).
 
     ``offset_k = (s(x) - center_k) / half_width_k + correction_k(x)``: all bins share the estimate s, so each learns
-    from all the data, and a bin adds only what is particular to it. Outputs are linear, never clipped. The log-scale
-    reads the pooled vector but does not shape it.
+    from all the data, and a bin adds only what is particular to it. Outputs are linear, never clipped. Corrections and
+    log-scales read the pooled vector linearly but do not shape it: each bin has few images, and their noise would.
     """
 
     center: Tensor
@@ -30,19 +30,19 @@ class Regressor(nn.Module):
         self.network, self.kind = network, loss
         delta = huber_delta * (bins.edges[-1] - bins.edges[0]) / bins.half_width
         self.register_buffer("huber_delta", torch.from_numpy(delta).float())
-        self.log_scale = nn.Linear(network.pooled_width, bins.count)
-        for parameter in self.log_scale.parameters():
-            nn.init.zeros_(parameter)
+        self.corrections = network.per_bin(bins.count)
+        self.log_scale = network.per_bin(bins.count)
         for name, values in (("center", bins.center), ("half_width", bins.half_width)):
             self.register_buffer(name, torch.from_numpy(values.copy()).float())
-        network.readout.silence(1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets (N,K) and log-scales (N,K), both in units of the bin's half width."""
         pooled = self.network.pooled(images)
-        estimate, corrections = self.network.read(pooled)
-        offsets = (estimate - self.center) / self.half_width + 0.1 * corrections
-        return offsets, self.log_scale(pooled.detach()).clamp(-8, 4)
+        seen = pooled.detach()
+        offsets = (self.network.estimate(pooled) - self.center) / self.half_width
+        # Adam moves each of the P weights by about the learning rate, so this factor keeps a step of the sum small
+        offsets = offsets + self.corrections(seen) * (0.5 / self.network.pooled_width)
+        return offsets, self.log_scale(seen).clamp(-8, 4)
 
     def targets(self, concentration: np.ndarray, bins: Bins, overlap: float) -> Tensor:
         """True offset in every bin and membership of every bin, (N,2,K), of concentrations (N,)."""

@@ -80,9 +80,12 @@ def fit(
     seed: int,
     device: torch.device,
     label: str,
+    warm: bool = False,
     progress: bool = True,
 ) -> list[Epoch]:
     """Train `stage` in place and leave it with the averaged weights of the epoch of lowest validation RMSE.
+
+    A `warm` start, from trained weights, skips the rise of the learning rate.
 
     Order of the images, augmentation and dropout are functions of (seed, label, epoch, step) alone.
 
@@ -92,7 +95,7 @@ def fit(
     stage.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = max(1, len(train.names) // options.batch_size)
     optimizer = build_optimizer(stage, options.learning_rate, options.weight_decay)
-    schedule = build_schedule(optimizer, options.schedule, epochs * steps, options.warmup)
+    schedule = build_schedule(optimizer, options.schedule, epochs * steps, 0.0 if warm else options.warmup)
     average = average_of(stage, options.ema_decay) if options.ema_decay else None
     kept = stage if average is None else average.module
     history: list[Epoch] = []

@@ -185,6 +185,13 @@ def test_scale_enlarges_and_shrinks_about_the_centre():
     assert (zoom > 1).float().mean() == pytest.approx(0.5, abs=0.1)
 
 
+def test_rotation_and_scale_together_keep_shapes():
+    places = (centroid(run(spot(*at, width=1.5, count=50), rotation=180.0, scale=0.2)) for at in ((12, 0), (0, 12)))
+    (x1, y1), (x2, y2) = places
+    torch.testing.assert_close(torch.hypot(x1, y1), torch.hypot(x2, y2), atol=0.1, rtol=0)
+    torch.testing.assert_close(x1 * x2 + y1 * y2, torch.zeros(50), atol=2, rtol=0)
+
+
 def test_what_comes_from_outside_is_reflected_not_black():
     images = 0.5 + 0.5 * torch.rand(40, 3, 24, 24, generator=generator())
     assert run(images, rotation=45.0, shift=0.5).min() >= 0.5 - 1e-5

@@ -142,7 +142,7 @@ def test_masks_sum_to_one(side, size):
     assert not torch.allclose(weights[:, 0], weights[:, 1])
 
 
-@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("size", [24, 32, 33])
 def test_masks_do_not_see_turns_and_flips(size):
     pooling, photos = masks_of(), images(2, 3, size)
     constant = torch.randn(1, 5, 1, 1).expand(2, 5, 8, 8)

@@ -72,6 +72,18 @@ def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run)
     assert run("train", *TINY, "run=a", "runtime.threads=1")[0] == 0  # how it runs does not count
 
 
+def test_a_mistake_does_not_use_up_the_name_of_a_run(photos, run):
+    one_line(run("train", *TINY_TABLE, "run=a", "data.target_column=nope"), "nope")
+    assert run("train", *TINY_TABLE, "run=a")[0] == 0
+
+
+def test_a_table_that_changed_between_the_stages_is_refused(photos, run):
+    assert run("train-classifier", *TINY_TABLE, "run=a")[0] == 0
+    text = (photos / "photos.csv").read_text().splitlines()
+    (photos / "photos.csv").write_text("\n".join(text[:-1]) + "\n")
+    one_line(run("train-regressor", "run=a"), "changed", "another run")
+
+
 def test_direct_has_one_bin_no_classifier_and_all_the_epochs(here, run):
     assert run("train", *TINY, "run=d", "method=direct")[0] == 0
     folder = here / "outputs/d"

@@ -13,11 +13,12 @@ from torch import Tensor
 from twostage.bins import Bins
 from twostage.config import Config
 from twostage.data.augment import augment, moves_color
-from twostage.data.splits import split_table, write_splits
+from twostage.data.splits import split_table, splits_table
 from twostage.data.store import Photographs, load_photographs
-from twostage.errors import DataError
+from twostage.errors import DataError, RunError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
+from twostage.files import write_atomically
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.device import resolve_device, use_threads
@@ -78,10 +79,17 @@ def prepare(config: Config, folder: Path) -> Prepared:
         log.warning("%s", note)
     for name, reason in photos.skipped.items():
         log.warning("left out %s: %s", name, reason)
-    write_splits(folder / "splits.csv", photos.table, parts, photos.skipped)
+    _keep_splits(folder / "splits.csv", splits_table(photos.table, parts, photos.skipped))
     prepared = Prepared(config, folder, photos, parts, bins, device)
     _warn_of_color(prepared)
     return prepared
+
+
+def _keep_splits(path: Path, table: str) -> None:
+    """Write which photograph is in which part; a run that goes on must find them as they were."""
+    if path.is_file() and path.read_text() != table:
+        raise RunError(f"photographs or concentrations changed since {path} was written: choose another run=NAME")
+    write_atomically(path, table.encode())
 
 
 def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:

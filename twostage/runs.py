@@ -57,13 +57,15 @@ def saved_config(folder: Path) -> Config:
 def open_run(config: Config) -> Path:
     """Make the folder of a run, or find it again if its options are the same.
 
+    A run that stopped at a mistake, before its photographs were split, holds nothing yet and takes new options.
+
     Raises:
         RunError: The run exists with other options, which are named, or the folder cannot be written.
     """
     folder = run_folder(config.run)
     if folder.name == "latest":
         raise RunError("run=latest is the link to the newest run; give another name")
-    if (folder / "config.yaml").is_file():
+    if (folder / "splits.csv").is_file():
         changed = differences(config, saved_config(folder))
         if changed:
             raise RunError(

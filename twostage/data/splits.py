@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
@@ -11,7 +9,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from twostage.data.table import Table
 from twostage.errors import DataError, some, suggest
 
-__all__ = ["PARTS", "read_splits", "split_table", "write_splits"]
+__all__ = ["PARTS", "split_table", "splits_table"]
 
 PARTS = ("train", "validation", "calibration", "test")
 
@@ -104,18 +102,12 @@ def _check(parts: np.ndarray, table: Table) -> None:
             )
 
 
-def write_splits(path: Path, table: Table, parts: np.ndarray, skipped: dict[str, str]) -> None:
-    """Write which photograph went where; those that were left out are listed as "skipped" with the reason."""
+def splits_table(table: Table, parts: np.ndarray, skipped: dict[str, str]) -> str:
+    """Which photograph went where, as CSV; those that were left out are listed as "skipped" with the reason."""
     frame = pd.DataFrame({"image": table.images, "target": table.targets, "split": parts})
     if table.groups is not None:
         frame.insert(2, "group", table.groups)
     if skipped:
         left_out = pd.DataFrame({"image": list(skipped), "split": "skipped", "reason": list(skipped.values())})
         frame = pd.concat([frame, left_out], ignore_index=True)
-    frame.to_csv(path, index=False)
-
-
-def read_splits(path: Path) -> np.ndarray:
-    """The parts that `write_splits` wrote, without the skipped ones."""
-    parts = pd.read_csv(path, dtype=str)["split"].to_numpy(str)
-    return parts[parts != "skipped"]
+    return str(frame.to_csv(index=False))

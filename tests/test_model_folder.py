@@ -133,12 +133,12 @@ def test_a_loaded_model_predicts_the_same(tmp_path, pixels, more):
     else:
         model = build(*more)
     loaded = load_model(write(tmp_path / "model", model), CPU)
+    assert not any(module.training for module in loaded.network.modules())
     for found, known in zip(loaded.network.predict(pixels), model.network.predict(pixels), strict=True):
         assert np.array_equal(found, known)
     assert loaded.bins == model.bins
     assert loaded.config == model.config
     assert loaded.description["n_train"] == 12
-    assert not any(module.training for module in loaded.network.modules())
 
 
 def test_the_run_folder_does_as_well_as_the_model_folder(saved, pixels):

@@ -37,6 +37,11 @@ class Bins:
         array.setflags(write=False)
         self.edges = array
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "edges"):
+            raise AttributeError("bins cannot be changed: make others")
+        super().__setattr__(name, value)
+
     @classmethod
     def uniform(cls, low: float, high: float, count: int) -> Bins:
         """`count` bins of equal width between `low` and `high`."""

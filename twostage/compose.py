@@ -127,6 +127,9 @@ def to_typed(composed: Any) -> Any:
             raise ConfigError(f"{key} is not set: give {key}=... (twostage COMMAND --help tells what it is)")
         if key not in allowed and not any(name.startswith(key + ".") for name in allowed):
             raise _unknown(key, allowed)
+    for key in ("data", "backbone"):
+        if "input" not in plain and not isinstance(plain.get(key), dict):
+            raise ConfigError(f"{key} is not chosen: give {key}=NAME")
     config = OmegaConf.to_object(OmegaConf.merge(schema, plain))
     for key, value, metadata in _walk(config):
         _check(key, value, metadata)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -86,8 +87,9 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
         bins = Bins(description["edges"])
     except ModelFolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, TwoStageError) as error:
-        raise ModelFolderError(f"{path / 'model.json'}: cannot be read ({type(error).__name__}: {error})") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, TwoStageError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelFolderError(f"{path / 'model.json'}: cannot be read ({type(error).__name__}: {reason})") from error
     classifier = build_classifier(config, bins) if config.method == "two_stage" else None
     regressor = build_regressor(config, bins)
     if classifier is not None:

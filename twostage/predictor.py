@@ -84,7 +84,10 @@ def make_prediction(
     for i in np.flatnonzero((concentration < low) | (concentration > high)).tolist():
         status[i] = "out_of_range"
         reason[i] = f"outside {bins.edges[0]:g}..{bins.edges[-1]:g}, the range of the training data"
-    for i, why in (failed or {}).items():
+    nothing = ~np.isfinite(concentration)
+    no_number = dict.fromkeys(np.flatnonzero(nothing).tolist(), "the network gave no finite number for it")
+    probabilities, offsets = probabilities.copy(), offsets.copy()
+    for i, why in (no_number | (failed or {})).items():
         status[i], reason[i], concentration[i], bin_index[i] = "refused", why, np.nan, -1
         probabilities[i] = offsets[i] = np.nan
     empty = np.full(count, np.nan)
@@ -92,6 +95,10 @@ def make_prediction(
         bins, concentration, empty, empty.copy(), bin_index, probabilities, offsets,
         status.astype(str), reason.astype(str),
     )  # fmt: skip
+
+
+def _is_list_of_photographs(images: object) -> bool:
+    return isinstance(images, Sequence) and all(isinstance(image, str | Path | Image.Image) for image in images)
 
 
 class Predictor:
@@ -129,17 +136,19 @@ class Predictor:
             pixels = self._from_array(images)
         elif isinstance(images, str | Path | Image.Image):
             raise ConfigError("predict takes a list of photographs, not one: write [photograph]")
+        elif not _is_list_of_photographs(images):
+            raise ConfigError("predict takes a list of paths or PIL images, or an array uint8 (N,H,W,C)")
         else:
             pixels, failed = decode_photographs(list(images), settings.size, settings.fit, progress)  # type: ignore[arg-type]
         probabilities, offsets = self.model.network.predict(pixels, views=self.model.config.combine.views)
         return make_prediction(self.model.bins, probabilities, offsets, self.model.config.combine.method, failed)
 
     def _from_array(self, images: np.ndarray) -> np.ndarray:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape[1:]:
             raise ConfigError(f"an array of photographs must be uint8 (N,H,W,C), not {images.dtype} {images.shape}")
         settings = self.model.config.image
         if images.shape[1:] == (settings.size, settings.size, 3):
-            return images
+            return np.require(images, requirements=["C", "W"])
         pictures = [Image.fromarray(image[..., 0] if images.shape[-1] == 1 else image) for image in images]
         squares = [decode_photograph(picture, settings.size, settings.fit) for picture in pictures]
         return np.stack(squares) if squares else np.zeros((0, settings.size, settings.size, 3), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -29,10 +30,10 @@ def decode_photograph(source: str | Path | Image.Image, size: int, fit: str = "c
     Raises:
         ImageError: The file is missing, too large, truncated or no photograph that can be read.
     """
-    if isinstance(source, Image.Image):
-        return _convert(source, size, fit, "image")
-    path = Path(source)
+    path = Path("image") if isinstance(source, Image.Image) else Path(source)
     try:
+        if isinstance(source, Image.Image):
+            return _convert(source, size, fit, "image")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
@@ -48,7 +49,7 @@ def decode_photograph(source: str | Path | Image.Image, size: int, fit: str = "c
             "convert HEIC to JPEG or PNG" if path.suffix.lower() in {".heic", ".heif"} else "damaged or another format"
         )
         raise ImageError(f"{path}: not a photograph that can be read ({', '.join(FORMATS)}); {hint}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, ImageCms.PyCMSError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, ImageCms.PyCMSError) as error:
         raise ImageError(f"{path}: cannot be decoded: {' '.join(str(error).split())}") from error
 
 
@@ -75,12 +76,13 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Resolve palettes and lay transparent pixels on white."""
+    """Resolve palettes and lay transparent pixels on white; gray stays gray, for its colour profile."""
+    gray = image.mode in ("LA", "La")
     if image.mode in ("P", "PA", "1") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode in ("LA", "La", "RGBA", "RGBa"):
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L" if gray else "RGB")
     return image
 
 
@@ -92,8 +94,11 @@ def to_square(image: Image.Image, size: int, fit: str) -> Image.Image:
         image = image.crop((left, top, left + side, top + side))
     if image.size == (size, size):
         return image
-    shrinks = size <= min(image.size)
-    return image.resize((size, size), Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
+    if size > min(image.size):
+        return image.resize((size, size), Image.Resampling.BICUBIC)
+    # Pillow's BOX takes whole pixels only: it shifts the mean colour unless the side is a multiple
+    whole = image.width % size == image.height % size == 0
+    return image.resize((size, size), Image.Resampling.BOX if whole else Image.Resampling.HAMMING)
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from twostage.config import CsvConfig, FolderConfig, ImageConfig, SplitConfig
 from twostage.data.images import decode_photograph
 from twostage.data.simulated import render_photographs, sample_targets
-from twostage.data.table import Table, read_folder, read_table
+from twostage.data.table import Table, read_csv, read_folder, read_table
 from twostage.errors import DataError, ImageError, some
 
 __all__ = ["Photographs", "decode_photographs", "load_photographs"]
@@ -72,7 +73,7 @@ def load_photographs(
         names = [f"simulated_{i:06d}" for i in range(data.count)]
         return Photographs(Table(names, [], targets), pixels, {}, [])
     table, notes = _read(data, split)
-    missing = [name for name, path in zip(table.images, table.paths, strict=True) if not path.is_file()]
+    missing = [name for name, path in zip(table.images, table.paths, strict=True) if not os.path.isfile(path)]
     if missing and data.on_error == "stop":
         raise DataError(
             f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
@@ -96,11 +97,9 @@ def _read(data: CsvConfig | FolderConfig, split: SplitConfig) -> tuple[Table, li
     table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
     notes = []
     if not data.group_column:
-        header = Path(data.table).expanduser().open(encoding="utf-8-sig", errors="replace").readline().lower()
-        for name in ("group", "specimen"):
-            if name in header:
-                notes.append(
-                    f"the table seems to name specimens in a column '{name}': data.group_column={name} would keep "
-                    f"photographs of one specimen on one side of the split; without it the figures may be too good"
-                )
+        for name in {"group", "specimen"} & set(read_csv(Path(data.table).expanduser(), []).columns):
+            notes.append(
+                f"the table names specimens in a column '{name}': data.group_column={name} would keep photographs of "
+                f"one specimen on one side of the split; without it the figures may be too good"
+            )
     return table, notes

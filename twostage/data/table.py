@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 from dataclasses import dataclass, field
 from io import StringIO
@@ -60,14 +61,7 @@ def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
     header = next((line for line in text.splitlines() if line.strip()), None)
     if header is None:
         raise DataError(f"{path}: the table is empty; the first line must name the columns {some(required)}")
-    delimiter = max(",;\t", key=header.count)
-    try:
-        frame = pd.read_csv(
-            StringIO(text), sep=delimiter, dtype=str, skip_blank_lines=False, keep_default_na=False, index_col=False
-        )
-    except (pd.errors.ParserError, ValueError) as error:
-        raise DataError(f"{path}: not a table: {' '.join(str(error).split())}") from error
-    frame.columns = [str(name).strip() for name in frame.columns]
+    frame = _frame(path, text, max(",;\t", key=header.count))
     for name in required:
         if name not in frame.columns:
             found = f"its columns are {some(frame.columns, 8)}"
@@ -75,18 +69,44 @@ def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
                 found = f"its header reads '{header[:80]}'; columns are separated by comma, semicolon or tab"
             near = f"; {suggest(name, frame.columns)}" if len(frame.columns) > 1 else ""
             raise DataError(f"{path}: no column '{name}'; {found}{near}")
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    frame.index = np.arange(len(frame)) + 2
-    frame = frame[(frame != "").any(axis=1)]
+        if list(frame.columns).count(name) > 1:
+            raise DataError(f"{path}: two columns are named '{name}': rename one of them")
     if frame.empty:
         raise DataError(f"{path}: the table has a header and no rows")
     return frame
 
 
+def _frame(path: Path, text: str, delimiter: str) -> pd.DataFrame:
+    """All cells as text; a cell beyond the header is refused, because it is a decimal comma more often than not."""
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    reader, end = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True), 0
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append([cell.strip() for cell in cells])
+                lines.append(end + 1)
+            end = reader.line_num
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table: {error} (line {reader.line_num})") from error
+    width = len(rows[0])
+    for line, cells in zip(lines, rows, strict=True):
+        if any(cells[width:]):
+            raise DataError(
+                f"{path}: row {line} has {len(cells)} cells, the header {width}; "
+                f"put a decimal comma in quotes, or separate the columns by semicolons"
+            )
+    filled = [(cells + [""] * width)[:width] for cells in rows[1:]]
+    return pd.DataFrame(filled, columns=rows[0], index=lines[1:], dtype=str)
+
+
 def _decode(path: Path) -> str:
     raw = path.read_bytes()
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16")
+        try:
+            return raw.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not a text file; export the table as CSV") from error
     if b"\0" in raw[:4096]:
         raise DataError(f"{path}: not a text file; export the table as CSV")
     try:
@@ -134,7 +154,7 @@ def read_table(
 
 
 def _locate(folder: Path, name: str) -> Path:
-    path = folder / Path(name).expanduser()
+    path = folder / (Path(name).expanduser() if name.startswith("~/") else Path(name))
     if "\\" in name and not path.exists():
         return folder / name.replace("\\", "/")
     return path
@@ -145,9 +165,10 @@ def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> No
     repeated = resolved[resolved.duplicated(keep=False)]
     if len(repeated):
         first = repeated[repeated == repeated.iloc[0]]
+        photo = Path(first.iloc[0])
         raise DataError(
-            f"{path}: {repeated.nunique()} photographs are listed more than once, for instance {paths[0].parent.name}"
-            f"/{Path(first.iloc[0]).name} in rows {some(first.index)}; keep one row for each photograph"
+            f"{path}: {repeated.nunique()} photographs are listed more than once, for instance "
+            f"{photo.parent.name}/{photo.name} in rows {some(first.index)}; keep one row for each photograph"
         )
 
 
@@ -156,7 +177,7 @@ def _numbers(path: Path, column: pd.Series) -> np.ndarray:
     values = pd.to_numeric(column.str.replace(",", ".", regex=False), errors="coerce").to_numpy(np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
-        cells = [f"row {row} '{cell}'" for row, cell in column[bad].items()]
+        cells = [f"row {row} '{' '.join(cell.split())}'" for row, cell in column[bad].items()]
         raise DataError(
             f"{path}: column '{column.name}' must hold a finite number in every row; {bad.sum()} do not: {some(cells)}"
         )

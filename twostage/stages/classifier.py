@@ -65,7 +65,8 @@ def log_bin_mass(inner: Tensor) -> Tensor:
 
     The outer bins take the tails. In the upper tail the mirrored interval is used, where differences stay exact.
     """
-    far = torch.full_like(inner[:, :1], 1e4)
+    inner = inner.clamp(-1e3, 1e3)  # beyond, float32 squares lose the difference of two neighbours
+    far = inner.new_full((len(inner), 1), 1e4)
     low, high = torch.cat([-far, inner], 1), torch.cat([inner, far], 1)
     upper_tail = low + high > 0
     low, high = torch.where(upper_tail, -high, low), torch.where(upper_tail, -low, high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from twostage.backbones import map_shape
 from twostage.backbones.pooling import Readout, build_pooling
@@ -62,7 +63,7 @@ class Network(nn.Module):
 
     def per_bin(self, count: int) -> nn.Linear:
         """A linear layer from the pooled vector to one number for each of `count` bins; it starts at zero."""
-        layer = nn.Linear(self.pooled_width, count)
+        layer = skip_init(nn.Linear, self.pooled_width, count)  # no random numbers are drawn only to be dropped
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
         return layer

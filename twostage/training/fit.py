@@ -63,7 +63,10 @@ class Epoch:
 
 
 def stream_seed(seed: int, *words: int | str) -> int:
-    """A seed for one purpose, independent of every other: a function of `seed` and the words alone."""
+    """A seed for one purpose, independent of every other: a function of `seed` and the words alone.
+
+    Zeros at the end of the words do not count.
+    """
     numbers = [word if isinstance(word, int) else zlib.crc32(word.encode()) for word in words]
     return int(np.random.SeedSequence([seed, *numbers]).generate_state(1, np.uint64)[0] >> 1)
 
@@ -164,7 +167,10 @@ def _validation_rmse(stage: nn.Module, examples: Examples, color: str, device: t
         images = to_color(to_srgb(examples.pixels[start : start + 64], device), color)
         found.append(stage.estimate(images, examples.targets[start : start + 64].to(device)))  # type: ignore[operator]
     error = torch.cat(found).double().cpu().numpy() - examples.concentration
-    return float(np.sqrt(np.mean(error**2)))
+    rmse = float(np.sqrt(np.mean(error**2)))
+    if not np.isfinite(rmse):
+        raise TrainingError("the validation RMSE is not a finite number, training stopped; lower train.learning_rate")
+    return rmse
 
 
 class _Progress:

@@ -77,7 +77,9 @@ class TestContract:
         estimate(net, images(4, size=64).double()).square().sum().backward()
         # in double precision a gradient that is zero by construction differs from a small one
         largest = {key: float(p.grad.abs().max()) if p.grad is not None else 0.0 for key, p in net.named_parameters()}
-        assert [key for key, size in largest.items() if size < 1e-12] == []
+        # a bias of the masks cancels in their softmax over positions
+        dead = ["pooling.masks.bias"] if pooling == "masks" else []
+        assert [key for key, size in largest.items() if size < 1e-12] == dead
 
     def test_state_dict_round_trip(self, name):
         one, other = (network(CONFIGS[name][0], pooling="masks", seed=seed).eval() for seed in (0, 1))

@@ -78,7 +78,7 @@ def test_a_mistake_does_not_use_up_the_name_of_a_run(photos, run):
 
 
 def test_a_table_that_changed_between_the_stages_is_refused(photos, run):
-    assert run("train-classifier", *TINY_TABLE, "run=a")[0] == 0
+    assert run("train-classifier", *TINY_TABLE, "run=a", "data.group_column=group")[0] == 0
     text = (photos / "photos.csv").read_text().splitlines()
     (photos / "photos.csv").write_text("\n".join(text[:-1]) + "\n")
     one_line(run("train-regressor", "run=a"), "changed", "another run")

@@ -74,6 +74,7 @@ def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run)
 
 def test_a_mistake_does_not_use_up_the_name_of_a_run(photos, run):
     one_line(run("train", *TINY_TABLE, "run=a", "data.target_column=nope"), "nope")
+    assert not (photos / "outputs").exists()
     assert run("train", *TINY_TABLE, "run=a")[0] == 0
 
 

@@ -19,6 +19,7 @@ from twostage.errors import DataError, RunError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
+from twostage.runs import begin_run
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.device import resolve_device, use_threads
@@ -79,6 +80,7 @@ def prepare(config: Config, folder: Path) -> Prepared:
         log.warning("%s", note)
     for name, reason in photos.skipped.items():
         log.warning("left out %s: %s", name, reason)
+    begin_run(folder, config)
     _keep_splits(folder / "splits.csv", splits_table(photos.table, parts, photos.skipped))
     prepared = Prepared(config, folder, photos, parts, bins, device)
     _warn_of_color(prepared)

@@ -13,7 +13,7 @@ from twostage.config import Config
 from twostage.errors import RunError, some
 from twostage.files import write_atomically
 
-__all__ = ["OUTPUTS", "find_run", "open_run", "run_folder", "saved_config"]
+__all__ = ["OUTPUTS", "begin_run", "find_run", "open_run", "run_folder", "saved_config"]
 
 OUTPUTS = Path("outputs")
 
@@ -55,31 +55,35 @@ def saved_config(folder: Path) -> Config:
 
 
 def open_run(config: Config) -> Path:
-    """Make the folder of a run, or find it again if its options are the same.
-
-    A run that stopped at a mistake, before its photographs were split, holds nothing yet and takes new options.
+    """The folder of a run, new or found again with the same options; nothing is written yet.
 
     Raises:
-        RunError: The run exists with other options, which are named, or the folder cannot be written.
+        RunError: The run exists with other options, which are named.
     """
     folder = run_folder(config.run)
     if folder.name == "latest":
         raise RunError("run=latest is the link to the newest run; give another name")
-    if (folder / "splits.csv").is_file():
+    if (folder / "config.yaml").is_file():
         changed = differences(config, saved_config(folder))
         if changed:
             raise RunError(
                 f"run '{config.run}' was made with other options ({some(changed)}): choose another run=NAME, "
                 f"or delete {folder}"
             )
-    else:
-        try:
-            content = yaml.safe_dump(to_plain(config), sort_keys=False)
-            write_atomically(folder / "config.yaml", content.encode())
-        except OSError as error:
-            raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    _point_latest_to(folder)
     return folder
+
+
+def begin_run(folder: Path, config: Config) -> None:
+    """Write the options into the run's folder, once its photographs are known to be good, and let latest lead to it.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    try:
+        write_atomically(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False).encode())
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    _point_latest_to(folder)
 
 
 def _point_latest_to(folder: Path) -> None:

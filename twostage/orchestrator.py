@@ -50,10 +50,11 @@ def train(config: Config) -> dict[str, Any]:
     if (folder / "metrics.json").is_file():
         return _finished(folder)
     prepared = prepare(config, folder)
+    first, second = _epochs(prepared)
     log.info(
-        "run %s: %d training photographs, %d bins over %g..%g, %d epochs of classifier and %d of regressor; results in %s",
-        folder.name, len(prepared.part("train")), prepared.bins.count, *prepared.bins.edges[[0, -1]], *_epochs(prepared),
-        folder,
+        "run %s: %d training photographs, %d bins over %g..%g, epochs: classifier %d, regressor %d; results in %s",
+        folder.name, len(prepared.part("train")), prepared.bins.count, *prepared.bins.edges[[0, -1]],
+        first, second, folder,
     )  # fmt: skip
     if config.method == "two_stage":
         _train_classifier(prepared)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from twostage.cli import main
@@ -13,6 +14,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # Both stages in about two seconds.
 TINY = ["data.count=60", "image.size=32", "train.epochs=4", "bins.count=3", "combine.views=1", "runtime.progress=false"]
 TINY_TABLE = ["data=csv", "data.table=photos.csv", *TINY[1:], "bins.min_images=1"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tiny networks gain nothing from a second thread, and threads wait for one another on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -22,14 +22,6 @@ TINY = ("image.size=32", "bins.count=3", "backbone.widths=[4,6]", "backbone.stri
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @functools.cache
 def options_of(*more):
     return load_config([*TINY, *more])

@@ -21,14 +21,6 @@ BINS = Bins.uniform(80, 350, 4)
 UNEVEN = Bins([80, 100, 150, 260, 350])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @functools.cache
 def tiny(*more):
     return load_config([*TINY, *more])

@@ -23,14 +23,6 @@ BINS = Bins.uniform(80, 350, 3)
 TINY = ("image.size=32", "bins.count=3", "backbone.widths=[8,8]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Line(nn.Module):
     """The smallest stage: a line through the mean colour. Targets are the concentrations; it notes what it sees."""
 

@@ -45,8 +45,7 @@ class MaskPooling(nn.Module):
 
     The masks are a softmax over positions at half the input's resolution (or the map's own, if finer), so each sums
     to one and a colour is a weighted mean of input pixels. Their logits come from the feature map and, pixel by
-    pixel, from the input itself: what has one colour is told from what has another before the network has learned
-    anything, and training goes faster.
+    pixel, from the input itself, so that one colour can be told from another without the map.
     """
 
     def __init__(self, map_shape: tuple[int, int, int], in_channels: int, masks: int = 8) -> None:

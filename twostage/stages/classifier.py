@@ -19,7 +19,7 @@ class Classifier(nn.Module):
 
     ``logit_k = log P(bin k | normal distribution around s(x)) + correction_k(x)``: bins are ordered, so the network
     estimates one concentration s and spreads it over the bins with the soft targets' own standard deviation; the
-    corrections allow for every other shape. Nine unrelated logits would have to learn that order from the data.
+    corrections allow for every other shape.
     """
 
     temperature: Tensor

@@ -22,6 +22,12 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def quick_measurement(monkeypatch):
+    """A few steps are enough to choose a number format where speed does not matter."""
+    monkeypatch.setattr("twostage.training.precision.SECONDS", 0.0)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working folder."""

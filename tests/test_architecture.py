@@ -28,6 +28,7 @@ ROWS = (
     ("predictor",),
     ("runs",),
     ("preparation",),
+    ("stage_training",),
     ("orchestrator",),
     ("cli",),
     ("__main__",),

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from twostage.data import images
 from twostage.data.images import decode_photograph, to_square
-from twostage.data.store import decode_photographs
+from twostage.data.photographs import decode_photographs
 from twostage.errors import DataError, ImageError
 
 SIZE = 16

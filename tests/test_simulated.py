@@ -6,8 +6,8 @@ import torch
 
 from twostage.config import ImageConfig, SimulatedConfig, SplitConfig
 from twostage.data.color import COLORS, channels, linear_to_srgb, to_color
+from twostage.data.photographs import load_photographs
 from twostage.data.simulated import Assay, render_photographs, sample_targets
-from twostage.data.store import load_photographs
 from twostage.errors import DataError
 
 QUIET = Assay(
@@ -184,28 +184,32 @@ def test_glare_only_adds_light():
     assert (bright - quiet).max() > 30
 
 
-def load(**options):
-    data = SimulatedConfig(count=20, **options)
-    return load_photographs(data, ImageConfig(size=32), SplitConfig(), seed=3)
+@pytest.fixture
+def load(tmp_path):
+    def call(**options):
+        data = SimulatedConfig(count=20, **options)
+        return load_photographs(data, ImageConfig(size=32), SplitConfig(), 3, tmp_path)
+
+    return call
 
 
-def test_simulated_photographs_load_with_their_targets():
+def test_simulated_photographs_load_with_their_targets(load):
     photographs = load(low=10, high=20)
     assert len(photographs.table) == 20
     assert len(set(photographs.table.images)) == 20
     np.testing.assert_array_equal(photographs.table.targets, sample_targets(20, 10, 20, "uniform", 3))
-    np.testing.assert_array_equal(photographs.pixels, render_photographs(photographs.table.targets, 32, 3))
+    np.testing.assert_array_equal(photographs.pixels[:], render_photographs(photographs.table.targets, 32, 3))
     hidden = load(low=10, high=20, reference="none")
-    assert hidden.pixels[CORNER].mean() < 20 < photographs.pixels[CORNER].mean()
+    assert hidden.pixels[:][CORNER].mean() < 20 < photographs.pixels[:][CORNER].mean()
 
 
 @pytest.mark.parametrize("options", [{"low": 5, "high": 5}, {"low": 9, "high": 2}, {"low": -1, "high": 5}])
-def test_an_empty_or_negative_range_is_refused(options):
+def test_an_empty_or_negative_range_is_refused(load, options):
     with pytest.raises(DataError, match=r"below data\.high"):
         load(**options)
 
 
-def test_log_uniform_from_zero_is_refused():
+def test_log_uniform_from_zero_is_refused(load):
     with pytest.raises(DataError, match="must be positive"):
         load(low=0, high=5, spacing="log_uniform")
     assert load(low=0, high=5).table.targets.min() >= 0
@@ -219,7 +223,7 @@ def as_images(values):
     return values.view(1, 1, 1, -1).expand(1, 3, 1, -1)
 
 
-def test_linear_light_and_srgb_undo_each_other():
+def test_linear_light_and_srgb_undo_each_other(load):
     light = to_color(as_images(GRID), "linear")[0, 0, 0].numpy()
     np.testing.assert_allclose(linear_to_srgb(light), GRID, atol=1e-6)
     light = np.linspace(0, 1, 1001)
@@ -228,7 +232,7 @@ def test_linear_light_and_srgb_undo_each_other():
     np.testing.assert_allclose(linear_to_srgb(light) * 255, levels(light), atol=1e-9)
 
 
-def test_known_points_of_the_srgb_curve():
+def test_known_points_of_the_srgb_curve(load):
     values = as_images(torch.tensor([0.0, 0.04045, 0.5, 1.0]).double())
     light = to_color(values, "linear")[0, 0, 0].numpy()
     np.testing.assert_allclose(light, [0, 0.0031308, 0.2140411, 1], atol=1e-6)
@@ -250,7 +254,7 @@ def test_density_ends_at_one_level_above_black(color):
     np.testing.assert_allclose(density, [np.log10(255 * 12.92)] * 3 + [0], atol=1e-6)
 
 
-def test_grayscale_is_the_density_of_luminance():
+def test_grayscale_is_the_density_of_luminance(load):
     gray = to_color(COLORFUL, "grayscale")
     assert gray.shape == (4, 1, 5, 7)
     light = linear(255 * COLORFUL.numpy())
@@ -271,5 +275,5 @@ def test_channels_are_those_of_the_converted_photographs(color):
     torch.testing.assert_close(COLORFUL, before, atol=0, rtol=0)
 
 
-def test_srgb_is_left_alone():
+def test_srgb_is_left_alone(load):
     torch.testing.assert_close(to_color(COLORFUL, "srgb"), COLORFUL, atol=0, rtol=0)

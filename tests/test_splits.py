@@ -167,7 +167,7 @@ def test_shares_that_leave_nothing_are_refused_with_a_test_column_too():
 def test_written_splits_read_back(skipped, with_groups):
     table = grouped() if with_groups else make_table()
     parts = split(table)
-    frame = pd.read_csv(StringIO(splits_table(table, parts, skipped)), keep_default_na=False, dtype=str)
+    frame = pd.read_csv(StringIO(splits_table(table, parts, [], skipped)), keep_default_na=False, dtype=str)
     assert frame["split"][: len(table)].tolist() == parts.tolist()
     assert len(frame) == len(table) + len(skipped)
     assert frame["image"].tolist() == [*table.images, *skipped]

@@ -1,11 +1,12 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from twostage.config import CsvConfig, FolderConfig, ImageConfig, SplitConfig
-from twostage.data.store import load_photographs
+from twostage.data.photographs import load_photographs
 from twostage.data.table import Table, find_photographs, read_folder, read_table
 from twostage.errors import DataError, ImageError
 
@@ -345,7 +346,7 @@ def test_find_nothing_is_refused(tmp_path):
 
 def load(path, on_error="stop", **options):
     data = CsvConfig(table=str(path), on_error=on_error, **options)
-    return load_photographs(data, ImageConfig(size=32), SplitConfig(), seed=0)
+    return load_photographs(data, ImageConfig(size=32), SplitConfig(), 0, Path(path).parent / "cache")
 
 
 @pytest.fixture
@@ -364,8 +365,8 @@ def test_load_decodes_in_the_order_of_the_table(tmp_path):
     order = [3, 1, 9, 0, 7]
     text = "image,target\n" + "".join(f"{i}.png,{i}\n" for i in order)
     photographs = load(write(tmp_path / "t.csv", text))
-    assert photographs.pixels.shape == (5, 32, 32, 3)
-    assert photographs.pixels[:, 5, 5].tolist() == [list(colors[i]) for i in order]
+    assert photographs.pixels[:].shape == (5, 32, 32, 3)
+    assert photographs.pixels[:][:, 5, 5].tolist() == [list(colors[i]) for i in order]
     assert photographs.table.targets.tolist() == order
     assert photographs.skipped == {}
 
@@ -383,7 +384,7 @@ def test_skipped_photographs_are_listed_and_the_rest_stays_aligned(mixed):
     photographs = load(mixed, "skip")
     assert photographs.table.images == ["a.png", "d.png"]
     assert photographs.table.targets.tolist() == [1, 4]
-    assert photographs.pixels[:, 0, 0].tolist() == [[200, 0, 0], [0, 0, 200]]
+    assert photographs.pixels[:][:, 0, 0].tolist() == [[200, 0, 0], [0, 0, 200]]
     assert list(photographs.skipped) == ["b.png", "c.png"]
     assert "no such photograph" in photographs.skipped["b.png"]
     assert "c.png" in photographs.skipped["c.png"]
@@ -405,19 +406,20 @@ def test_load_keeps_the_columns_that_the_split_needs(tmp_path):
     photo(tmp_path / "a.png")
     data = CsvConfig(table=str(write(tmp_path / "t.csv", "image,target,day,part\na.png,1,mon,test\n")))
     data.split_column = "part"
-    table = load_photographs(data, ImageConfig(size=32), SplitConfig(column="day"), seed=0).table
+    table = load_photographs(data, ImageConfig(size=32), SplitConfig(column="day"), 0, tmp_path / "cache").table
     assert {name: values.tolist() for name, values in table.columns.items()} == {"part": ["test"], "day": ["mon"]}
 
 
 def test_load_from_folders(tmp_path):
     photo(tmp_path / "2,5" / "a.png", (9, 8, 7))
     photo(tmp_path / "10" / "b.png", (1, 2, 3))
-    photographs = load_photographs(FolderConfig(root=str(tmp_path)), ImageConfig(size=32), SplitConfig(), seed=0)
-    pairs = zip(photographs.table.targets.tolist(), photographs.pixels[:, 0, 0].tolist(), strict=True)
+    root, cache = FolderConfig(root=str(tmp_path)), tmp_path / ".cache"
+    photographs = load_photographs(root, ImageConfig(size=32), SplitConfig(), 0, cache)
+    pairs = zip(photographs.table.targets.tolist(), photographs.pixels[:][:, 0, 0].tolist(), strict=True)
     assert dict(pairs) == {2.5: [9, 8, 7], 10.0: [1, 2, 3]}
     write(tmp_path / "10" / "c.png", b"broken")
     message = refused(
-        lambda: load_photographs(FolderConfig(root=str(tmp_path)), ImageConfig(size=32), SplitConfig(), seed=0),
+        lambda: load_photographs(root, ImageConfig(size=32), SplitConfig(), 0, cache),
         "1 of 3 photographs cannot be read",
         kind=ImageError,
     )

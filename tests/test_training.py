@@ -1,8 +1,10 @@
 import functools
+import io
 import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -15,8 +17,10 @@ from twostage.errors import DeviceError, TrainingError
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.device import resolve_device, use_threads
-from twostage.training.fit import Epoch, Examples, fit, history_rows, stream_seed
+from twostage.training.fit import Course, Examples, fit
 from twostage.training.optimizer import average_of, build_optimizer, build_schedule
+from twostage.training.order import stream_seed
+from twostage.training.progress import Epoch, history_table
 
 CPU = torch.device("cpu")
 BINS = Bins.uniform(80, 350, 3)
@@ -52,10 +56,8 @@ def line_examples(count=12, seed=0):
 def train_line(stage, train=None, validation=None, *, epochs=2, seed=0, label="line", **options):
     train = line_examples() if train is None else train
     options = {"batch_size": 4, "ema_decay": 0.0, "schedule": "constant", "learning_rate": 0.05} | options
-    return fit(
-        stage, train, train if validation is None else validation, TrainConfig(**options),
-        epochs=epochs, augmentation=AugmentConfig(), color="srgb", seed=seed, device=CPU, label=label, progress=False,
-    )  # fmt: skip
+    course = Course(TrainConfig(**options), epochs, label, "srgb", seed=seed, progress=False)
+    return fit(stage, train, train if validation is None else validation, course)
 
 
 def parts(stage, config, count=30, held_out=12):
@@ -83,12 +85,9 @@ def train_stage(build, *overrides, epochs=2, seed=0, **options):
         torch.manual_seed(0)
         stage = build(config, BINS)
     train, validation = parts(stage, config)
-    history = fit(
-        stage, train, validation, TrainConfig(**({"batch_size": 8} | options)),
-        epochs=epochs, augmentation=config.augment, color=config.image.color, seed=seed, device=CPU,
-        label="stage", progress=False,
-    )  # fmt: skip
-    return stage, history, validation
+    options = TrainConfig(**({"batch_size": 8} | options))
+    course = Course(options, epochs, "stage", config.image.color, config.augment, seed, progress=False)
+    return stage, fit(stage, train, validation, course), validation
 
 
 def differing(one, other):
@@ -145,10 +144,7 @@ class Watching(Line):
 def orientations(augmentation, seed=0):
     stage = Watching()
     one = Examples(["p"], np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3), np.ones(1), torch.ones(1))
-    fit(
-        stage, one, one, TrainConfig(batch_size=2), epochs=40, augmentation=augmentation,
-        color="srgb", seed=seed, device=CPU, label="line", progress=False,
-    )  # fmt: skip
+    fit(stage, one, one, Course(TrainConfig(batch_size=2), 40, "line", "srgb", augmentation, seed, progress=False))
     return stage.seen
 
 
@@ -192,11 +188,8 @@ def test_dropout_is_reproducible_and_at_work():
         config = load_config([*overrides, f"backbone.dropout={rate}"])
         stage = build_classifier(config, BINS)
         train, validation = parts(stage, config, 16, 6)
-        fit(
-            stage, train, validation, TrainConfig(batch_size=8),
-            epochs=2, augmentation=config.augment, color="optical_density", seed=seed, device=CPU,
-            label="classifier", progress=False,
-        )  # fmt: skip
+        course = Course(TrainConfig(batch_size=8), 2, "classifier", "optical_density", config.augment, seed)
+        fit(stage, train, validation, course)
         return stage
 
     torch.manual_seed(1)
@@ -337,10 +330,12 @@ def test_fit_leaves_the_global_random_state_alone(where):
 
 
 def test_history_is_a_table():
-    rows = history_rows(train_line(Line(), epochs=2))
-    assert [list(row) for row in rows] == [list(Epoch.__dataclass_fields__)] * 2
-    assert [row["epoch"] for row in rows] == [1, 2]
-    assert all(row["seconds"] > 0 and row["images_per_second"] > 0 for row in rows)
+    history = train_line(Line(), epochs=2)
+    table = pd.read_csv(io.StringIO(history_table(history)))
+    assert list(table.columns) == list(Epoch.__dataclass_fields__)
+    assert list(table["epoch"]) == [1, 2]
+    assert (table[["seconds", "images_per_second"]] > 0).all(axis=None)
+    np.testing.assert_allclose(table["validation_rmse"], [row.validation_rmse for row in history])
 
 
 def rates(name, steps=100, warmup=0.2):
@@ -401,10 +396,8 @@ def test_learning_rate_of_history_is_the_schedules():
 def test_a_warm_start_skips_the_rise():
     def course(warm):
         examples = line_examples()
-        history = fit(
-            Line(), examples, examples, TrainConfig(batch_size=4, warmup=0.5, learning_rate=1.0), epochs=4,
-            augmentation=AugmentConfig(), color="srgb", seed=0, device=CPU, label="line", warm=warm, progress=False,
-        )  # fmt: skip
+        options = TrainConfig(batch_size=4, warmup=0.5, learning_rate=1.0)
+        history = fit(Line(), examples, examples, Course(options, 4, "line", "srgb", warm=warm, progress=False))
         return [row.learning_rate for row in history]
 
     assert course(False)[0] < course(False)[1] == pytest.approx(1)

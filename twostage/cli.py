@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from twostage import __version__
 from twostage.config import COMMANDS, Config
-from twostage.errors import TwoStageError, suggest
+from twostage.errors import Stopped, TwoStageError, suggest
 
 __all__ = ["main"]
 
@@ -52,18 +54,33 @@ def main(arguments: list[str] | None = None) -> None:
         print(_help(command))
         return
     _log_to_stderr()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _run(command, overrides)
     except TwoStageError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        print("twostage: stopped; the same command with the same run=NAME goes on", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "stopped")
+        sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
+
+
+def _speaks() -> bool:
+    """Of the processes that torchrun starts, the first alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(message: str) -> None:
+    if _speaks():
+        print(f"twostage: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _fail(error: TwoStageError) -> None:
-    print(f"twostage: {' '.join(str(error).split())}", file=sys.stderr)
+    _say(str(error))
     sys.exit(1)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Stopped("stopped", number)
 
 
 def _log_to_stderr() -> None:
@@ -71,7 +88,7 @@ def _log_to_stderr() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("twostage")
     logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if _speaks() else logging.CRITICAL)
     logger.propagate = False
 
 
@@ -107,8 +124,6 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
     from hydra.types import RunMode
 
     from twostage import orchestrator
-    from twostage.evaluation.report import closing_table, leaderboard
-    from twostage.runs import run_folder
 
     if command == "predict":
         _print_predictions(orchestrator.predict(config), config.output)
@@ -119,19 +134,37 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
         config.run = str(sweep / HydraConfig.get().sweep.subdir)
     if command in ("train-regressor", "evaluate"):
         config = _as_saved(config, overrides)
+    try:
+        _work_on_run(command, config, sweep)
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        name = config.run if sweep is None else sweep.name
+        raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
+
+
+def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
+    from twostage import orchestrator
+    from twostage.evaluation.report import closing_table, leaderboard
+    from twostage.runs import run_folder
+
     if command in ("train-classifier", "train-regressor"):
         stage = command.removeprefix("train-")
         function = orchestrator.train_classifier if stage == "classifier" else orchestrator.train_regressor
         folder = function(config)
         following = "train-regressor" if stage == "classifier" else "evaluate"
-        print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
+        _print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
         return
     metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
-    print(closing_table(metrics, run_folder(config.run)))
-    if sweep is not None:
+    _print(closing_table(metrics, run_folder(config.run)))
+    if sweep is not None and _speaks():
         table = leaderboard(sweep)
         table.to_csv(sweep / "leaderboard.csv", index=False)
-        print(f"\nThe sweep so far ({sweep / 'leaderboard.csv'}):\n{table.to_string(index=False)}\n")
+        _print(f"\nThe sweep so far ({sweep / 'leaderboard.csv'}):\n{table.to_string(index=False)}\n")
+
+
+def _print(text: str) -> None:
+    if _speaks():
+        print(text)
 
 
 def _as_saved(config: Config, overrides: list[str]) -> Config:
@@ -141,10 +174,10 @@ def _as_saved(config: Config, overrides: list[str]) -> Config:
     given = [text.lstrip("+").split("=")[0] for text in overrides if not text.startswith("-")]
     folder = find_run(config.run if "run" in given else "latest")
     saved = saved_config(folder)
-    if any(key != "run" and not key.startswith("runtime.") for key in given):
+    if any(key not in ("run", "resume") and not key.startswith("runtime.") for key in given):
         config.run = saved.run
         return config
-    saved.runtime = config.runtime
+    saved.runtime, saved.resume = config.runtime, config.resume
     return saved
 
 

@@ -26,13 +26,14 @@ __all__ = [
     "flatten",
     "load_config",
     "option_table",
+    "options_that_count",
     "prepare",
     "register_schemas",
     "to_plain",
     "to_typed",
 ]
 
-PATH_OPTIONS = ("run", "input", "output", "data.table", "data.root")
+PATH_OPTIONS = ("run", "input", "output", "data.table", "data.root", "runtime.cache_dir")
 
 
 def conf_dir() -> Path:
@@ -237,15 +238,16 @@ def to_plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def differences(now: Any, saved: Any) -> list[str]:
-    """Options on which two configs differ, as "name: saved -> now"; where and how a run executes does not count."""
-    a, b = flatten(to_plain(saved)), flatten(to_plain(now))
-    ignored = ("run", "runtime.")
-    return [
-        f"{key}: {a.get(key)} -> {b.get(key)}"
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key) and not key.startswith(ignored)
-    ]
+def options_that_count(config: Config) -> dict[str, Any]:
+    """{"a.b.c": value} of the options that make a run what it is; its name and where and how it executes do not."""
+    flat = flatten(to_plain(config))
+    return {key: value for key, value in flat.items() if key.split(".")[0] not in ("run", "runtime", "resume")}
+
+
+def differences(now: Config, saved: Config) -> list[str]:
+    """Options on which two configs differ, as "name: saved -> now"."""
+    a, b = options_that_count(saved), options_that_count(now)
+    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
 
 
 def option_table(kind: type) -> list[tuple[str, str, str]]:

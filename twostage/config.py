@@ -24,6 +24,7 @@ __all__ = [
     "FolderConfig",
     "ImageConfig",
     "PredictConfig",
+    "PredictRuntimeConfig",
     "RegressorConfig",
     "RuntimeConfig",
     "SimulatedConfig",
@@ -196,6 +197,7 @@ class TrainConfig:
     warmup: float = option(0.2, "share of the steps in which one_cycle rises", 0.0, 0.9)
     ema_decay: float = option(0.99, "decay per step of the averaged weights that are kept; 0: none", 0.0, 0.99999)
     patience: int = option(0, "stop after this many epochs without a better validation RMSE; 0: never", 0, 1_000_000)
+    retry: bool = option(False, "after a loss that is no finite number, start the stage once more at half the rate")
 
 
 @dataclass
@@ -208,11 +210,26 @@ class CombineConfig:
 
 @dataclass
 class RuntimeConfig:
-    """Where and how to compute; the result does not depend on it."""
+    """Where and how to compute. The last digits of the result depend on it, but not what it means."""
 
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
     progress: bool = option(True, "show progress")
+    precision: str = option(
+        "auto", "of the backbone in training; auto: what is fastest here, measured", choices="auto float32 bfloat16"
+    )
+    cache_dir: str = option("outputs/.cache", "folder of the decoded photographs; it may be deleted at any time")
+    checkpoint_seconds: float = option(60.0, "longest time between two checkpoints within an epoch", 0.0, 86_400.0)
+
+
+@dataclass
+class PredictRuntimeConfig:
+    """Where and how to compute predictions."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
+    progress: bool = option(True, "show progress")
+    precision: str = option("float32", "of the backbone", choices="float32 bfloat16")
 
 
 @dataclass
@@ -222,6 +239,7 @@ class Config:
     run: str = option(MISSING, "name of the run: its folder is outputs/NAME")
     method: str = option("two_stage", "two_stage, or direct: one bin, no classifier", choices="two_stage direct")
     seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
+    resume: str = option("auto", "an existing run goes on if nothing changed; force: in any case", choices="auto force")
     data: Any = MISSING
     image: ImageConfig = part(ImageConfig)
     split: SplitConfig = part(SplitConfig)
@@ -245,7 +263,7 @@ class PredictConfig:
     output: str | None = option(None, "the table to write; without it the rows are printed")
     image_column: str | None = option(None, "column of a table with the paths; default: as in training")
     target_column: str | None = option(None, "column of a table with known concentrations; default: as in training")
-    runtime: RuntimeConfig = part(RuntimeConfig)
+    runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 
 
 COMMANDS: dict[str, type] = {

@@ -13,6 +13,8 @@ __all__ = [
     "ImageError",
     "ModelFolderError",
     "RunError",
+    "Stopped",
+    "StorageError",
     "TrainingError",
     "TwoStageError",
     "some",
@@ -52,8 +54,20 @@ class ModelFolderError(TwoStageError, ValueError):
     """A folder is not a complete, readable trained model."""
 
 
+class StorageError(TwoStageError, OSError):
+    """A file or folder cannot be written, or does not hold what was written."""
+
+
 class TrainingError(TwoStageError, RuntimeError):
     """Training cannot go on, for instance because the loss is no longer finite."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM came; `number` is that of the signal."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

@@ -8,32 +8,36 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from twostage.compose import flatten, to_plain
 from twostage.config import Config, PredictConfig
-from twostage.data.color import to_color
 from twostage.data.table import Table, find_photographs, read_table
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
 from twostage.evaluation.figures import predicted_against_measured
 from twostage.evaluation.metrics import regression_metrics, rmse
 from twostage.files import write_atomically, write_json
-from twostage.model_folder import load_model, load_weights, save_description, save_weights
+from twostage.model_folder import load_model, save_description
 from twostage.predictor import Predictor, make_prediction
-from twostage.preparation import Prepared, prepare
-from twostage.runs import find_run, open_run
-from twostage.stages.build import build_classifier, build_regressor, warm_start
-from twostage.stages.classifier import fit_temperature
-from twostage.stages.two_stage import combine, to_srgb
+from twostage.preparation import Prepared, prepare, settle, spread
+from twostage.runs import find_run, hold_run, open_run
+from twostage.stage_training import (
+    epochs_of_stages,
+    plans_of,
+    train_classifier_stage,
+    train_regressor_stage,
+    weights_file,
+)
+from twostage.stages.two_stage import combine
 from twostage.training.device import use_threads
-from twostage.training.fit import Epoch, fit, history_rows
+from twostage.training.distributed import first_process_first, from_first_process, is_first_process, join_processes
 
 __all__ = ["evaluate", "predict", "train", "train_classifier", "train_regressor"]
 
@@ -46,51 +50,74 @@ def train(config: Config) -> dict[str, Any]:
     Returns:
         The content of metrics.json.
     """
-    folder = open_run(config)
-    if (folder / "metrics.json").is_file():
-        return _finished(folder)
-    prepared = prepare(config, folder)
-    first, second = _epochs(prepared)
-    log.info(
-        "run %s: %d training photographs, %d bins over %g..%g, epochs: classifier %d, regressor %d; results in %s",
-        folder.name, len(prepared.part("train")), prepared.bins.count, *prepared.bins.edges[[0, -1]],
-        first, second, folder,
-    )  # fmt: skip
-    if config.method == "two_stage":
-        _train_classifier(prepared)
-    _train_regressor(prepared)
-    return _evaluate(prepared)
+    folder = _open(config)
+    if not _is_finished(folder):
+        with _at_work(config, folder) as prepared:
+            first, second = epochs_of_stages(prepared)
+            log.info(
+                "run %s: %d training photographs, %d bins over %g..%g, epochs: classifier %d, regressor %d; "
+                "results in %s", folder.name, len(prepared.part("train")), prepared.bins.count,
+                *prepared.bins.edges[[0, -1]], first, second, folder,
+            )  # fmt: skip
+            if config.method == "two_stage":
+                train_classifier_stage(prepared)
+            train_regressor_stage(prepared)
+            _evaluate(prepared)
+    return _metrics(folder)
 
 
 def train_classifier(config: Config) -> Path:
     """Train stage 1 alone; returns the run's folder."""
     if config.method == "direct":
         raise RunError("method=direct has no classifier: use train-regressor, or method=two_stage")
-    folder = open_run(config)
-    if not _weights(folder, "classifier").is_file():
-        _train_classifier(prepare(config, folder))
+    folder = _open(config)
+    if not weights_file(folder, "classifier").is_file():
+        with _at_work(config, folder) as prepared:
+            train_classifier_stage(prepared)
     return folder
 
 
 def train_regressor(config: Config) -> Path:
     """Train stage 2 alone, after stage 1 of the same run; returns the run's folder."""
-    folder = open_run(config)
-    if config.method == "two_stage" and not _weights(folder, "classifier").is_file():
-        raise RunError(f"run '{config.run}' has no classifier yet: twostage train-classifier run={config.run} first")
-    if not _weights(folder, "regressor").is_file():
-        _train_regressor(prepare(config, folder))
+    folder = _open(config)
+    if config.method == "two_stage":
+        _demand(folder, "classifier")
+    if not weights_file(folder, "regressor").is_file():
+        with _at_work(config, folder) as prepared:
+            train_regressor_stage(prepared)
     return folder
 
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Combine both trained stages and evaluate once on the test set; returns the content of metrics.json."""
-    folder = open_run(config)
-    if (folder / "metrics.json").is_file():
-        return _finished(folder)
-    for stage in ("classifier", "regressor") if config.method == "two_stage" else ("regressor",):
-        if not _weights(folder, stage).is_file():
-            raise RunError(f"run '{config.run}' has no {stage} yet: twostage train-{stage} run={config.run} first")
-    return _evaluate(prepare(config, folder))
+    folder = _open(config)
+    if not _is_finished(folder):
+        for stage in ("classifier", "regressor") if config.method == "two_stage" else ("regressor",):
+            _demand(folder, stage)
+        with _at_work(config, folder) as prepared:
+            _evaluate(prepared)
+    return _metrics(folder)
+
+
+def _open(config: Config) -> Path:
+    """The folder of the run, the same for all processes that torchrun started."""
+    join_processes()
+    config.run = from_first_process(config.run)  # its default is the time, which differs
+    return open_run(config)
+
+
+@contextmanager
+def _at_work(config: Config, folder: Path) -> Iterator[Prepared]:
+    """Prepare a run, and keep it to this command until it ends."""
+    prepared = prepare(config, folder)
+    with ExitStack() as held:
+        with first_process_first():
+            if is_first_process():
+                held.enter_context(hold_run(folder))
+                open_run(config)  # again: another process may have begun it meanwhile
+                settle(prepared)
+        yield prepared
+        from_first_process(None)  # all wait until the first, which writes, is done
 
 
 def predict(config: PredictConfig) -> pd.DataFrame:
@@ -103,7 +130,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     use_threads(config.runtime.threads)
     direct = Path(config.run).expanduser()
     folder = direct if (direct / "model.json").is_file() else find_run(config.run)
-    predictor = Predictor.load(folder, config.runtime.device)
+    predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
     table = _photographs_to_predict(config, predictor.model.config)
     frame = predictor.predict(table.paths, config.runtime.progress).to_frame(table.images)
     if np.isfinite(table.targets).any():
@@ -118,103 +145,31 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> Table:
     return read_table(config.input, str(image_column), config.target_column)
 
 
-def _weights(folder: Path, stage: str) -> Path:
-    return folder / "model" / f"{stage}.safetensors"
+def _demand(folder: Path, stage: str) -> None:
+    if not weights_file(folder, stage).is_file():
+        raise RunError(f"run '{folder.name}' has no {stage} yet: twostage train-{stage} run={folder.name} first")
 
 
-def _finished(folder: Path) -> dict[str, Any]:
+def _is_finished(folder: Path) -> bool:
+    if not (folder / "metrics.json").is_file():
+        return False
     log.info("run %s is finished already: its results are shown again", folder.name)
+    return True
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "metrics.json").read_text()))
 
 
-def _train_classifier(prepared: Prepared) -> None:
-    config, bins = prepared.config, prepared.bins
-    if _weights(prepared.folder, "classifier").is_file():
-        return
-    classifier = build_classifier(config, bins)
-    _normalize(classifier.network, prepared)
-    targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
-    epochs, _ = _epochs(prepared)
-    _fit(classifier, "classifier", targets, epochs, prepared)
-    validation = prepared.examples("validation", targets)
-    logits = _logits(classifier, validation.pixels, prepared)
-    classifier.temperature.fill_(fit_temperature(logits, validation.targets.numpy()))
-    save_weights(_weights(prepared.folder, "classifier"), classifier)
-
-
-def _train_regressor(prepared: Prepared) -> None:
-    config, bins = prepared.config, prepared.bins
-    if _weights(prepared.folder, "regressor").is_file():
-        return
-    regressor = build_regressor(config, bins)
-    _normalize(regressor.network, prepared)
-    _, epochs = _epochs(prepared)
-    warm = config.method == "two_stage" and config.regressor.warm_start
-    if warm:
-        classifier = build_classifier(config, bins)
-        load_weights(_weights(prepared.folder, "classifier"), classifier)
-        for name in warm_start(regressor, classifier):
-            log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
-    targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
-    _fit(regressor, "regressor", targets, epochs, prepared, warm)
-    save_weights(_weights(prepared.folder, "regressor"), regressor)
-
-
-def _epochs(prepared: Prepared) -> tuple[int, int]:
-    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
-    config = prepared.config
-    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
-    if config.method == "direct":
-        return 0, total
-    classifier = min(total - 1, max(1, round(total * config.classifier.share)))
-    return classifier, total - classifier
-
-
-def _normalize(network: Any, prepared: Prepared) -> None:
-    rows = prepared.part("train")[:2000]
-    srgb = to_srgb(prepared.photos.pixels[rows], torch.device("cpu"))
-    network.normalize_like(to_color(srgb, prepared.config.image.color))
-
-
-def _fit(
-    stage: torch.nn.Module, name: str, targets: Tensor, epochs: int, prepared: Prepared, warm: bool = False
-) -> None:
-    config = prepared.config
-    history: list[Epoch] = fit(
-        stage,
-        prepared.examples("train", targets),
-        prepared.examples("validation", targets),
-        config.train,
-        epochs=epochs,
-        augmentation=config.augment,
-        color=config.image.color,
-        seed=config.seed,
-        device=prepared.device,
-        label=name,
-        warm=warm,
-        progress=config.runtime.progress,
-    )
-    table = pd.DataFrame(history_rows(history)).to_csv(index=False)
-    write_atomically(prepared.folder / name / "history.csv", table.encode())
-
-
-@torch.no_grad()
-def _logits(classifier: Any, pixels: np.ndarray, prepared: Prepared) -> np.ndarray:
-    classifier.eval()
-    found = []
-    for start in range(0, len(pixels), 64):
-        images = to_color(to_srgb(pixels[start : start + 64], prepared.device), prepared.config.image.color)
-        found.append(classifier(images).cpu())
-    return torch.cat(found).numpy()
-
-
-def _evaluate(prepared: Prepared) -> dict[str, Any]:
+def _evaluate(prepared: Prepared) -> None:
     """Open the test set, once; write the model's description, the predictions, the metrics and the figure."""
+    if not is_first_process():
+        return
     config, folder, bins = prepared.config, prepared.folder, prepared.bins
     photos, rows = prepared.photos, prepared.part("test")
     save_description(folder / "model", config, bins, n_train=int((prepared.parts == "train").sum()))
     model = load_model(folder, prepared.device)
-    probabilities, offsets = model.network.predict(photos.pixels[rows], views=config.combine.views)
+    probabilities, offsets = model.network.predict(prepared.pixels(rows), views=config.combine.views)
     target = photos.table.targets[rows]
     prediction = make_prediction(bins, probabilities, offsets, config.combine.method)
     frame = prediction.to_frame([photos.table.images[i] for i in rows])
@@ -237,23 +192,23 @@ def _evaluate(prepared: Prepared) -> dict[str, Any]:
         **_baselines(prepared),
         "parameters": sum(p.numel() for p in model.network.parameters()),
         **_training_cost(folder, len(prepared.part("train"))),
+        "plan": plans_of(folder),
         "edges": bins.edges.tolist(),
-        "options": {key: value for key, value in flatten(to_plain(config)).items() if key != "run"},
+        "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},
     }
     title = f"{len(rows)} test photographs, RMSE {metrics['rmse']:.3g} {config.data.unit}".rstrip()
     figure = folder / "figures" / "predicted_against_measured.png"
     predicted_against_measured(figure, target, prediction.concentration, bins.edges, config.data.unit, title)
     write_json(folder / "metrics.json", metrics)
-    return metrics
 
 
 def _baselines(prepared: Prepared) -> dict[str, float]:
     """RMSE on the test set of colour statistics with ridge, and of the mean of the training targets."""
-    photos, train, test = prepared.photos, prepared.part("train"), prepared.part("test")
-    targets = photos.table.targets
-    ridge = color_ridge().fit(color_statistics(photos.pixels[train]), targets[train])
+    train, test, targets = prepared.part("train"), prepared.part("test"), prepared.photos.table.targets
+    some_train = spread(train, 5000)
+    ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), targets[some_train])
     return {
-        "rmse_colour_baseline": rmse(targets[test], ridge.predict(color_statistics(photos.pixels[test]))),
+        "rmse_colour_baseline": rmse(targets[test], ridge.predict(color_statistics(prepared.pixels(test)))),
         "rmse_mean_baseline": rmse(targets[test], np.full(len(test), targets[train].mean())),
     }
 

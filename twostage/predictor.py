@@ -8,20 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
+from tqdm import tqdm
 
 from twostage.bins import Bins
 from twostage.data.images import decode_photograph
-from twostage.data.store import decode_photographs
-from twostage.errors import ConfigError
+from twostage.data.photographs import decode_photographs
+from twostage.errors import ConfigError, suggest
 from twostage.model_folder import TrainedModel, load_model
 from twostage.stages.two_stage import combine
 from twostage.training.device import resolve_device
+from twostage.training.precision import set_precision
 
 __all__ = ["BEYOND", "Prediction", "Predictor", "make_prediction"]
 
 BEYOND = 0.1
 """A concentration this many widths of the end bin beyond the range is out of range; less is within the error."""
+CHUNK = 256
+"""Photographs decoded, and held in memory, at a time."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +113,23 @@ class Predictor:
         self.model = model
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto") -> Predictor:
+    def load(cls, folder: str | Path, device: str = "auto", precision: str = "float32") -> Predictor:
         """Load the model of a run ("outputs/latest") or a model folder.
+
+        Args:
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+            precision: Of the backbones, "float32" or "bfloat16", which some machines compute faster.
 
         Raises:
             ModelFolderError: There is no complete model.
             DeviceError: No such device.
+            ConfigError: No such precision.
         """
-        return cls(load_model(folder, resolve_device(device)))
+        if precision not in ("float32", "bfloat16"):
+            raise ConfigError(f"precision={precision} is not known: {suggest(precision, ('float32', 'bfloat16'))}")
+        model = load_model(folder, resolve_device(device))
+        set_precision(model.network, getattr(torch, precision))
+        return cls(model)
 
     @property
     def unit(self) -> str:
@@ -130,18 +144,28 @@ class Predictor:
         Raises:
             ConfigError: `images` is none of these.
         """
-        settings = self.model.config.image
-        failed: dict[int, str] = {}
-        if isinstance(images, np.ndarray):
-            pixels = self._from_array(images)
-        elif isinstance(images, str | Path | Image.Image):
+        if isinstance(images, str | Path | Image.Image):
             raise ConfigError("predict takes a list of photographs, not one: write [photograph]")
-        elif not _is_list_of_photographs(images):
+        if not isinstance(images, np.ndarray) and not _is_list_of_photographs(images):
             raise ConfigError("predict takes a list of paths or PIL images, or an array uint8 (N,H,W,C)")
-        else:
-            pixels, failed = decode_photographs(list(images), settings.size, settings.fit, progress)  # type: ignore[arg-type]
-        probabilities, offsets = self.model.network.predict(pixels, views=self.model.config.combine.views)
-        return make_prediction(self.model.bins, probabilities, offsets, self.model.config.combine.method, failed)
+        config, bins = self.model.config, self.model.bins
+        probabilities, offsets = np.empty((2, len(images), bins.count))
+        failed: dict[int, str] = {}
+        bar = tqdm(total=len(images), desc="reading", unit="photo", leave=False, disable=None if progress else True)
+        for start in range(0, len(images), CHUNK):  # so that a million photographs need no more memory than these
+            rows = slice(start, start + CHUNK)
+            pixels, bad = self._decode(images[rows])
+            failed |= {start + i: why for i, why in bad.items()}
+            probabilities[rows], offsets[rows] = self.model.network.predict(pixels, views=config.combine.views)
+            bar.update(len(pixels))
+        bar.close()
+        return make_prediction(bins, probabilities, offsets, config.combine.method, failed)
+
+    def _decode(self, images: Sequence[str | Path | Image.Image] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+        if isinstance(images, np.ndarray):
+            return self._from_array(images), {}
+        settings = self.model.config.image
+        return decode_photographs(images, settings.size, settings.fit)
 
     def _from_array(self, images: np.ndarray) -> np.ndarray:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 
 from twostage.bins import Bins
+from twostage.compose import options_that_count
 from twostage.config import Config
 from twostage.data.augment import augment, moves_color
-from twostage.data.splits import split_table, splits_table
-from twostage.data.store import Photographs, load_photographs
-from twostage.errors import DataError, RunError
+from twostage.data.photographs import Photographs, load_photographs
+from twostage.data.splits import changed_photographs, split_table, splits_table
+from twostage.data.store import Rows
+from twostage.errors import DataError, RunError, some
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
@@ -23,9 +26,10 @@ from twostage.runs import begin_run
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.device import resolve_device, use_threads
+from twostage.training.distributed import first_process_first, is_first_process, my_device
 from twostage.training.fit import Examples
 
-__all__ = ["Prepared", "lay_bins", "prepare"]
+__all__ = ["Prepared", "lay_bins", "prepare", "settle", "spread"]
 
 log = logging.getLogger("twostage")
 
@@ -38,6 +42,7 @@ class Prepared:
     folder: Path
     photos: Photographs
     parts: np.ndarray
+    splits: str
     bins: Bins
     device: torch.device
 
@@ -50,20 +55,36 @@ class Prepared:
         rows = self.part(part)
         return Examples(
             [self.photos.table.images[i] for i in rows],
-            self.photos.pixels[rows],
+            self.pixels(rows),
             self.photos.table.targets[rows],
             targets[torch.from_numpy(rows)],
         )
 
+    def identity(self) -> dict[str, str]:
+        """What is trained on what: the options that count, and digests of the photographs and their splits."""
+        options = {key: str(value) for key, value in options_that_count(self.config).items()}
+        splits = hashlib.blake2b(self.splits.encode(), digest_size=8).hexdigest()
+        return options | {"photographs": splits, "decoded": self.photos.store.name}
+
+    def pixels(self, rows: np.ndarray) -> Rows:
+        """Photographs of the given rows, read from the store when they are asked for."""
+        return Rows(self.photos.pixels.array, self.photos.pixels.rows[rows])
+
 
 def prepare(config: Config, folder: Path) -> Prepared:
-    """Load and split the photographs, lay the bins, and try the networks before anything takes long."""
+    """Load and split the photographs, lay the bins, and try the networks before anything takes long.
+
+    Nothing is written but the store.
+    """
     use_threads(config.runtime.threads)
-    device = resolve_device(config.runtime.device)
+    device = my_device(resolve_device(config.runtime.device))
     build_regressor(config, Bins([0.0, 1.0]))
     if config.method == "two_stage":
         build_classifier(config, Bins([0.0, 1.0]))
-    photos = load_photographs(config.data, config.image, config.split, config.seed, config.runtime.progress)
+    cache = Path(config.runtime.cache_dir).expanduser()
+    with first_process_first():
+        progress = config.runtime.progress and is_first_process()
+        photos = load_photographs(config.data, config.image, config.split, config.seed, cache, progress)
     parts = split_table(
         photos.table,
         validation=config.split.validation,
@@ -80,18 +101,30 @@ def prepare(config: Config, folder: Path) -> Prepared:
         log.warning("%s", note)
     for name, reason in photos.skipped.items():
         log.warning("left out %s: %s", name, reason)
-    begin_run(folder, config)
-    _keep_splits(folder / "splits.csv", splits_table(photos.table, parts, photos.skipped))
-    prepared = Prepared(config, folder, photos, parts, bins, device)
+    splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
+    prepared = Prepared(config, folder, photos, parts, splits, bins, device)
     _warn_of_color(prepared)
     return prepared
 
 
-def _keep_splits(path: Path, table: str) -> None:
-    """Write which photograph is in which part; a run that goes on must find them as they were."""
-    if path.is_file() and path.read_text() != table:
-        raise RunError(f"photographs or concentrations changed since {path} was written: choose another run=NAME")
-    write_atomically(path, table.encode())
+def settle(prepared: Prepared) -> None:
+    """Write the options, and which photograph is in which part; a run that goes on must find them as they were.
+
+    Raises:
+        RunError: Photographs or concentrations changed; the message names them.
+    """
+    path, config = prepared.folder / "splits.csv", prepared.config
+    before = path.read_text() if path.is_file() else prepared.splits
+    if before != prepared.splits:
+        changed = some(changed_photographs(prepared.splits, before))
+        if config.resume != "force":
+            raise RunError(
+                f"photographs or concentrations changed since {path} was written: {changed}; choose another run=NAME, "
+                f"or go on all the same with resume=force"
+            )
+        log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
+    begin_run(prepared.folder, config)
+    write_atomically(path, prepared.splits.encode())
 
 
 def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:
@@ -125,6 +158,11 @@ def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:
             f"belong to the end bins, with offsets beyond 1; bins.range=null takes the range from the data"
         )
     return bins, merged
+
+
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly from the first to the last, for what needs no more."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 def _warn_of_color(prepared: Prepared) -> None:

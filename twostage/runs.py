@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from filelock import FileLock, Timeout
 
 from twostage.compose import differences, to_plain, to_typed
 from twostage.config import Config
-from twostage.errors import RunError, some
-from twostage.files import write_atomically
+from twostage.errors import RunError, StorageError, some
+from twostage.files import remove_leftovers, write_atomically
 
-__all__ = ["OUTPUTS", "begin_run", "find_run", "open_run", "run_folder", "saved_config"]
+__all__ = ["OUTPUTS", "begin_run", "find_run", "hold_run", "open_run", "run_folder", "saved_config"]
+
+log = logging.getLogger("twostage")
 
 OUTPUTS = Path("outputs")
 
@@ -63,26 +69,52 @@ def open_run(config: Config) -> Path:
     folder = run_folder(config.run)
     if folder.name == "latest":
         raise RunError("run=latest is the link to the newest run; give another name")
-    if (folder / "config.yaml").is_file():
-        changed = differences(config, saved_config(folder))
-        if changed:
-            raise RunError(
-                f"run '{config.run}' was made with other options ({some(changed)}): choose another run=NAME, "
-                f"or delete {folder}"
-            )
+    if not (folder / "config.yaml").is_file():
+        return folder
+    changed = differences(config, saved_config(folder))
+    if changed and (folder / "metrics.json").is_file():
+        raise RunError(
+            f"run '{config.run}' is finished, with other options ({some(changed)}): choose another run=NAME, "
+            f"or delete {folder}"
+        )
+    if changed and config.resume != "force":
+        raise RunError(
+            f"run '{config.run}' was made with other options ({some(changed)}): choose another run=NAME, "
+            f"delete {folder}, or go on all the same with resume=force"
+        )
+    if changed:
+        log.warning("resume=force: run '%s' goes on with other options (%s)", config.run, some(changed))
     return folder
 
 
-def begin_run(folder: Path, config: Config) -> None:
-    """Write the options into the run's folder, once its photographs are known to be good, and let latest lead to it.
+@contextmanager
+def hold_run(folder: Path) -> Iterator[None]:
+    """Keep a run to one process at a time, and clear away what a killed one left half written.
 
     Raises:
-        RunError: The folder cannot be written.
+        RunError: Another process is at work on it.
+        StorageError: The folder cannot be written.
     """
     try:
-        write_atomically(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False).encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"another process is at work on run '{folder.name}': wait for it, or choose another run=NAME"
+        ) from error
     except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise StorageError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def begin_run(folder: Path, config: Config) -> None:
+    """Write the options into the run's folder, once its photographs are known to be good, and let latest lead to it."""
+    write_atomically(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False).encode())
     _point_latest_to(folder)
 
 

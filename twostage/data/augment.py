@@ -7,6 +7,7 @@ colour is what is measured: they are off by default.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,26 +29,53 @@ def moves_color(options: AugmentConfig) -> bool:
     return bool(options.brightness or any(options.gamma) or options.noise)
 
 
-def augment(srgb: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+def augment(
+    srgb: Tensor,
+    options: AugmentConfig,
+    generator: torch.Generator,
+    whole: int | None = None,
+    share: slice = slice(None),
+) -> Tensor:
     """Augment square images, sRGB (N,3,H,W) in [0, 1], each in its own way.
 
     Args:
         generator: A CPU generator; with the same state the result is the same on every device.
+        whole: Where the images are the `share` of a larger batch: its size. Each is changed as it would be there.
     """
-    srgb = _turn_and_flip(srgb, options, generator)
+    draws = _Draws(generator, len(srgb) if whole is None else whole, share, srgb.device)
+    srgb = _turn_and_flip(srgb, options, draws)
     if options.rotation or options.shift or options.scale:
-        srgb = _resample(srgb, options, generator)
-    return _change_light(srgb, options, generator) if moves_color(options) else srgb
+        srgb = _resample(srgb, options, draws)
+    return _change_light(srgb, options, draws) if moves_color(options) else srgb
 
 
-def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """One number per image, (N,)."""
-    return (low + (high - low) * torch.rand(len(like), generator=generator)).to(like.device)
+@dataclass(frozen=True)
+class _Draws:
+    """Random numbers for a whole batch, of which the images at hand get their share."""
+
+    generator: torch.Generator
+    whole: int
+    share: slice
+    device: torch.device
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        """One number per image, (N,)."""
+        numbers = low + (high - low) * torch.rand(self.whole, generator=self.generator)
+        return numbers[self.share].to(self.device)
+
+    def coins(self, count: int) -> Tensor:
+        """`count` times yes or no per image, (count,N,1,1,1)."""
+        coins = torch.rand(count, self.whole, 1, 1, 1, generator=self.generator) < 0.5
+        return coins[:, self.share].to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Normal numbers per image, (N,*shape)."""
+        return torch.randn(self.whole, *shape, generator=self.generator)[self.share].to(self.device)
 
 
-def _turn_and_flip(images: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _turn_and_flip(images: Tensor, options: AugmentConfig, draws: _Draws) -> Tensor:
     """Transposition and the two mirrorings generate all 8 symmetries of the square."""
-    coin = (torch.rand(3, len(images), 1, 1, 1, generator=generator) < 0.5).to(images.device)
+    coin = draws.coins(3)
     if options.quarter_turns and options.flips:
         transpose, vertical, horizontal = coin
     elif options.quarter_turns:
@@ -61,25 +89,25 @@ def _turn_and_flip(images: Tensor, options: AugmentConfig, generator: torch.Gene
     return torch.where(horizontal, images.flip(3), images)
 
 
-def _resample(images: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _resample(images: Tensor, options: AugmentConfig, draws: _Draws) -> Tensor:
     """Rotation, shift and scale in one bilinear interpolation; what comes from outside is reflected."""
-    angle = _uniform(images, -options.rotation, options.rotation, generator) * (math.pi / 180)
-    zoom = 1 + _uniform(images, -options.scale, options.scale, generator)
+    angle = draws.uniform(-options.rotation, options.rotation) * (math.pi / 180)
+    zoom = 1 + draws.uniform(-options.scale, options.scale)
     # affine_grid's coordinates run from -1 to 1, so a shift by a share of the width is twice that share
-    shift_x, shift_y = (2 * _uniform(images, -options.shift, options.shift, generator) for _ in range(2))
+    shift_x, shift_y = (2 * draws.uniform(-options.shift, options.shift) for _ in range(2))
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     theta = torch.stack([torch.stack([cos, -sin, shift_x], 1), torch.stack([sin, cos, shift_y], 1)], 1)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _change_light(srgb: Tensor, options: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _change_light(srgb: Tensor, options: AugmentConfig, draws: _Draws) -> Tensor:
     """Brightness is added, gamma is an exponent 1 + value, noise is normal; all on sRGB in [0, 1]."""
 
     def each(low: float, high: float) -> Tensor:
-        return _uniform(srgb, low, high, generator).view(-1, 1, 1, 1)
+        return draws.uniform(low, high).view(-1, 1, 1, 1)
 
     srgb = (srgb + each(-options.brightness, options.brightness)).clamp(0, 1)
     srgb = srgb.clamp_min(1e-6) ** (1 + each(options.gamma[0], options.gamma[1]))
-    noise = torch.randn(srgb.shape, generator=generator).to(srgb.device)
+    noise = draws.normal(*srgb.shape[1:])
     return (srgb + each(0, options.noise) * noise).clamp(0, 1)

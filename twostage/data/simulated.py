@@ -18,7 +18,10 @@ import numpy as np
 
 from twostage.data.color import linear_to_srgb
 
-__all__ = ["Assay", "render_photographs", "sample_targets"]
+__all__ = ["SIMULATOR", "Assay", "render_photographs", "sample_targets"]
+
+SIMULATOR = 1
+"""To be raised when a change here changes pixels: photographs that were simulated before are then made again."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,18 @@ def sample_targets(count: int, low: float, high: float, spacing: str, seed: int)
 
 
 def render_photographs(
-    targets: np.ndarray, size: int, seed: int, *, assay: Assay | None = None, card_visible: bool = True
+    targets: np.ndarray, size: int, seed: int, *, assay: Assay | None = None, card_visible: bool = True, first: int = 0
 ) -> np.ndarray:
     """Photograph every concentration once: uint8 sRGB (N, size, size, 3).
 
-    Photograph i depends on (seed, i, targets[i]) alone, whatever the number of photographs or of threads.
+    Photograph i, counted from `first`, depends on (seed, i, its target) alone, whatever the number of photographs or
+    of threads.
     """
     assay = assay or Assay()
     photos = np.empty((len(targets), size, size, 3), np.uint8)
 
     def render(i: int) -> None:
-        rng = np.random.default_rng([seed, 1, i])
+        rng = np.random.default_rng([seed, 1, first + i])
         light = _light(float(targets[i]), size, rng, assay, card_visible)
         sd = np.sqrt(assay.shot_noise * light + assay.read_noise**2)
         noisy = light + sd * rng.standard_normal(light.shape, dtype=np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
@@ -9,7 +11,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from twostage.data.table import Table
 from twostage.errors import DataError, some, suggest
 
-__all__ = ["PARTS", "split_table", "splits_table"]
+__all__ = ["PARTS", "changed_photographs", "split_table", "splits_table"]
 
 PARTS = ("train", "validation", "calibration", "test")
 
@@ -102,12 +104,31 @@ def _check(parts: np.ndarray, table: Table) -> None:
             )
 
 
-def splits_table(table: Table, parts: np.ndarray, skipped: dict[str, str]) -> str:
-    """Which photograph went where, as CSV; those that were left out are listed as "skipped" with the reason."""
+def splits_table(table: Table, parts: np.ndarray, digests: list[str], skipped: dict[str, str]) -> str:
+    """Which photograph went where, as CSV; those that were left out are listed as "skipped" with the reason.
+
+    `digests` tell what each file contains, so that a run that goes on can see that it still does.
+    """
     frame = pd.DataFrame({"image": table.images, "target": table.targets, "split": parts})
     if table.groups is not None:
         frame.insert(2, "group", table.groups)
+    if digests:
+        frame["content"] = digests
     if skipped:
         left_out = pd.DataFrame({"image": list(skipped), "split": "skipped", "reason": list(skipped.values())})
         frame = pd.concat([frame, left_out], ignore_index=True)
     return str(frame.to_csv(index=False))
+
+
+def changed_photographs(table: str, before: str) -> list[str]:
+    """What differs between two tables of splits, as CSV: "a.png (target 80.0 -> 81.0)", "b.png (new)", ..."""
+    new, old = (pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False) for text in (table, before))
+    new, old = (frame.drop_duplicates("image").set_index("image") for frame in (new, old))
+    changed = [f"{image} (no longer there)" for image in old.index.difference(new.index, sort=False)]
+    changed += [f"{image} (new)" for image in new.index.difference(old.index, sort=False)]
+    columns = [name for name in new.columns if name in old.columns]
+    for image in new.index.intersection(old.index, sort=False).astype(str):
+        pairs = [(name, str(old.at[image, name]), str(new.at[image, name])) for name in columns]
+        what = [f"{name} {was} -> {now}" for name, was, now in pairs if was != now]
+        changed += [f"{image} ({', '.join(what)})"] if what else []
+    return changed or ["another order of the rows, or other columns"]

@@ -1,105 +1,190 @@
-"""Photographs as one uint8 array, decoded once, in parallel."""
+"""The store: photographs decoded once, as a memory-mapped array on the disk that runs side by side share.
+
+A store is a folder ``KEY/`` with ``pixels.npy``, uint8 (N,size,size,3), and ``index.json``; KEY is a digest of what the
+photographs contain and of how they were brought to size, so another content or setting is another store. It is made
+under a temporary name and renamed, so that it is whole or not there, and its checksum is verified when it is opened.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
+import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from twostage.config import CsvConfig, FolderConfig, ImageConfig, SplitConfig
-from twostage.data.images import decode_photograph
-from twostage.data.simulated import render_photographs, sample_targets
-from twostage.data.table import Table, read_csv, read_folder, read_table
-from twostage.errors import DataError, ImageError, some
+from twostage.errors import StorageError
+from twostage.files import sync_folder, write_json
 
-__all__ = ["Photographs", "decode_photographs", "load_photographs"]
+__all__ = ["Pixels", "Rows", "Store", "open_store"]
+
+log = logging.getLogger("twostage")
+
+FORMAT = 1
+CHUNK = 256
+"""Photographs decoded, and held in memory, at a time."""
+BLOCK = 1 << 24
+
+
+class Rows:
+    """Some rows of an array (N,...), read from it only when they are asked for.
+
+    >>> Rows(np.array([10, 11, 12, 13]), np.array([3, 0]))[:1]
+    array([13])
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array, self.rows = array, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.array[self.rows[index]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.array[row] for row in self.rows)
+
+
+Pixels = np.ndarray | Rows
+"""uint8 sRGB (N,H,W,3), in memory or on the disk."""
+
+Fill = Callable[[range], tuple[np.ndarray, dict[int, str]]]
 
 
 @dataclass(frozen=True)
-class Photographs:
-    """A table and its pixels.
+class Store:
+    """Photographs on the disk: `pixels` uint8 (N,size,size,3), memory-mapped; `failed` maps rows to the reason."""
 
-    `pixels` is uint8 sRGB (N,H,W,3); `skipped` maps the name of each photograph that was left out to the reason.
-    """
-
-    table: Table
+    path: Path
     pixels: np.ndarray
-    skipped: dict[str, str]
-    notes: list[str]
+    failed: dict[int, str]
 
 
-def decode_photographs(
-    sources: list[Path] | list[str] | list[Image.Image], size: int, fit: str, progress: bool = False
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode N photographs to uint8 (N,size,size,3).
+def open_store(
+    folder: Path, content: dict[str, Any], count: int, size: int, fill: Fill, progress: bool = False
+) -> Store:
+    """Open the store of this content, or make it.
 
-    Returns:
-        The pixels (zero where a photograph failed) and, for each that failed, its position and the reason.
-    """
-    pixels = np.zeros((len(sources), size, size, 3), np.uint8)
-    failed: dict[int, str] = {}
-
-    def decode(i: int) -> None:
-        try:
-            pixels[i] = decode_photograph(sources[i], size, fit)
-        except ImageError as error:
-            failed[i] = str(error)
-
-    with ThreadPoolExecutor() as pool:
-        done = pool.map(decode, range(len(sources)))
-        list(tqdm(done, "decoding", len(sources), unit="photo", leave=False, disable=None if progress else True))
-    return pixels, dict(sorted(failed.items()))
-
-
-def load_photographs(
-    data: Any, image: ImageConfig, split: SplitConfig, seed: int, progress: bool = False
-) -> Photographs:
-    """The photographs that the options name, decoded or simulated.
+    Args:
+        folder: Where all stores are.
+        content: All that the pixels depend on, as JSON can hold it.
+        fill: Gives the pixels of some rows, uint8 (n,size,size,3), and why rows failed (which are zero then).
 
     Raises:
-        DataError: The table cannot be used, or photographs are missing or unreadable (unless data.on_error=skip).
+        StorageError: The folder cannot be written, or the disk is full.
     """
-    if data.kind == "simulated":
-        if not 0 <= data.low < data.high or (data.spacing == "log_uniform" and data.low == 0):
-            raise DataError(f"data.low={data.low:g} must be positive and below data.high={data.high:g}")
-        targets = sample_targets(data.count, data.low, data.high, data.spacing, seed)
-        pixels = render_photographs(targets, image.size, seed, card_visible=data.reference == "card")
-        names = [f"simulated_{i:06d}" for i in range(data.count)]
-        return Photographs(Table(names, [], targets), pixels, {}, [])
-    table, notes = _read(data, split)
-    missing = [name for name, path in zip(table.images, table.paths, strict=True) if not os.path.isfile(path)]
-    if missing and data.on_error == "stop":
-        raise DataError(
-            f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
-            f"(relative ones start from the table's folder) or set data.on_error=skip"
-        )
-    pixels, failed = decode_photographs(table.paths, image.size, image.fit, progress)
-    if failed and data.on_error == "stop":
-        raise ImageError(
-            f"{len(failed)} of {len(table)} photographs cannot be read: {some(failed.values(), 3)}; "
-            f"repair or remove them, or set data.on_error=skip"
-        )
-    good = np.setdiff1d(np.arange(len(table)), list(failed))
-    skipped = {table.images[i]: reason for i, reason in failed.items()}
-    return Photographs(table.select(good), pixels if not failed else pixels[good], skipped, notes)
+    key = hashlib.blake2b(json.dumps([FORMAT, size, content], sort_keys=True).encode(), digest_size=10).hexdigest()
+    path, shape = folder / key, (count, size, size, 3)
+    store = _opened(path, shape)
+    if store is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _only_one(folder):
+                store = _opened(path, shape)  # it may have been made while this process waited
+                if store is None:
+                    _make(path, shape, fill, progress)
+                    store = _opened(path, shape)
+        except OSError as error:
+            need = f"; {np.prod(shape) / 1e6:,.0f} MB are needed" if error.errno == errno.ENOSPC else ""
+            raise StorageError(
+                f"runtime.cache_dir={folder}: cannot be written ({error.strerror or error}){need}; "
+                f"choose another folder for the decoded photographs"
+            ) from error
+    if store is None:
+        raise StorageError(f"{path}: what was just written reads back differently: the disk or the memory is faulty")
+    return store
 
 
-def _read(data: CsvConfig | FolderConfig, split: SplitConfig) -> tuple[Table, list[str]]:
-    if isinstance(data, FolderConfig):
-        return read_folder(data.root), []
-    extra = tuple(dict.fromkeys(name for name in (data.split_column, split.column) if name))
-    table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
-    notes = []
-    if not data.group_column:
-        for name in {"group", "specimen"} & set(read_csv(Path(data.table).expanduser(), []).columns):
-            notes.append(
-                f"the table names specimens in a column '{name}': data.group_column={name} would keep photographs of "
-                f"one specimen on one side of the split; without it the figures may be too good"
-            )
-    return table, notes
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """One process at a time makes a store here: decoding uses every core anyway, and leftovers can be told apart."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process is decoding photographs into %s: waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool) -> None:
+    for leftover in path.parent.glob(".*.tmp"):  # of a process that was killed: no other is here now
+        shutil.rmtree(leftover)
+    temporary = path.parent / f".{path.name}.tmp"
+    try:
+        temporary.mkdir()
+        checksum, failed = _write_pixels(temporary / "pixels.npy", shape, fill, progress)
+        index = {"format": FORMAT, "checksum": checksum, "failed": {str(row): why for row, why in failed.items()}}
+        write_json(temporary / "index.json", index)
+        if path.exists():
+            log.warning("the store %s is damaged: its photographs were decoded again", path)
+            shutil.rmtree(path)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write_pixels(
+    path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool
+) -> tuple[int, dict[int, str]]:
+    """Write, not map: on a full disk writing into a mapped file kills the process."""
+    failed: dict[int, str] = {}
+    bar = tqdm(
+        total=shape[0], desc="decoding", unit="photo", leave=False, disable=None if progress else True
+    )  # fmt: skip
+    with path.open("wb") as file, bar:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        checksum = 0
+        for start in range(0, shape[0], CHUNK):
+            rows = range(start, min(start + CHUNK, shape[0]))
+            pixels, why = fill(rows)
+            content = np.ascontiguousarray(pixels).data
+            file.write(content)
+            checksum = zlib.crc32(content, checksum)
+            failed |= why
+            bar.update(len(rows))
+        file.flush()
+        os.fsync(file.fileno())
+    return checksum, failed
+
+
+def _opened(path: Path, shape: tuple[int, int, int, int]) -> Store | None:
+    """The store if it is there and whole."""
+    try:
+        index = json.loads((path / "index.json").read_text())
+        pixels = np.asarray(np.load(path / "pixels.npy", mmap_mode="r"))
+        if pixels.shape != shape or pixels.dtype != np.uint8 or index["checksum"] != _checksum(path / "pixels.npy"):
+            return None
+        failed = {int(row): str(why) for row, why in index["failed"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Store(path, pixels, failed)
+
+
+def _checksum(path: Path) -> int:
+    """Of the pixels, read and not mapped, so that they do not count as this process's memory."""
+    checksum = 0
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        while block := file.read(BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -12,7 +14,7 @@ __all__ = ["color_ridge", "color_statistics"]
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95)
 
 
-def color_statistics(pixels: np.ndarray) -> np.ndarray:
+def color_statistics(pixels: Iterable[np.ndarray]) -> np.ndarray:
     """60 numbers per photograph, uint8 (N,H,W,3) -> float64 (N,60).
 
     Mean, standard deviation and 8 percentiles of each channel, of sRGB and of its logarithm, over the whole image.

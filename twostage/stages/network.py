@@ -19,6 +19,9 @@ class Network(nn.Module):
     Both stages are built on one, so that all that the classifier has learned, up to its estimate, can be carried over
     to the regressor. The normalisation is fixed: mean and spread of each channel over the training set, never of the
     single image, because the colour of the single image is the signal.
+
+    `precision` is that of the backbone alone, torch.float32 or torch.bfloat16: a concentration has more digits than
+    bfloat16, so pooling, readout and loss are always float32.
     """
 
     mean: Tensor
@@ -31,6 +34,7 @@ class Network(nn.Module):
     ) -> None:
         """Raises BackboneError if the backbone cannot take square images of `size` pixels."""
         super().__init__()
+        self.precision = torch.float32
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
         # the readout's output is standardised, roughly, over the range
@@ -53,7 +57,9 @@ class Network(nn.Module):
     def pooled(self, images: Tensor) -> Tensor:
         """The vector (N,P) that the readout sees."""
         images = (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
-        vector: Tensor = self.pooling(self.backbone(images), images)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            feature_map = self.backbone(images)
+        vector: Tensor = self.pooling(feature_map.to(images.dtype), images)
         return vector
 
     def estimate(self, pooled: Tensor) -> Tensor:

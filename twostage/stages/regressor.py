@@ -60,6 +60,10 @@ class Regressor(nn.Module):
             each = _huber(error, self.huber_delta) + _negative_log_likelihood(error.detach(), log_scales)
         return (each * weight).sum() / weight.sum()
 
+    def weight(self, targets: Tensor) -> float:
+        """What the loss is a mean over: memberships of bins."""
+        return float(targets[:, 1].sum())
+
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) with the true bin given, for validation during training."""
         offsets, _ = self(images)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from twostage.bins import Bins
 from twostage.data.augment import dihedral_views
 from twostage.data.color import to_color
+from twostage.data.store import Pixels
 from twostage.stages.classifier import Classifier
 from twostage.stages.regressor import Regressor
 
@@ -79,7 +80,7 @@ class TwoStage(nn.Module):
         return self.classifier.probabilities(images), offsets
 
     @torch.no_grad()
-    def predict(self, pixels: np.ndarray, *, views: int = 8, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, pixels: Pixels, *, views: int = 8, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Bin probabilities and offsets, float64 (N,K), of uint8 photographs (N,H,W,3), averaged over the views."""
         self.eval()
         device = self.regressor.center.device

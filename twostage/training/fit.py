@@ -1,27 +1,34 @@
-"""The one training loop, for either stage."""
+"""The one training loop, for either stage, in one process or several, at once or with interruptions."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import time
-import zlib
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from signal import SIGTERM
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from twostage.config import AugmentConfig, TrainConfig
 from twostage.data.augment import augment
 from twostage.data.color import to_color
-from twostage.errors import TrainingError, some
+from twostage.data.store import Pixels
+from twostage.errors import ConfigError, RunError, Stopped, TrainingError, some
+from twostage.files import write_atomically
 from twostage.stages.two_stage import to_srgb
+from twostage.training.checkpoint import Checkpoint
+from twostage.training.distributed import any_process, gather, is_first_process, my_share, parallel_loss, process_count
+from twostage.training.interrupt import StopRequest, stop_requests
 from twostage.training.optimizer import average_of, build_optimizer, build_schedule
+from twostage.training.order import batches_of, stream_seed
+from twostage.training.precision import Plan, apply_plan, set_precision
+from twostage.training.progress import Epoch, Progress, history_table
 
-__all__ = ["Epoch", "Examples", "Stage", "fit", "history_rows", "stream_seed"]
+__all__ = ["Course", "Examples", "Stage", "fit"]
 
 log = logging.getLogger("twostage")
 
@@ -30,7 +37,10 @@ class Stage(Protocol):
     """What the loop needs of a stage, beside being a module."""
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of a batch."""
+        """Scalar loss of a batch: a mean, with the weights that `weight` adds up."""
+
+    def weight(self, targets: Tensor) -> float:
+        """How much the loss of these targets counts beside that of others."""
 
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentrations (N,) for validation."""
@@ -44,162 +54,237 @@ class Examples:
     """
 
     names: list[str]
-    pixels: np.ndarray
+    pixels: Pixels
     concentration: np.ndarray
     targets: Tensor
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One row of history.csv; `validation_rmse` in the unit of the concentration."""
+class Course:
+    """How a stage is trained.
 
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    validation_rmse: float
-    best_rmse: float
-    seconds: float
-    images_per_second: float
-
-
-def stream_seed(seed: int, *words: int | str) -> int:
-    """A seed for one purpose, independent of every other: a function of `seed` and the words alone.
-
-    Zeros at the end of the words do not count.
+    A `warm` start, from trained weights, skips the rise of the learning rate. `label` names the stage in messages and
+    sets its random numbers apart from those of the other.
     """
-    numbers = [word if isinstance(word, int) else zlib.crc32(word.encode()) for word in words]
-    return int(np.random.SeedSequence([seed, *numbers]).generate_state(1, np.uint64)[0] >> 1)
+
+    options: TrainConfig
+    epochs: int
+    label: str
+    color: str
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    warm: bool = False
+    plan: Plan = field(default_factory=Plan)
+    progress: bool = True
+    checkpoint_seconds: float = 60.0
 
 
 def fit(
-    stage: nn.Module,
-    train: Examples,
-    validation: Examples,
-    options: TrainConfig,
-    *,
-    epochs: int,
-    augmentation: AugmentConfig,
-    color: str,
-    seed: int,
-    device: torch.device,
-    label: str,
-    warm: bool = False,
-    progress: bool = True,
+    stage: nn.Module, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
 ) -> list[Epoch]:
     """Train `stage` in place and leave it with the averaged weights of the epoch of lowest validation RMSE.
 
-    A `warm` start, from trained weights, skips the rise of the learning rate.
-
-    Order of the images, augmentation and dropout are functions of (seed, label, epoch, step) alone.
+    Order of the images, augmentation and dropout are functions of (seed, label, epoch, step) alone, so the position is
+    all that a checkpoint needs to hold of the random state, and a training that goes on from one ends with the very
+    weights of one that was never interrupted.
 
     Raises:
-        TrainingError: The loss is no longer finite; the message names photographs of the batch.
+        TrainingError: The loss is no longer finite; the message names the photographs of the batch.
+        RunError: The checkpoint is of something else.
+        StorageError: The checkpoint cannot be written.
+        Stopped: Ctrl-C or SIGTERM came; the checkpoint holds everything.
     """
-    stage.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    steps = max(1, len(train.names) // options.batch_size)
-    optimizer = build_optimizer(stage, options.learning_rate, options.weight_decay)
-    schedule = build_schedule(optimizer, options.schedule, epochs * steps, 0.0 if warm else options.warmup)
-    average = average_of(stage, options.ema_decay) if options.ema_decay else None
-    kept = stage if average is None else average.module
-    history: list[Epoch] = []
-    best: dict[str, Tensor] = {}
-    with _Progress(label, epochs, len(train.names), progress) as bar, torch.random.fork_rng():
-        for epoch in range(epochs):
-            begin = time.perf_counter()
-            losses = []
-            stage.train()
-            for step, rows in enumerate(_batches(len(train.names), steps, stream_seed(seed, label, epoch))):
-                torch.manual_seed(stream_seed(seed, label, epoch, step))
-                generator = torch.Generator().manual_seed(stream_seed(seed, label, epoch, step, "augment"))
-                srgb = augment(to_srgb(train.pixels[rows], device), augmentation, generator)
-                loss = stage.loss(to_color(srgb, color), train.targets[rows].to(device))  # type: ignore[operator]
-                losses.append(_finite(loss, train.names, rows, label))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                if average is not None:
-                    average.update_parameters(stage)
-                bar.images(len(rows))
-            rmse = _validation_rmse(kept, validation, color, device)
-            if not history or rmse < history[-1].best_rmse:
-                best = copy.deepcopy(kept.state_dict())
-            seconds = time.perf_counter() - begin
-            best_rmse = min([rmse, *(row.best_rmse for row in history[-1:])])
-            history.append(
-                Epoch(
-                    epoch + 1, optimizer.param_groups[0]["lr"], float(np.mean(losses)), rmse, best_rmse,
-                    seconds, len(train.names) / seconds,
+    start = copy.deepcopy(stage.state_dict()) if course.options.retry else None
+    saved = None if checkpoint is None else checkpoint.load(course.device)
+    training = _Training(stage, train, validation, course, checkpoint, halved=bool(saved and saved["halved"]))
+    if saved is not None:
+        training.load_state_dict(saved)
+    with torch.random.fork_rng(), stop_requests() as stop:
+        try:
+            training.run(stop)
+        except TrainingError as error:
+            if start is None or training.halved:
+                raise
+            log.warning("%s; it starts once more at half the learning rate (train.retry)", error)
+            stage.load_state_dict(start)
+            training = _Training(stage, train, validation, course, checkpoint, halved=True)
+            training.run(stop)
+    set_precision(stage, torch.float32)
+    stage.load_state_dict(training.best)
+    return training.history
+
+
+class _Training:
+    """All that changes while a stage is trained, which is what a checkpoint holds, and the steps that change it."""
+
+    def __init__(
+        self,
+        stage: nn.Module,
+        train: Examples,
+        validation: Examples,
+        course: Course,
+        checkpoint: Checkpoint | None,
+        halved: bool,
+    ) -> None:
+        options = course.options
+        self.stage, self.train, self.validation, self.course = stage, train, validation, course
+        self.checkpoint, self.halved = checkpoint if is_first_process() else None, halved
+        self.steps = max(1, len(train.names) // options.batch_size)
+        if len(train.names) // self.steps < process_count():
+            raise ConfigError(
+                f"train.batch_size={options.batch_size} is that of all {process_count()} processes together, and each "
+                f"needs a photograph: set it higher"
+            )
+        stage.to(course.device)
+        apply_plan(course.plan, stage)  # before the average is made, so that it has the same layout
+        self.loss = parallel_loss(stage, course.device)
+        self.optimizer = build_optimizer(stage, options.learning_rate / (1 + halved), options.weight_decay)
+        warmup = 0.0 if course.warm else options.warmup
+        self.schedule = build_schedule(self.optimizer, options.schedule, course.epochs * self.steps, warmup)
+        self.average = average_of(stage, options.ema_decay) if options.ema_decay else None
+        self.kept: nn.Module = stage if self.average is None else self.average.module
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+        self.losses: list[float] = []  # these three of the epoch that is under way
+        self.step, self.seconds = 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: tensors, numbers and texts only."""
+        return {
+            "stage": self.stage.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best": self.best,
+            "history": [asdict(row) for row in self.history],
+            "step": self.step,
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "halved": self.halved,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written."""
+        try:
+            self.stage.load_state_dict(saved["stage"])
+            if self.average is not None and saved["average"] is not None:
+                self.average.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, ValueError) as error:  # only resume=force gets here
+            reason = " ".join(str(error).split())[:160]
+            raise RunError(f"the checkpoint of the {self.course.label} is of another network: {reason}") from error
+        self.schedule.load_state_dict(saved["schedule"])
+        self.best = saved["best"]
+        self.history = [Epoch(**row) for row in saved["history"]]
+        self.step, self.losses, self.seconds = saved["step"], saved["losses"], saved["seconds"]
+        log.info("%s: goes on at epoch %d, step %d", self.course.label, len(self.history) + 1, self.step + 1)
+
+    def run(self, stop: StopRequest) -> None:
+        """Train to the end of the last epoch, or until no better one came for `patience` epochs."""
+        count, epochs = len(self.train.names), self.course.epochs
+        done = len(self.history) * count + self.step * (count // self.steps)
+        with Progress(self.course.label, epochs, count, done, self.course.progress and is_first_process()) as bar:
+            while len(self.history) < epochs and not self._out_of_patience():
+                self._run_epoch(bar, stop)
+                bar.epoch(self.history[-1])
+                self._save()
+        if len(self.history) < epochs:
+            patience = self.course.options.patience
+            log.info("%s: no better validation RMSE for %d epochs, stopped early", self.course.label, patience)
+
+    def _run_epoch(self, bar: Progress, stop: StopRequest) -> None:
+        course, epoch, begin = self.course, len(self.history), time.perf_counter() - self.seconds
+        saved = time.monotonic()
+        batches = batches_of(len(self.train.names), self.steps, stream_seed(course.seed, course.label, epoch))
+        self.stage.train()
+        apply_plan(course.plan, self.stage)
+        while self.step < self.steps:
+            rows = batches[self.step]
+            self.losses.append(self._learn(rows, epoch))
+            self.step += 1
+            self.seconds = time.perf_counter() - begin
+            bar.images(len(rows))
+            stopping = any_process(stop.signal is not None)
+            if stopping or time.monotonic() - saved >= course.checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
+            if stopping:
+                any_process(True)  # the others wait until the first has saved
+                raise Stopped(
+                    f"{course.label}: stopped in epoch {epoch + 1} of {course.epochs}, and saved",
+                    stop.signal or SIGTERM,
                 )
-            )  # fmt: skip
-            bar.epoch(history[-1])
-            if (
-                options.patience
-                and epoch - int(np.argmin([row.validation_rmse for row in history])) >= options.patience
-            ):
-                log.info("%s: no better validation RMSE for %d epochs, stopped early", label, options.patience)
-                break
-    stage.load_state_dict(best)
-    return history
+        self._end_epoch(begin)
 
+    def _learn(self, rows: np.ndarray, epoch: int) -> float:
+        """One step on a whole batch, of which this process takes its share; returns its part of the batch's loss."""
+        course, step = self.course, self.step
+        torch.manual_seed(stream_seed(course.seed, course.label, epoch, step))
+        generator = torch.Generator().manual_seed(stream_seed(course.seed, course.label, epoch, step, "augment"))
+        share = my_share(rows)
+        srgb = to_srgb(self.train.pixels[rows[share]], course.device)
+        srgb = augment(srgb, course.augmentation, generator, len(rows), share)
+        targets = self.train.targets[rows]
+        loss = self.loss(to_color(srgb, course.color), targets[share].to(course.device))
+        if process_count() > 1:  # gradients are averaged over processes: let them count as in one batch
+            weight = self.stage.weight
+            loss = loss * (process_count() * weight(targets[share]) / weight(targets))  # type: ignore[operator]
+        value = float(loss.detach())
+        if any_process(not np.isfinite(value)):
+            raise TrainingError(
+                f"{course.label}: the loss is {value}, training stopped; lower train.learning_rate, "
+                f"or look at the photographs of this batch: {some((self.train.names[i] for i in rows), 64)}"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.stage)
+        return value
 
-def _batches(count: int, steps: int, seed: int) -> list[np.ndarray]:
-    """All images once, shuffled, in `steps` batches that differ in size by one at most."""
-    return np.array_split(np.random.default_rng(seed).permutation(count), steps)
+    def _end_epoch(self, begin: float) -> None:
+        rmse = self._validation_rmse()
+        if not self.history or rmse < self.history[-1].best_rmse:
+            self.best = copy.deepcopy(self.kept.state_dict())
+        best = min([rmse, *(row.best_rmse for row in self.history[-1:])])
+        loss = float(np.mean(gather(np.array([np.mean(self.losses)]))))
+        seconds = time.perf_counter() - begin
+        rate, count = self.optimizer.param_groups[0]["lr"], len(self.train.names)
+        self.history.append(Epoch(len(self.history) + 1, rate, loss, rmse, best, seconds, count / seconds))
+        self.step, self.losses, self.seconds = 0, [], 0.0
 
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.save(self.state_dict())
+            write_atomically(self.checkpoint.folder / "history.csv", history_table(self.history).encode())
 
-def _finite(loss: Tensor, names: list[str], rows: np.ndarray, label: str) -> float:
-    value = float(loss.detach())
-    if not np.isfinite(value):
-        raise TrainingError(
-            f"{label}: the loss is {value}, training stopped; lower train.learning_rate, "
-            f"or look at the photographs of this batch: {some(names[i] for i in rows)}"
-        )
-    return value
+    def _out_of_patience(self) -> bool:
+        patience = self.course.options.patience
+        if not patience or not self.history:
+            return False
+        return len(self.history) - 1 - int(np.argmin([row.validation_rmse for row in self.history])) >= patience
 
-
-@torch.no_grad()
-def _validation_rmse(stage: nn.Module, examples: Examples, color: str, device: torch.device) -> float:
-    """RMSE of one view of each photograph, in the unit of the concentration."""
-    stage.eval()
-    found = []
-    for start in range(0, len(examples.names), 64):
-        images = to_color(to_srgb(examples.pixels[start : start + 64], device), color)
-        found.append(stage.estimate(images, examples.targets[start : start + 64].to(device)))  # type: ignore[operator]
-    error = torch.cat(found).double().cpu().numpy() - examples.concentration
-    rmse = float(np.sqrt(np.mean(error**2)))
-    if not np.isfinite(rmse):
-        raise TrainingError("the validation RMSE is not a finite number, training stopped; lower train.learning_rate")
-    return rmse
-
-
-class _Progress:
-    """A bar with time left on a terminal, about ten lines elsewhere, nothing if not wanted."""
-
-    def __init__(self, label: str, epochs: int, count: int, wanted: bool) -> None:
-        self.label, self.epochs, self.wanted = label, epochs, wanted
-        self.bar = tqdm(
-            total=epochs * count, desc=label, unit="img", unit_scale=True, dynamic_ncols=True,
-            disable=None if wanted else True,
-        )  # fmt: skip
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.close()
-
-    def images(self, count: int) -> None:
-        self.bar.update(count)
-
-    def epoch(self, row: Epoch) -> None:
-        text = f"epoch {row.epoch}/{self.epochs}, validation RMSE {row.validation_rmse:.4g}"
-        self.bar.set_postfix_str(text)
-        due = row.epoch == self.epochs or row.epoch % max(1, self.epochs // 10) == 0
-        if self.wanted and self.bar.disable and due:
-            log.info("%s: %s, %.0f images/s", self.label, text, row.images_per_second)
-
-
-def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
-    """The history as rows for a table."""
-    return [asdict(row) for row in history]
+    @torch.no_grad()
+    def _validation_rmse(self) -> float:
+        """RMSE of one view of each photograph, in the unit of the concentration."""
+        examples, course = self.validation, self.course
+        self.kept.eval()
+        set_precision(self.kept, torch.float32)  # as in prediction
+        rows = np.arange(len(examples.names))
+        rows = rows[my_share(rows)]
+        found = [np.zeros(0)]
+        for start in range(0, len(rows), 64):
+            some_rows = rows[start : start + 64]
+            images = to_color(to_srgb(examples.pixels[some_rows], course.device), course.color)
+            estimate = self.kept.estimate(images, examples.targets[some_rows].to(course.device))  # type: ignore[operator]
+            found.append(estimate.double().cpu().numpy())
+        error = gather(np.concatenate(found)) - examples.concentration
+        rmse = float(np.sqrt(np.mean(error**2)))
+        if not np.isfinite(rmse):
+            raise TrainingError(
+                f"{course.label}: the validation RMSE is not a finite number, training stopped; "
+                f"lower train.learning_rate"
+            )
+        return rmse

@@ -1,0 +1,152 @@
+"""From the options to photographs: a table and its pixels in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from twostage.config import CsvConfig, FolderConfig, ImageConfig, SimulatedConfig, SplitConfig
+from twostage.data.images import DECODER, decode_photograph
+from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
+from twostage.data.store import Rows, Store, open_store
+from twostage.data.table import Table, read_csv, read_folder, read_table
+from twostage.errors import DataError, ImageError, some
+
+__all__ = ["Photographs", "decode_photographs", "load_photographs"]
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A table and its pixels.
+
+    `pixels` is uint8 sRGB (N,H,W,3), row by row read from `store`; `digests` tell the files' contents apart (empty for
+    simulated ones); `skipped` maps the name of each photograph that was left out to the reason.
+    """
+
+    table: Table
+    pixels: Rows
+    digests: list[str]
+    store: Path
+    skipped: dict[str, str]
+    notes: list[str]
+
+
+def decode_photographs(
+    sources: Sequence[str | Path | Image.Image], size: int, fit: str
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode N photographs, in parallel, to uint8 (N,size,size,3).
+
+    Returns:
+        The pixels (zero where a photograph failed) and, for each that failed, its position and the reason.
+    """
+    pixels = np.zeros((len(sources), size, size, 3), np.uint8)
+    failed: dict[int, str] = {}
+
+    def decode(i: int) -> None:
+        try:
+            pixels[i] = decode_photograph(sources[i], size, fit)
+        except ImageError as error:
+            failed[i] = str(error)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(decode, range(len(sources))))
+    return pixels, dict(sorted(failed.items()))
+
+
+def load_photographs(
+    data: Any, image: ImageConfig, split: SplitConfig, seed: int, cache_dir: Path, progress: bool = False
+) -> Photographs:
+    """The photographs that the options name, decoded or simulated into the store.
+
+    Raises:
+        DataError: The table cannot be used, or photographs are missing or unreadable (unless data.on_error=skip).
+        StorageError: `cache_dir` cannot be written.
+    """
+    if data.kind == "simulated":
+        return _simulated(data, image.size, seed, cache_dir, progress)
+    table, notes = _read(data, split)
+    missing = [name for name, path in zip(table.images, table.paths, strict=True) if not os.path.isfile(path)]
+    if missing and data.on_error == "stop":
+        raise DataError(
+            f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
+            f"(relative ones start from the table's folder) or set data.on_error=skip"
+        )
+    digests = _digests(table.paths)
+    store = _decoded(table.paths, digests, image, cache_dir, progress)
+    if store.failed and data.on_error == "stop":
+        raise ImageError(
+            f"{len(store.failed)} of {len(table)} photographs cannot be read: {some(store.failed.values(), 3)}; "
+            f"repair or remove them, or set data.on_error=skip"
+        )
+    good = np.setdiff1d(np.arange(len(table)), list(store.failed))
+    skipped = {table.images[i]: reason for i, reason in store.failed.items()}
+    kept = [digests[i] for i in good]
+    return Photographs(table.select(good), Rows(store.pixels, good), kept, store.path, skipped, notes)
+
+
+def _simulated(data: SimulatedConfig, size: int, seed: int, cache_dir: Path, progress: bool) -> Photographs:
+    if not 0 <= data.low < data.high or (data.spacing == "log_uniform" and data.low == 0):
+        raise DataError(f"data.low={data.low:g} must be positive and below data.high={data.high:g}")
+    targets = sample_targets(data.count, data.low, data.high, data.spacing, seed)
+    card = data.reference == "card"
+
+    def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
+        return render_photographs(targets[rows.start : rows.stop], size, seed, card_visible=card, first=rows.start), {}
+
+    content = {
+        "made by": [SIMULATOR, np.__version__], "assay": asdict(Assay()), "seed": seed, "card": card,
+        "targets": [data.low, data.high, data.spacing], "count": data.count,
+    }  # fmt: skip
+    store = open_store(cache_dir, content, data.count, size, fill, progress)
+    names = [f"simulated_{i:06d}" for i in range(data.count)]
+    rows = Rows(store.pixels, np.arange(data.count))
+    return Photographs(Table(names, [], targets), rows, [], store.path, {}, [])
+
+
+def _decoded(sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool) -> Store:
+    def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
+        pixels, failed = decode_photographs(sources[rows.start : rows.stop], image.size, image.fit)
+        return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
+
+    files = hashlib.blake2b("".join(digests).encode()).hexdigest()
+    content = {"made by": [DECODER, PIL.__version__], "files": files, "fit": image.fit}
+    store = open_store(cache_dir, content, len(sources), image.size, fill, progress)
+    # the same content may lie elsewhere today: the store does not know the files' names
+    return replace(store, failed={i: f"{sources[i]}: {why}" for i, why in store.failed.items()})
+
+
+def _digests(paths: list[Path]) -> list[str]:
+    """A digest of each file's content; one that cannot be read has a reason, which decoding tells again."""
+
+    def digest(path: Path) -> str:
+        try:
+            return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+        except OSError as error:
+            return f"not readable: {error.strerror}"
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(digest, paths))
+
+
+def _read(data: CsvConfig | FolderConfig, split: SplitConfig) -> tuple[Table, list[str]]:
+    if isinstance(data, FolderConfig):
+        return read_folder(data.root), []
+    extra = tuple(dict.fromkeys(name for name in (data.split_column, split.column) if name))
+    table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
+    notes = []
+    if not data.group_column:
+        for name in {"group", "specimen"} & set(read_csv(Path(data.table).expanduser(), []).columns):
+            notes.append(
+                f"the table names specimens in a column '{name}': data.group_column={name} would keep photographs of "
+                f"one specimen on one side of the split; without it the figures may be too good"
+            )
+    return table, notes

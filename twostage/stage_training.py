@@ -1,0 +1,151 @@
+"""Train one stage of a prepared run: what it starts from, how it is trained, what it leaves in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twostage.data.color import to_color
+from twostage.data.store import Pixels
+from twostage.errors import RunError
+from twostage.files import write_json
+from twostage.model_folder import load_weights, save_weights
+from twostage.preparation import Prepared, spread
+from twostage.stages.build import build_classifier, build_regressor, warm_start
+from twostage.stages.classifier import fit_temperature
+from twostage.stages.two_stage import to_srgb
+from twostage.training.checkpoint import Checkpoint
+from twostage.training.distributed import from_first_process, is_first_process, process_count
+from twostage.training.fit import Course, fit
+from twostage.training.precision import Plan, choose_plan
+
+__all__ = ["epochs_of_stages", "plans_of", "train_classifier_stage", "train_regressor_stage", "weights_file"]
+
+log = logging.getLogger("twostage")
+
+
+def weights_file(folder: Path, stage: str) -> Path:
+    """Where a stage's weights are in the folder of a run; they are written last, so with them it is finished."""
+    return folder / "model" / f"{stage}.safetensors"
+
+
+def plans_of(folder: Path) -> dict[str, str]:
+    """Number format and layout with which each stage of a run was trained."""
+    return {file.parent.name: str(Plan(**json.loads(file.read_text()))) for file in sorted(folder.glob("*/plan.json"))}
+
+
+def train_classifier_stage(prepared: Prepared) -> None:
+    """Train the classifier, fit its temperature and write its weights, unless they are there."""
+    config, bins = prepared.config, prepared.bins
+    if weights_file(prepared.folder, "classifier").is_file():
+        return
+    classifier = build_classifier(config, bins)
+    _normalize(classifier.network, prepared)
+    targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
+    epochs, _ = epochs_of_stages(prepared)
+    _fit(classifier, "classifier", targets, epochs, prepared)
+    if is_first_process():
+        validation = prepared.examples("validation", targets)
+        logits = _logits(classifier, validation.pixels, prepared)
+        classifier.temperature.fill_(fit_temperature(logits, validation.targets.numpy()))
+    _finish(classifier, "classifier", prepared)
+
+
+def train_regressor_stage(prepared: Prepared) -> None:
+    """Train the regressor, from the classifier's weights if so wished, and write its own, unless they are there."""
+    config, bins = prepared.config, prepared.bins
+    if weights_file(prepared.folder, "regressor").is_file():
+        return
+    regressor = build_regressor(config, bins)
+    _normalize(regressor.network, prepared)
+    _, epochs = epochs_of_stages(prepared)
+    warm = config.method == "two_stage" and config.regressor.warm_start
+    if warm:
+        classifier = build_classifier(config, bins)
+        load_weights(weights_file(prepared.folder, "classifier"), classifier)
+        for name in warm_start(regressor, classifier):
+            log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
+    targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
+    _fit(regressor, "regressor", targets, epochs, prepared, warm)
+    _finish(regressor, "regressor", prepared)
+
+
+def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
+    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
+    config = prepared.config
+    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
+    if config.method == "direct":
+        return 0, total
+    classifier = min(total - 1, max(1, round(total * config.classifier.share)))
+    return classifier, total - classifier
+
+
+def _normalize(network: Any, prepared: Prepared) -> None:
+    pixels = prepared.pixels(spread(prepared.part("train"), 2000))
+    network.normalize_like(to_color(to_srgb(pixels[:], torch.device("cpu")), prepared.config.image.color))
+
+
+def _fit(
+    stage: torch.nn.Module, name: str, targets: Tensor, epochs: int, prepared: Prepared, warm: bool = False
+) -> None:
+    config, folder = prepared.config, prepared.folder / name
+    course = Course(
+        config.train,
+        epochs=epochs,
+        label=name,
+        color=config.image.color,
+        augmentation=config.augment,
+        seed=config.seed,
+        device=prepared.device,
+        warm=warm,
+        plan=from_first_process(_plan(stage, targets, prepared, folder) if is_first_process() else None),
+        progress=config.runtime.progress,
+        checkpoint_seconds=config.runtime.checkpoint_seconds,
+    )
+    checkpoint = Checkpoint(folder, prepared.identity(), force=config.resume == "force")
+    fit(stage, prepared.examples("train", targets), prepared.examples("validation", targets), course, checkpoint)
+
+
+def _plan(stage: torch.nn.Module, targets: Tensor, prepared: Prepared, folder: Path) -> Plan:
+    """As the run began, or else as is fastest here."""
+    path, config = folder / "plan.json", prepared.config
+    if path.is_file():
+        plan = Plan(**json.loads(path.read_text()))
+        if config.runtime.precision in ("auto", plan.precision) or config.resume == "force":
+            return plan
+        raise RunError(
+            f"run '{config.run}' was begun with runtime.precision={plan.precision}, now it is "
+            f"{config.runtime.precision}: leave it at auto, choose another run=NAME, or say resume=force"
+        )
+    rows = prepared.part("train")[: max(1, config.train.batch_size // process_count())]
+    images = to_color(to_srgb(prepared.pixels(rows)[:], prepared.device), config.image.color)
+    memory = prepared.photos.store.parent / "plans.json"
+    measured = stage.to(prepared.device)
+    plan = choose_plan(measured, images, targets[rows].to(prepared.device), config.runtime.precision, memory)
+    write_json(path, asdict(plan))
+    return plan
+
+
+def _finish(stage: torch.nn.Module, name: str, prepared: Prepared) -> None:
+    """Write the weights of a stage, which ends it; the other processes wait for them."""
+    if is_first_process():
+        save_weights(weights_file(prepared.folder, name), stage)
+        Checkpoint(prepared.folder / name).forget_earlier()
+    from_first_process(None)
+
+
+@torch.no_grad()
+def _logits(classifier: Any, pixels: Pixels, prepared: Prepared) -> np.ndarray:
+    classifier.eval()
+    found = []
+    for start in range(0, len(pixels), 64):
+        images = to_color(to_srgb(pixels[start : start + 64], prepared.device), prepared.config.image.color)
+        found.append(classifier(images).cpu())
+    return torch.cat(found).numpy()

@@ -1,0 +1,111 @@
+"""Checkpoints: where a training stands, on the disk, whole or not there, never trusted unseen."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from twostage.errors import RunError, some
+from twostage.files import write_atomically
+
+__all__ = ["FORMAT", "Checkpoint"]
+
+log = logging.getLogger("twostage")
+
+FORMAT = 1
+DIGEST = 32
+"""Bytes at the end of the file, after what torch.save wrote: blake2b of all before them."""
+
+
+class Checkpoint:
+    """``last.pt`` of a stage, and the one before it as ``previous.pt`` until the stage is finished.
+
+    The file is what torch.save writes, followed by a digest, so ``torch.load(path, weights_only=True)`` reads it too.
+    `identity` says what was trained on what, as {name: text}; a checkpoint of something else is refused by those names.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, str] | None = None, *, force: bool = False) -> None:
+        self.folder, self.last, self.previous = folder, folder / "last.pt", folder / "previous.pt"
+        self.identity, self.force = identity or {}, force
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a new checkpoint; the earlier one stays until the new one is on the disk and verified.
+
+        Raises:
+            StorageError: It cannot be written; the earlier ones are whole.
+        """
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, "identity": self.identity, "state": state}, buffer)
+        content = buffer.getvalue()
+        digest = hashlib.blake2b(content, digest_size=DIGEST).digest()
+
+        def verify_and_keep_earlier(written: Path) -> None:
+            if _content(written) is None:
+                raise OSError("what was written reads back differently: the disk is faulty")
+            if self.last.is_file():
+                self.last.replace(self.previous)
+
+        write_atomically(self.last, content + digest, verify_and_keep_earlier)
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The state of the newest checkpoint that is whole; None if there is none.
+
+        Raises:
+            RunError: It was written by another version, or by another training; the message names the differences.
+        """
+        for path in (self.last, self.previous):
+            if not path.is_file():
+                continue
+            saved = _load(path, device)
+            if saved is None:
+                log.warning("%s is damaged and was removed: the training goes on from what was saved before it", path)
+                with contextlib.suppress(OSError):  # else it would become the earlier checkpoint of the next
+                    path.unlink(missing_ok=True)
+                continue
+            if saved["format"] != FORMAT:
+                raise RunError(
+                    f"{path} has format {saved['format']}, this version reads {FORMAT}: finish the run with the "
+                    f"version that began it, or delete the file to train this stage again"
+                )
+            self._compare(path, saved["identity"])
+            state: dict[str, Any] = saved["state"]
+            return state
+        return None
+
+    def forget_earlier(self) -> None:
+        """The stage is finished: last.pt alone stays."""
+        self.previous.unlink(missing_ok=True)
+
+    def _compare(self, path: Path, identity: dict[str, str]) -> None:
+        names = sorted(identity.keys() | self.identity.keys())
+        changed = [name for name in names if identity.get(name) != self.identity.get(name)]
+        if changed and not self.force:
+            what = some(f"{name}: {identity.get(name)} -> {self.identity.get(name)}" for name in changed)
+            raise RunError(
+                f"{path} belongs to another training ({what}): delete it to train this stage again, "
+                f"or go on from it with resume=force"
+            )
+
+
+def _content(path: Path) -> bytes | None:
+    """What was saved, without its digest; None if they do not fit."""
+    content = path.read_bytes()
+    content, digest = content[:-DIGEST], content[-DIGEST:]
+    return content if hashlib.blake2b(content, digest_size=DIGEST).digest() == digest else None
+
+
+def _load(path: Path, device: torch.device) -> dict[str, Any] | None:
+    try:
+        content = _content(path)
+        if content is None:
+            return None
+        saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        return saved if {"format", "identity", "state"} <= set(saved) else None
+    except Exception:  # torch.load raises many kinds; whichever it is, this file is of no use
+        return None

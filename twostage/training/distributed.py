@@ -1,0 +1,187 @@
+"""Several processes under torchrun: who talks, who takes which images, and sums over all of them.
+
+Alone, without torchrun, every function here does nothing or returns what it was given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from twostage.errors import DeviceError
+
+__all__ = [
+    "any_process",
+    "first_process_first",
+    "from_first_process",
+    "gather",
+    "is_first_process",
+    "join_processes",
+    "my_device",
+    "my_share",
+    "parallel_loss",
+    "process_count",
+]
+
+
+def join_processes() -> None:
+    """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first_process() -> bool:
+    """Does this process write and talk?"""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def my_device(device: torch.device) -> torch.device:
+    """The GPU of this process, where each has one.
+
+    Raises:
+        DeviceError: This machine has fewer GPUs than processes.
+    """
+    if process_count() == 1 or device.type != "cuda":
+        return device
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if rank >= torch.cuda.device_count():
+        raise DeviceError(
+            f"there are {torch.cuda.device_count()} GPUs for more processes: lower --nproc-per-node, or say "
+            f"runtime.device=cpu"
+        )
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
+
+
+def from_first_process(thing: Any) -> Any:
+    """What the first process has, a number, a text or the like, for all."""
+    box = [thing]
+    if process_count() > 1:
+        dist.broadcast_object_list(box)
+    return box[0]
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Let the first process do it alone, then the others, which find what it made."""
+    if not is_first_process():
+        dist.barrier()
+    yield
+    if process_count() > 1 and is_first_process():
+        dist.barrier()
+
+
+def any_process(condition: bool) -> bool:
+    """Is it so in any process?"""
+    if process_count() == 1:
+        return condition
+    count = torch.tensor(int(condition))
+    dist.all_reduce(count)
+    return bool(count)
+
+
+def my_share(rows: np.ndarray) -> slice:
+    """Which of the rows of a whole batch, or of a whole set, are this process's."""
+    if process_count() == 1:
+        return slice(None)
+    ends = np.linspace(0, len(rows), process_count() + 1).astype(int)
+    return slice(int(ends[dist.get_rank()]), int(ends[dist.get_rank() + 1]))
+
+
+def gather(mine: np.ndarray) -> np.ndarray:
+    """The shares (N,...) of all processes, one after another."""
+    if process_count() == 1:
+        return mine
+    shares: list[Any] = [None] * process_count()
+    dist.all_gather_object(shares, mine)
+    return np.concatenate(shares)
+
+
+class _Loss(nn.Module):
+    """DistributedDataParallel wraps a module's forward; ours is the loss."""
+
+    def __init__(self, stage: nn.Module) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = self.stage.loss(images, targets)  # type: ignore[operator]
+        return loss
+
+
+def parallel_loss(stage: nn.Module, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """The stage's loss, with gradients and batch statistics that are those of the whole batch."""
+    if process_count() == 1:
+        return stage.loss  # type: ignore[return-value]
+    _share_batch_statistics(stage)
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(_Loss(stage), device_ids=ids, broadcast_buffers=False)
+
+
+def _share_batch_statistics(stage: nn.Module) -> None:
+    """Make every batch norm one over all processes; torch's own SyncBatchNorm works on GPUs only."""
+    for module in stage.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.__class__ = type("Shared" + type(module).__name__, (_SharedStatistics, type(module)), {})
+
+
+class _SharedStatistics(nn.BatchNorm2d):
+    """Batch norm over the images of all processes, mixed into any subclass of torch's that has `act` and `drop`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(images)
+        images32 = images.float()
+        count = images.numel() // images.shape[1] * torch.ones(1, device=images.device)
+        total = _sum_over_processes(torch.cat([images32.sum((0, 2, 3)), count]))
+        mean, number = total[:-1] / total[-1], total[-1].detach()
+        centered = images32 - mean.view(1, -1, 1, 1)
+        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
+        self._keep_running(mean.detach(), variance.detach() * number / (number - 1))
+        normal = centered * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
+        if self.affine:
+            normal = normal * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        normal = normal.to(images.dtype)
+        for name in ("drop", "act"):  # timm's batch norms end with these
+            normal = getattr(self, name, nn.Identity())(normal)
+        return normal
+
+    @torch.no_grad()
+    def _keep_running(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor) -> Tensor:
+        total = mine.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _SumOverProcesses.forward(ctx, gradient)
+
+
+def _sum_over_processes(mine: Tensor) -> Tensor:
+    """The sum over all processes, through which gradients flow to each."""
+    total: Tensor = _SumOverProcesses.apply(mine)
+    return total

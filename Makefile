@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate predict sweep test test-all lint check
+.PHONY: help setup train train-classifier train-regressor evaluate predict sweep bench test test-all lint check
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,6 +36,9 @@ predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=tabl
 
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)
+
+bench: $(READY)  ## measure: ARGS="throughput predict resume memory"
+	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes
 	@$(VENV)/bin/python -m pytest $(ARGS)

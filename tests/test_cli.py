@@ -1,12 +1,17 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
 from conftest import TINY, TINY_TABLE
+from PIL import Image
+
+from twostage.runs import hold_run
 
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
 METRICS = (
@@ -82,7 +87,113 @@ def test_a_table_that_changed_between_the_stages_is_refused(photos, run):
     assert run("train-classifier", *TINY_TABLE, "run=a", "data.group_column=group")[0] == 0
     text = (photos / "photos.csv").read_text().splitlines()
     (photos / "photos.csv").write_text("\n".join(text[:-1]) + "\n")
-    one_line(run("train-regressor", "run=a"), "changed", "another run")
+    one_line(run("train-regressor", "run=a"), "changed", "p39.png (no longer there)", "another run", "resume=force")
+    text[5] = text[5].replace("p04.png,", "p04.png,1")
+    (photos / "photos.csv").write_text("\n".join(text) + "\n")
+    one_line(run("train-regressor", "run=a"), "p04.png (target ", "resume=force")
+
+
+def test_a_photograph_that_changed_between_the_stages_is_refused_by_name(photos, run):
+    assert run("train-classifier", *TINY_TABLE, "run=a")[0] == 0
+    Image.open(photos / "p07.png").rotate(3).save(photos / "p07.png")
+    one_line(run("train-regressor", "run=a"), "p07.png (content ", "resume=force")
+    status, _, err = run("train-regressor", "run=a", "resume=force")
+    assert status == 0
+    assert "p07.png" in err
+
+
+def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, run):
+    assert run("train-classifier", *TINY, "run=a")[0] == 0
+    one_line(run("train", *TINY, "run=a", "train.batch_size=8"), "train.batch_size: 16 -> 8", "resume=force")
+    status, _, err = run("train", *TINY, "run=a", "train.batch_size=8", "resume=force")
+    assert status == 0
+    assert "train.batch_size: 16 -> 8" in err
+    assert json.loads((here / "outputs/a/metrics.json").read_text())["options"]["train.batch_size"] == 8
+    one_line(run("train", *TINY, "run=a", "resume=force"), "is finished, with other options")
+
+
+def test_another_precision_is_another_run(here, run):
+    assert run("train-classifier", *TINY, "run=a", "runtime.precision=bfloat16")[0] == 0
+    shutil.rmtree(here / "outputs/a/model")
+    status, _, err = run("train-classifier", *TINY, "run=a", "runtime.precision=float32")
+    assert status == 1
+    assert "begun with runtime.precision=bfloat16, now it is float32" in err.splitlines()[-1]
+    assert run("train", *TINY, "run=a")[0] == 0  # auto keeps what the run began with
+    assert json.loads((here / "outputs/a/metrics.json").read_text())["plan"]["classifier"].startswith("bfloat16")
+
+
+def test_a_run_is_held_by_one_process_at_a_time(here, run):
+    with hold_run(here / "outputs" / "a"):
+        one_line(run("train", *TINY, "run=a"), "another process is at work on run 'a'", "run=NAME")
+    assert run("train", *TINY, "run=a")[0] == 0
+
+
+def test_a_store_and_a_checkpoint_that_were_damaged_are_made_good(here, run):
+    assert run("train", *TINY, "run=whole")[0] == 0
+    assert run("train", *TINY, "run=a")[0] == 0
+    for file in (*here.glob("outputs/.cache/*/pixels.npy"), here / "outputs/a/regressor/last.pt"):
+        file.write_bytes(file.read_bytes()[:-100])
+    for name in ("metrics.json", "model/regressor.safetensors"):
+        (here / "outputs/a" / name).unlink()
+    status, _, err = run("train", *TINY, "run=a")
+    assert status == 0
+    assert "is damaged: its photographs were decoded again" in err
+    assert "last.pt is damaged" in err
+    whole, other = (here / f"outputs/{name}/model/regressor.safetensors" for name in ("whole", "a"))
+    assert whole.read_bytes() == other.read_bytes()
+
+
+def test_where_the_photographs_are_is_said(photos, run):
+    _, _, err = run("train", *TINY_TABLE, "run=a", "runtime.cache_dir=my cache")
+    (pixels,) = photos.glob("my cache/*/pixels.npy")
+    assert f"photographs: 40 at 32x32 pixels in my cache/{pixels.parent.name} (0.1 MB" in err
+    assert not (photos / "outputs/.cache").exists()
+    one_line(run("train", *TINY_TABLE, "run=b", "runtime.cache_dir=photos.csv"), "runtime.cache_dir=photos.csv")
+
+
+def when_it_has(path, command, number, wait=90.0):
+    """Start a program, send it a signal when a file is there; returns its exit status and standard error."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    end = time.monotonic() + wait
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate()
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_program_that_is_asked_to_stop_saves_and_says_how_to_go_on(here, run, number):
+    options = [*TINY, "train.epochs=60", "run=a", "runtime.precision=float32", "runtime.threads=1"]
+    command = [sys.executable, "-m", "twostage", "train", *options]
+    status, err = when_it_has(here / "outputs/a/regressor/last.pt", command, number)
+    assert status == 128 + number, err
+    assert "regressor: stopped in epoch" in err
+    assert "and saved; to go on, give the same command with run=a" in err
+    assert "Traceback" not in err
+    assert not list(here.rglob("*.tmp"))
+    assert run("train", *options)[0] == 0
+    assert run("train", *options, "run=whole")[0] == 0
+    one, other = (here / f"outputs/{name}/model/regressor.safetensors" for name in ("a", "whole"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_disk_that_is_full_gets_one_line_and_the_run_goes_on_later(here, run):
+    assert run("train", *TINY, "run=whole")[0] == 0
+    assert run("train-classifier", *TINY, "run=a")[0] == 0
+    limit = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+        "from twostage.cli import main; main(sys.argv[1:])"
+    )  # a file cannot grow beyond that
+    command = [sys.executable, "-c", limit, "train", *TINY, "run=a", "runtime.threads=1"]
+    full = subprocess.run(command, capture_output=True, text=True)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].startswith("twostage: outputs/a/regressor/last.pt: cannot be written (")
+    assert "Traceback" not in full.stderr
+    assert not list(here.rglob("*.tmp"))
+    assert run("train", *TINY, "run=a")[0] == 0
+    one, other = (here / f"outputs/{name}/model/regressor.safetensors" for name in ("a", "whole"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_direct_has_one_bin_no_classifier_and_all_the_epochs(here, run):

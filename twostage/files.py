@@ -15,7 +15,7 @@ from twostage.errors import StorageError
 __all__ = ["remove_leftovers", "sync_folder", "write_atomically", "write_json"]
 
 
-def write_atomically(path: Path, content: bytes, before: Callable[[Path], None] | None = None) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, before: Callable[[Path], None] | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old one or the new one, never half of it.
 
     Args:

@@ -44,6 +44,7 @@ class Prepared:
     parts: np.ndarray
     splits: str
     bins: Bins
+    notes: list[str]
     device: torch.device
 
     def part(self, name: str) -> np.ndarray:
@@ -64,7 +65,7 @@ class Prepared:
         """What is trained on what: the options that count, and digests of the photographs and their splits."""
         options = {key: str(value) for key, value in options_that_count(self.config).items()}
         splits = hashlib.blake2b(self.splits.encode(), digest_size=8).hexdigest()
-        return options | {"photographs": splits, "decoded": self.photos.store.name}
+        return options | {"photographs": splits, "decoded": self.photos.store.path.name}
 
     def pixels(self, rows: np.ndarray) -> Rows:
         """Photographs of the given rows, read from the store when they are asked for."""
@@ -97,18 +98,15 @@ def prepare(config: Config, folder: Path) -> Prepared:
     )
     targets = photos.table.targets[parts == "train"]
     bins, merged = lay_bins(config, targets)
-    for note in (*photos.notes, *merged):
-        log.warning("%s", note)
-    for name, reason in photos.skipped.items():
-        log.warning("left out %s: %s", name, reason)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
-    prepared = Prepared(config, folder, photos, parts, splits, bins, device)
-    _warn_of_color(prepared)
-    return prepared
+    notes = [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
+    return Prepared(config, folder, photos, parts, splits, bins, notes, device)
 
 
 def settle(prepared: Prepared) -> None:
     """Write the options, and which photograph is in which part; a run that goes on must find them as they were.
+
+    Then say what there is to be said about them.
 
     Raises:
         RunError: Photographs or concentrations changed; the message names them.
@@ -125,6 +123,10 @@ def settle(prepared: Prepared) -> None:
         log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
     begin_run(prepared.folder, config)
     write_atomically(path, prepared.splits.encode())
+    log.info("photographs: %s", prepared.photos.store)
+    for note in prepared.notes:
+        log.warning("%s", note)
+    _warn_of_color(prepared)
 
 
 def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:

@@ -126,7 +126,7 @@ def _plan(stage: torch.nn.Module, targets: Tensor, prepared: Prepared, folder: P
         )
     rows = prepared.part("train")[: max(1, config.train.batch_size // process_count())]
     images = to_color(to_srgb(prepared.pixels(rows)[:], prepared.device), config.image.color)
-    memory = prepared.photos.store.parent / "plans.json"
+    memory = prepared.photos.store.path.parent / "plans.json"
     measured = stage.to(prepared.device)
     plan = choose_plan(measured, images, targets[rows].to(prepared.device), config.runtime.precision, memory)
     write_json(path, asdict(plan))

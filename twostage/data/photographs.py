@@ -35,7 +35,7 @@ class Photographs:
     table: Table
     pixels: Rows
     digests: list[str]
-    store: Path
+    store: Store
     skipped: dict[str, str]
     notes: list[str]
 
@@ -90,7 +90,7 @@ def load_photographs(
     good = np.setdiff1d(np.arange(len(table)), list(store.failed))
     skipped = {table.images[i]: reason for i, reason in store.failed.items()}
     kept = [digests[i] for i in good]
-    return Photographs(table.select(good), Rows(store.pixels, good), kept, store.path, skipped, notes)
+    return Photographs(table.select(good), Rows(store.pixels, good), kept, store, skipped, notes)
 
 
 def _simulated(data: SimulatedConfig, size: int, seed: int, cache_dir: Path, progress: bool) -> Photographs:
@@ -109,7 +109,7 @@ def _simulated(data: SimulatedConfig, size: int, seed: int, cache_dir: Path, pro
     store = open_store(cache_dir, content, data.count, size, fill, progress)
     names = [f"simulated_{i:06d}" for i in range(data.count)]
     rows = Rows(store.pixels, np.arange(data.count))
-    return Photographs(Table(names, [], targets), rows, [], store.path, {}, [])
+    return Photographs(Table(names, [], targets), rows, [], store, {}, [])
 
 
 def _decoded(sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool) -> Store:

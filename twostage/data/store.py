@@ -71,6 +71,14 @@ class Store:
     pixels: np.ndarray
     failed: dict[int, str]
 
+    def __str__(self) -> str:
+        count, size = self.pixels.shape[:2]
+        total = sum(file.stat().st_size for file in self.path.parent.rglob("*") if file.is_file())
+        return (
+            f"{count} at {size}x{size} pixels in {self.path} ({_megabytes(self.pixels.nbytes)}; with all other "
+            f"decoded photographs there {_megabytes(total)}, which may be deleted at any time)"
+        )
+
 
 def open_store(
     folder: Path, content: dict[str, Any], count: int, size: int, fill: Fill, progress: bool = False
@@ -105,6 +113,10 @@ def open_store(
     if store is None:
         raise StorageError(f"{path}: what was just written reads back differently: the disk or the memory is faulty")
     return store
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.{0 if size >= 1e7 else 1}f} MB"
 
 
 @contextmanager
@@ -174,7 +186,7 @@ def _opened(path: Path, shape: tuple[int, int, int, int]) -> Store | None:
         if pixels.shape != shape or pixels.dtype != np.uint8 or index["checksum"] != _checksum(path / "pixels.npy"):
             return None
         failed = {int(row): str(why) for row, why in index["failed"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Store(path, pixels, failed)
 

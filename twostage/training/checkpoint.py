@@ -20,7 +20,8 @@ log = logging.getLogger("twostage")
 
 FORMAT = 1
 DIGEST = 32
-"""Bytes at the end of the file, after what torch.save wrote: blake2b of all before them."""
+"""Bytes at the end of the file, after what torch.save wrote: sha256 of all before them."""
+BLOCK = 1 << 22
 
 
 class Checkpoint:
@@ -42,16 +43,15 @@ class Checkpoint:
         """
         buffer = io.BytesIO()
         torch.save({"format": FORMAT, "identity": self.identity, "state": state}, buffer)
-        content = buffer.getvalue()
-        digest = hashlib.blake2b(content, digest_size=DIGEST).digest()
+        buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
 
         def verify_and_keep_earlier(written: Path) -> None:
-            if _content(written) is None:
+            if not _is_whole(written):
                 raise OSError("what was written reads back differently: the disk is faulty")
             if self.last.is_file():
                 self.last.replace(self.previous)
 
-        write_atomically(self.last, content + digest, verify_and_keep_earlier)
+        write_atomically(self.last, buffer.getbuffer(), verify_and_keep_earlier)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The state of the newest checkpoint that is whole; None if there is none.
@@ -93,19 +93,21 @@ class Checkpoint:
             )
 
 
-def _content(path: Path) -> bytes | None:
-    """What was saved, without its digest; None if they do not fit."""
-    content = path.read_bytes()
-    content, digest = content[:-DIGEST], content[-DIGEST:]
-    return content if hashlib.blake2b(content, digest_size=DIGEST).digest() == digest else None
+def _is_whole(path: Path) -> bool:
+    """Does the digest at the end fit what is before it?"""
+    digest, left = hashlib.sha256(), path.stat().st_size - DIGEST
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, BLOCK))):
+            digest.update(block)
+            left -= len(block)
+        return file.read() == digest.digest()
 
 
 def _load(path: Path, device: torch.device) -> dict[str, Any] | None:
     try:
-        content = _content(path)
-        if content is None:
+        if not _is_whole(path):
             return None
-        saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        saved = torch.load(path, map_location=device, weights_only=True)
         return saved if {"format", "identity", "state"} <= set(saved) else None
     except Exception:  # torch.load raises many kinds; whichever it is, this file is of no use
         return None

@@ -5,7 +5,9 @@ Alone, without torchrun, every function here does nothing or returns what it was
 
 from __future__ import annotations
 
+import atexit
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +38,7 @@ def join_processes() -> None:
     """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(dist.destroy_process_group)  # else its threads may crash the end of the program
 
 
 def process_count() -> int:
@@ -128,7 +131,11 @@ def parallel_loss(stage: nn.Module, device: torch.device) -> Callable[[Tensor, T
         return stage.loss  # type: ignore[return-value]
     _share_batch_statistics(stage)
     ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(_Loss(stage), device_ids=ids, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # the new name of broadcast_buffers is newer than our oldest torch
+        return DistributedDataParallel(_Loss(stage), device_ids=ids, broadcast_buffers=False)
 
 
 def _share_batch_statistics(stage: nn.Module) -> None:
@@ -144,11 +151,11 @@ class _SharedStatistics(nn.BatchNorm2d):
     def forward(self, images: Tensor) -> Tensor:
         if not self.training:
             return super().forward(images)
-        images32 = images.float()
-        count = images.numel() // images.shape[1] * torch.ones(1, device=images.device)
-        total = _sum_over_processes(torch.cat([images32.sum((0, 2, 3)), count]))
+        wide = images if images.dtype == torch.float64 else images.float()
+        count = wide.new_full((1,), images.numel() // images.shape[1])
+        total = _sum_over_processes(torch.cat([wide.sum((0, 2, 3)), count]))
         mean, number = total[:-1] / total[-1], total[-1].detach()
-        centered = images32 - mean.view(1, -1, 1, 1)
+        centered = wide - mean.view(1, -1, 1, 1)
         variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
         self._keep_running(mean.detach(), variance.detach() * number / (number - 1))
         normal = centered * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)

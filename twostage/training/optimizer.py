@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ def build_optimizer(module: nn.Module, learning_rate: float, weight_decay: float
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate)
+    # one pass over the weights instead of several: half the time of a step where they are many
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=trained[0].device.type in ("cpu", "cuda"))
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, name: str, steps: int, warmup: float) -> LambdaLR:
@@ -49,10 +50,12 @@ def build_schedule(optimizer: torch.optim.Optimizer, name: str, steps: int, warm
 def average_of(module: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of weights and batch-norm statistics, with a shorter memory in the first steps."""
 
-    def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        if not averaged.is_floating_point():
-            return current
-        now = min(decay, (1 + int(count)) / (10 + int(count)))
-        return torch.lerp(current, averaged, now)
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        if averaged[0].is_floating_point():  # torch hands over tensors of one kind
+            now = min(decay, (1 + int(count)) / (10 + int(count)))
+            torch._foreach_lerp_(list(averaged), list(current), 1 - now)
+        else:
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
 
-    return AveragedModel(module, avg_fn=update, use_buffers=True)
+    return AveragedModel(module, multi_avg_fn=update, use_buffers=True)

@@ -1,0 +1,48 @@
+"""Benches by name: ``make bench ARGS="throughput predict resume memory"``; without a name all of them.
+
+Each writes outputs/bench/NAME.json and prints it as a table.
+"""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+import memory
+import pandas as pd
+import predict
+import resume
+import throughput
+import torch
+
+BENCHES = {"throughput": throughput.run, "predict": predict.run, "resume": resume.run, "memory": memory.run}
+RESULTS = Path("outputs/bench")
+
+
+def machine():
+    capability = torch.backends.cpu.get_cpu_capability()
+    gpu = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "processor": f"{platform.machine()} {capability}", "cores": len(os.sched_getaffinity(0)), "gpu": gpu,
+        "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    names = parser.parse_args().names or list(BENCHES)
+    for name in names:
+        if name not in BENCHES:
+            parser.error(f"no bench '{name}': there are {', '.join(BENCHES)}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        rows = BENCHES[name]((RESULTS / "work").resolve())
+        path = RESULTS / f"{name}.json"
+        path.write_text(json.dumps({"machine": machine(), "results": rows}, indent=2) + "\n")
+        print(f"\n{name} ({path}):\n{pd.DataFrame(rows).to_string(index=False)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Photographs and processes for the benches."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from twostage.data.simulated import render_photographs, sample_targets
+
+TWOSTAGE = [sys.executable, "-m", "twostage"]
+
+
+def photographs(folder, count, side=250):
+    """A table of `count` simulated photographs of the founding problem's size, as JPEG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "photos.csv"
+    if table.is_file() and len(table.read_text().splitlines()) == count + 1:
+        return table
+    targets = sample_targets(count, 80, 350, "uniform", 0)
+    lines = ["image,target"]
+    for i, pixels in enumerate(render_photographs(targets, side, 0)):
+        Image.fromarray(pixels).save(folder / f"{i:05d}.jpg", quality=95)
+        lines.append(f"{i:05d}.jpg,{targets[i]:.4f}")
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def twostage(folder, *arguments):
+    """Run the command line in a folder of its own; returns its standard error and the peak memory in MB."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "bench.log").open("w+") as log:
+        process = subprocess.Popen([*TWOSTAGE, *arguments], cwd=folder, stdout=log, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        text = log.read()
+    if process.returncode:
+        raise SystemExit(f"twostage {' '.join(arguments)} failed: {text}")
+    return text, usage.ru_maxrss / 1024
+
+
+def median(values):
+    return float(np.median(values))
+
+
+def files_of(table):
+    return [Path(table).parent / line.split(",")[0] for line in Path(table).read_text().splitlines()[1:]]

@@ -1,0 +1,153 @@
+"""Images per second in training, beside the bare computation and beside a plain torch DataLoader.
+
+Each case runs in a process of its own. `compute` is forward, backward and step on one batch that never changes, in the
+number format and layout that training chose. The plain loader decodes with PIL and transforms with torchvision, one
+photograph after another, in two workers, and feeds the same network in the same format. Medians of five; the three are
+measured in turn, in one run.
+"""
+
+import copy
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from common import files_of, median, photographs
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+CASES = (("resnet10t", 64), ("resnet18", 64), ("vgg", 64), ("resnet18", 128), ("compact", 64))
+IMAGES, SOME, REPEATS = 2000, 512, 5
+
+
+def run(work):
+    photographs(work / "photographs", IMAGES)
+    rows = []
+    for name, size in CASES:
+        command = [sys.executable, __file__, str(work), name, str(size)]
+        rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    return rows
+
+
+class PlainPhotographs(Dataset):
+    """What most people write."""
+
+    def __init__(self, files, targets, size):
+        from torchvision import transforms
+
+        turns = [transforms.RandomRotation((angle, angle)) for angle in (0, 90, 180, 270)]
+        self.files, self.targets = files, targets
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize((size, size)),
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomVerticalFlip(),
+                transforms.RandomChoice(turns),
+                transforms.ToTensor(),
+            ]
+        )
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, i):
+        return self.transform(Image.open(self.files[i]).convert("RGB")), self.targets[i]
+
+
+def measure(work, name, size):
+    from twostage import load_config
+    from twostage.data.color import to_color
+    from twostage.preparation import prepare
+    from twostage.stages.build import build_classifier
+    from twostage.stages.two_stage import to_srgb
+    from twostage.training.checkpoint import Checkpoint
+    from twostage.training.fit import Course, fit
+    from twostage.training.optimizer import build_optimizer
+    from twostage.training.precision import apply_plan, choose_plan
+
+    table = work / "photographs" / "photos.csv"
+    overrides = ["data=csv", f"data.table={table}", f"backbone={name}", f"image.size={size}", "bins.range=[80,350]"]
+    config = load_config([*overrides, f"runtime.cache_dir={work / 'cache'}", f"run={work / 'run'}"])
+    prepared = prepare(config, work / "run")
+    stage, device, batch = build_classifier(config, prepared.bins), prepared.device, config.train.batch_size
+    targets = stage.targets(prepared.photos.table.targets, prepared.bins, 0.25)
+    prepared.parts[:], prepared.parts[-batch:] = "train", "validation"
+    train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
+    still = to_color(to_srgb(train.pixels[:batch], device), config.image.color), train.targets[:batch].to(device)
+    plan = choose_plan(stage.to(device), *still, config.runtime.precision)
+
+    def a_step(model, optimizer, images, learned):
+        optimizer.zero_grad(set_to_none=True)
+        model.loss(images, learned).backward()
+        optimizer.step()
+
+    def fresh():
+        model = copy.deepcopy(stage).train()
+        apply_plan(plan, model)
+        model.to(device)
+        return model, build_optimizer(model, 3e-3, 0.01)
+
+    def synchronize():
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def engine():
+        model, folder = copy.deepcopy(stage), work / "checkpoint"
+        shutil.rmtree(folder, ignore_errors=True)
+        course = Course(
+            config.train, 1, "bench", config.image.color, config.augment, device=device, plan=plan, progress=False
+        )  # fmt: skip
+        begin = time.perf_counter()
+        fit(model, train, validation, course, Checkpoint(folder))
+        synchronize()
+        return len(train.names) / (time.perf_counter() - begin)
+
+    def compute():
+        model, optimizer = fresh()
+        a_step(model, optimizer, *still)
+        begin = time.perf_counter()
+        for _ in range(SOME // batch):
+            a_step(model, optimizer, *still)
+        synchronize()
+        return SOME / (time.perf_counter() - begin)
+
+    plain_data = PlainPhotographs(files_of(table)[: SOME + batch], targets, size)
+    loader = DataLoader(plain_data, batch, shuffle=True, num_workers=2, persistent_workers=True)
+
+    def plain():
+        model, optimizer = fresh()
+        batches = iter(loader)
+        next(batches)  # the workers' start is not counted
+        begin = time.perf_counter()
+        for images, learned in batches:
+            a_step(model, optimizer, to_color(images.to(device), config.image.color), learned.to(device))
+        synchronize()
+        return SOME / (time.perf_counter() - begin)
+
+    engine()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rates = {kind.__name__: [] for kind in (engine, compute, plain)}
+    for _ in range(REPEATS):
+        for kind in (engine, compute, plain):
+            rates[kind.__name__].append(kind())
+    return {
+        "backbone": name,
+        "size": size,
+        "plan": str(plan),
+        "batch_size": batch,
+        "images_per_second": round(median(rates["engine"]), 1),
+        "compute_images_per_second": round(median(rates["compute"]), 1),
+        "plain_loader_images_per_second": round(median(rates["plain"]), 1),
+        "ratio_to_compute": round(median(rates["engine"]) / median(rates["compute"]), 3),
+        "ratio_to_plain_loader": round(median(rates["engine"]) / median(rates["plain"]), 3),
+        "peak_memory_mb": round(peak),
+        "photographs": IMAGES,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

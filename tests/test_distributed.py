@@ -1,0 +1,122 @@
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from twostage.config import AugmentConfig
+from twostage.data.augment import augment
+from twostage.training import distributed
+
+HERE = Path(__file__).parent
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def output(command, cwd=HERE):
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ALONE, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_two_processes_train_as_one_does():
+    script = str(HERE / "two_processes.py")
+    one = json.loads(output([sys.executable, script]).stdout)
+    two = json.loads(output([*TORCHRUN, script]).stdout)
+    np.testing.assert_allclose(two, one, rtol=1e-9)
+
+
+def test_alone_nothing_is_shared():
+    rows = np.arange(10)
+    assert distributed.process_count() == 1
+    assert distributed.is_first_process()
+    assert distributed.my_share(rows) == slice(None)
+    assert distributed.gather(rows) is rows
+    assert distributed.from_first_process("name") == "name"
+    assert distributed.any_process(True)
+    assert not distributed.any_process(False)
+
+
+@pytest.mark.parametrize("count", [10, 7, 3])
+def test_shares_cover_every_row_once(monkeypatch, count):
+    rows, shares = np.arange(count), []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "process_count", lambda: 3)
+        monkeypatch.setattr(distributed.dist, "get_rank", lambda rank=rank: rank)
+        shares.append(rows[distributed.my_share(rows)])
+    assert np.concatenate(shares).tolist() == rows.tolist()
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+EVERYTHING = AugmentConfig(rotation=30.0, shift=0.1, scale=0.1, brightness=0.1, gamma=[-0.2, 0.2], noise=0.1)
+
+
+@pytest.mark.parametrize("options", [AugmentConfig(), EVERYTHING], ids=["turns", "everything"])
+def test_a_photograph_is_augmented_alike_whoever_does_it(options):
+    images = torch.rand(7, 3, 16, 16)
+
+    def changed(share):
+        return augment(images[share], options, torch.Generator().manual_seed(3), 7, share)
+
+    shares = torch.cat([changed(slice(0, 3)), changed(slice(3, 7))])
+    torch.testing.assert_close(shares, augment(images, options, torch.Generator().manual_seed(3)))
+
+
+RUN = ["-m", "twostage", "train", "data.count=60", "image.size=32", "train.epochs=60", "bins.count=3", "seed=3",
+       "runtime.precision=float32", "combine.views=1", "runtime.checkpoint_seconds=0", "runtime.threads=1"]  # fmt: skip
+
+
+def curve(folder, run):
+    frames = [pd.read_csv(folder / "outputs" / run / stage / "history.csv") for stage in ("classifier", "regressor")]
+    return np.concatenate([frame["validation_rmse"] for frame in frames])
+
+
+def written(path):
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def processes_in(folder):
+    """Those that work in a folder: torchrun and what it started, in sessions of their own."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == folder.resolve():
+                yield int(process.name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes through /proc")
+def test_the_command_under_torchrun_is_killed_and_goes_on(tmp_path):
+    whole = output([*TORCHRUN, *RUN, "run=whole"], tmp_path)
+    assert whole.stdout.count("Test set:") == 1  # one process talks
+    assert whole.stderr.count("photographs: 60") == 1
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen([*TORCHRUN, *RUN, "run=killed"], cwd=tmp_path, env=ALONE, stderr=subprocess.DEVNULL)
+        last = tmp_path / "outputs" / "killed" / "classifier" / "last.pt"
+        before, deadline = written(last), time.monotonic() + 120
+        while written(last) == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for worker in processes_in(tmp_path) if number == signal.SIGKILL else [process.pid]:
+            os.kill(worker, number)
+        process.wait()
+        assert not (tmp_path / "outputs" / "killed" / "metrics.json").exists()
+    output([*TORCHRUN, *RUN, "run=killed"], tmp_path)
+    np.testing.assert_array_equal(curve(tmp_path, "killed"), curve(tmp_path, "whole"))
+    weights = [(tmp_path / "outputs" / run / "model" / "regressor.safetensors") for run in ("whole", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert not list((tmp_path / "outputs").rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_mistakes_under_torchrun_are_said_once(tmp_path):
+    command = [*TORCHRUN, "-m", "twostage", "train", "data=csv", "data.table=none.csv"]
+    done = subprocess.run(command, cwd=tmp_path, env=ALONE, capture_output=True, text=True, timeout=120)
+    assert done.returncode
+    assert done.stderr.count("none.csv: no such table") == 1

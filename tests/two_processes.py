@@ -1,0 +1,43 @@
+"""Run by torchrun, and alone, in tests: three epochs of each stage in float64; the first process prints the curves."""
+
+import json
+
+import numpy as np
+import torch
+
+import twostage.training.fit as loop
+from twostage import Bins, load_config
+from twostage.data.simulated import render_photographs
+from twostage.stages.build import build_classifier, build_regressor
+from twostage.training.distributed import is_first_process, join_processes
+from twostage.training.fit import Course, Examples, fit
+
+
+def main():
+    in_float32 = loop.to_color
+    loop.to_color = lambda srgb, color: in_float32(srgb, color).double()
+    torch.set_num_threads(1)
+    join_processes()
+    bins = Bins.uniform(80, 350, 3)
+    targets = np.random.default_rng(0).uniform(80, 350, 60)
+    pixels = render_photographs(targets, 32, 0)
+    curves = []
+    for backbone in ("compact", "resnet10t"):
+        for build in (build_classifier, build_regressor):
+            overrides = [f"backbone={backbone}", "image.size=32", "augment=any_angle", "augment.noise=0.02", "run=x"]
+            config = load_config(overrides)
+            stage = build(config, bins).double()
+            learned = stage.targets(targets, bins, 0.5).double()
+            train, validation = (
+                Examples([str(i) for i in range(60)][rows], pixels[rows], targets[rows], learned[rows])
+                for rows in (slice(0, 49), slice(49, 60))  # neither is a multiple of the batch or of the processes
+            )
+            course = Course(config.train, 3, "stage", config.image.color, config.augment, progress=False)
+            history = fit(stage, train, validation, course)
+            curves.append([[row.train_loss, row.validation_rmse] for row in history])
+    if is_first_process():
+        print(json.dumps(curves))
+
+
+if __name__ == "__main__":
+    main()

@@ -64,6 +64,6 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed while writing; nobody else may be writing there."""
-    for temporary in folder.rglob(".*.tmp"):
+    """Remove the temporary files of processes that were killed while writing here; nobody else may be writing now."""
+    for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)

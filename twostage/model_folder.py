@@ -96,4 +96,5 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
         load_weights(path / "classifier.safetensors", classifier)
     load_weights(path / "regressor.safetensors", regressor)
     network = TwoStage(bins, classifier, regressor, config.image.color)
-    return TrainedModel(network.to(device).eval(), bins, config, description)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
+    return TrainedModel(network.eval(), bins, config, description)

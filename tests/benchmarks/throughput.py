@@ -30,6 +30,7 @@ def run(work):
     for name, size in CASES:
         command = [sys.executable, __file__, str(work), name, str(size)]
         rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -60,6 +61,7 @@ class PlainPhotographs(Dataset):
 
 def measure(work, name, size):
     from twostage import load_config
+    from twostage.backbones.timm_models import _timm
     from twostage.data.color import to_color
     from twostage.preparation import prepare
     from twostage.stages.build import build_classifier
@@ -69,6 +71,7 @@ def measure(work, name, size):
     from twostage.training.optimizer import build_optimizer
     from twostage.training.precision import apply_plan, choose_plan
 
+    _timm()  # makes torchvision importable where it does not fit torch
     table = work / "photographs" / "photos.csv"
     overrides = ["data=csv", f"data.table={table}", f"backbone={name}", f"image.size={size}", "bins.range=[80,350]"]
     config = load_config([*overrides, f"runtime.cache_dir={work / 'cache'}", f"run={work / 'run'}"])

@@ -135,8 +135,9 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool) -> None:
-    for leftover in path.parent.glob(".*.tmp"):  # of a process that was killed: no other is here now
-        shutil.rmtree(leftover)
+    for leftover in path.parent.glob(".*.tmp"):  # of a process that was killed: no other makes a store now
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
     temporary = path.parent / f".{path.name}.tmp"
     try:
         temporary.mkdir()

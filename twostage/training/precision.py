@@ -74,7 +74,8 @@ def choose_plan(
     precisions = ["float32", "bfloat16"] if precision == "auto" and device.type in ("cpu", "cuda") else [precision]
     precisions = ["float32"] if precisions == ["auto"] else precisions
     plans = [Plan(name, layout) for name in precisions for layout in (True, False)]
-    seconds = {plan: _seconds_per_step(plan, stage, images, targets) for plan in plans}
+    with torch.random.fork_rng():  # dropout draws
+        seconds = {plan: _seconds_per_step(plan, stage, images, targets) for plan in plans}
     chosen = plans[0]
     for plan in plans[1:]:
         chosen = plan if seconds[chosen] > GAIN * seconds[plan] else chosen

@@ -106,7 +106,13 @@ def hold_run(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
     try:
-        for part in ("", "classifier", "regressor", "model", "figures"):  # not those of a sweep's runs, at work below it
+        for part in (
+            "",
+            "classifier",
+            "regressor",
+            "model",
+            "figures",
+        ):  # not those of a sweep's runs, at work below it
             remove_leftovers(folder / part)
         yield
     finally:

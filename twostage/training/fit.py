@@ -148,6 +148,7 @@ class _Training:
         self.best: dict[str, Tensor] = {}
         self.losses: list[float] = []  # these three of the epoch that is under way
         self.step, self.seconds = 0, 0.0
+        self.saved_at, self.save_seconds, self.unsaved = time.monotonic(), 0.0, False
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds: tensors, numbers and texts only."""
@@ -188,14 +189,15 @@ class _Training:
             while len(self.history) < epochs and not self._out_of_patience():
                 self._run_epoch(bar, stop)
                 bar.epoch(self.history[-1])
-                self._save()
+                self._save_if_due(epoch_ended=True)
+        if self.unsaved:
+            self._save()
         if len(self.history) < epochs:
             patience = self.course.options.patience
             log.info("%s: no better validation RMSE for %d epochs, stopped early", self.course.label, patience)
 
     def _run_epoch(self, bar: Progress, stop: StopRequest) -> None:
         course, epoch, begin = self.course, len(self.history), time.perf_counter() - self.seconds
-        saved = time.monotonic()
         batches = batches_of(len(self.train.names), self.steps, stream_seed(course.seed, course.label, epoch))
         self.stage.train()
         apply_plan(course.plan, self.stage)
@@ -206,10 +208,9 @@ class _Training:
             self.seconds = time.perf_counter() - begin
             bar.images(len(rows))
             stopping = any_process(stop.signal is not None)
-            if stopping or time.monotonic() - saved >= course.checkpoint_seconds:
-                self._save()
-                saved = time.monotonic()
+            self._save_if_due()
             if stopping:
+                self._save()
                 any_process(True)  # the others wait until the first has saved
                 raise Stopped(
                     f"{course.label}: stopped in epoch {epoch + 1} of {course.epochs}, and saved",
@@ -236,9 +237,9 @@ class _Training:
                 f"{course.label}: the loss is {value}, training stopped; lower train.learning_rate, "
                 f"or look at the photographs of this batch: {some((self.train.names[i] for i in rows), 64)}"
             )
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # at once, so that the next step finds their memory free
         self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.stage)
@@ -253,12 +254,21 @@ class _Training:
         seconds = time.perf_counter() - begin
         rate, count = self.optimizer.param_groups[0]["lr"], len(self.train.names)
         self.history.append(Epoch(len(self.history) + 1, rate, loss, rmse, best, seconds, count / seconds))
-        self.step, self.losses, self.seconds = 0, [], 0.0
+        self.step, self.losses, self.seconds, self.unsaved = 0, [], 0.0, True
+
+    def _save_if_due(self, epoch_ended: bool = False) -> None:
+        """After each epoch, but where weights are many and epochs short no more often than costs a 50th of the time."""
+        since = time.monotonic() - self.saved_at
+        if since >= self.course.checkpoint_seconds or (epoch_ended and since >= 50 * self.save_seconds):
+            self._save()
 
     def _save(self) -> None:
         if self.checkpoint is not None:
+            begin = time.monotonic()
             self.checkpoint.save(self.state_dict())
             write_atomically(self.checkpoint.folder / "history.csv", history_table(self.history).encode())
+            self.saved_at, self.unsaved = time.monotonic(), False
+            self.save_seconds = self.saved_at - begin
 
     def _out_of_patience(self) -> bool:
         patience = self.course.options.patience

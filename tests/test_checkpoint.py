@@ -15,7 +15,8 @@ from twostage.config import TrainConfig
 from twostage.errors import RunError, Stopped, StorageError, TrainingError
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.training.checkpoint import Checkpoint
-from twostage.training.fit import Course, fit
+from twostage.training.course import Course
+from twostage.training.fit import fit
 
 CPU = torch.device("cpu")
 

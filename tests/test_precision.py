@@ -8,7 +8,8 @@ from twostage import load_config
 from twostage.config import TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.training import precision
-from twostage.training.fit import Course, fit
+from twostage.training.course import Course
+from twostage.training.fit import fit
 from twostage.training.precision import Plan, apply_plan, choose_plan, set_precision
 
 TIMES = {

@@ -16,8 +16,9 @@ from twostage.data.simulated import render_photographs
 from twostage.errors import DeviceError, TrainingError
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
+from twostage.training.course import Course, Examples
 from twostage.training.device import resolve_device, use_threads
-from twostage.training.fit import Course, Examples, fit
+from twostage.training.fit import fit
 from twostage.training.optimizer import average_of, build_optimizer, build_schedule
 from twostage.training.order import stream_seed
 from twostage.training.progress import Epoch, history_table

@@ -9,8 +9,9 @@ import twostage.training.fit as loop
 from twostage import Bins, load_config
 from twostage.data.simulated import render_photographs
 from twostage.stages.build import build_classifier, build_regressor
+from twostage.training.course import Course, Examples
 from twostage.training.distributed import is_first_process, join_processes
-from twostage.training.fit import Course, Examples, fit
+from twostage.training.fit import fit
 
 
 def main():

@@ -25,9 +25,9 @@ from twostage.files import write_atomically
 from twostage.runs import begin_run
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
+from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.distributed import first_process_first, is_first_process, my_device
-from twostage.training.fit import Examples
 
 __all__ = ["Prepared", "lay_bins", "prepare", "settle", "spread"]
 

@@ -22,8 +22,9 @@ from twostage.stages.build import build_classifier, build_regressor, warm_start
 from twostage.stages.classifier import fit_temperature
 from twostage.stages.two_stage import to_srgb
 from twostage.training.checkpoint import Checkpoint
+from twostage.training.course import Course
 from twostage.training.distributed import from_first_process, is_first_process, process_count
-from twostage.training.fit import Course, fit
+from twostage.training.fit import fit
 from twostage.training.precision import Plan, choose_plan
 
 __all__ = ["epochs_of_stages", "plans_of", "train_classifier_stage", "train_regressor_stage", "weights_file"]
@@ -117,7 +118,10 @@ def _plan(stage: torch.nn.Module, targets: Tensor, prepared: Prepared, folder: P
     """As the run began, or else as is fastest here."""
     path, config = folder / "plan.json", prepared.config
     if path.is_file():
-        plan = Plan(**json.loads(path.read_text()))
+        try:
+            plan = Plan(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{path} cannot be read ({error}): delete it, and the choice is made again") from error
         if config.runtime.precision in ("auto", plan.precision) or config.resume == "force":
             return plan
         raise RunError(
@@ -136,8 +140,8 @@ def _plan(stage: torch.nn.Module, targets: Tensor, prepared: Prepared, folder: P
 def _finish(stage: torch.nn.Module, name: str, prepared: Prepared) -> None:
     """Write the weights of a stage, which ends it; the other processes wait for them."""
     if is_first_process():
-        save_weights(weights_file(prepared.folder, name), stage)
         Checkpoint(prepared.folder / name).forget_earlier()
+        save_weights(weights_file(prepared.folder, name), stage)
     from_first_process(None)
 
 

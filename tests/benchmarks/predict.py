@@ -11,7 +11,7 @@ COUNT = 1000
 def run(work):
     from twostage import Predictor
 
-    table = photographs(work / "photographs", 2000)
+    table = photographs(work / "photographs", 1024)
     if not (work / "outputs" / "predict" / "metrics.json").is_file():
         # what the weights are does not change the speed
         twostage(work, "train", "run=predict", "data.count=200", "train.epochs=2", "runtime.precision=float32")

@@ -24,7 +24,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 CASES = (("resnet10t", 64), ("resnet18", 64), ("vgg", 64), ("resnet18", 128), ("compact", 64))
-IMAGES, SOME, ROUNDS = 2000, 384, 5
+IMAGES, SOME, ROUNDS = 1024, 256, 5
 
 
 def run(work):
@@ -70,7 +70,8 @@ def measure(work, name, size):
     from twostage.stages.build import build_classifier
     from twostage.stages.two_stage import to_srgb
     from twostage.training.checkpoint import Checkpoint
-    from twostage.training.fit import Course, fit
+    from twostage.training.course import Course
+    from twostage.training.fit import fit
     from twostage.training.optimizer import build_optimizer
     from twostage.training.precision import Plan, apply_plan, choose_plan
 

@@ -5,79 +5,34 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from signal import SIGTERM
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twostage.config import AugmentConfig, TrainConfig
 from twostage.data.augment import augment
 from twostage.data.color import to_color
-from twostage.data.store import Pixels
 from twostage.errors import ConfigError, RunError, Stopped, TrainingError, some
 from twostage.files import write_atomically
 from twostage.stages.two_stage import to_srgb
 from twostage.training.checkpoint import Checkpoint
+from twostage.training.course import Course, Examples
 from twostage.training.distributed import any_process, gather, is_first_process, my_share, parallel_loss, process_count
 from twostage.training.interrupt import StopRequest, stop_requests
 from twostage.training.optimizer import average_of, build_optimizer, build_schedule
 from twostage.training.order import batches_of, stream_seed
-from twostage.training.precision import Plan, apply_plan, set_precision
+from twostage.training.precision import apply_plan, set_precision
 from twostage.training.progress import Epoch, Progress, history_table
 
-__all__ = ["Course", "Examples", "Stage", "fit"]
+__all__ = ["fit"]
 
 log = logging.getLogger("twostage")
 
-
-class Stage(Protocol):
-    """What the loop needs of a stage, beside being a module."""
-
-    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of a batch: a mean, with the weights that `weight` adds up."""
-
-    def weight(self, targets: Tensor) -> float:
-        """How much the loss of these targets counts beside that of others."""
-
-    def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Concentrations (N,) for validation."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """N photographs with what a stage should learn of them.
-
-    `pixels` uint8 (N,H,W,3), `concentration` (N,), `targets` (N,...) as the stage's loss takes them.
-    """
-
-    names: list[str]
-    pixels: Pixels
-    concentration: np.ndarray
-    targets: Tensor
-
-
-@dataclass(frozen=True)
-class Course:
-    """How a stage is trained.
-
-    A `warm` start, from trained weights, skips the rise of the learning rate. `label` names the stage in messages and
-    sets its random numbers apart from those of the other.
-    """
-
-    options: TrainConfig
-    epochs: int
-    label: str
-    color: str
-    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    warm: bool = False
-    plan: Plan = field(default_factory=Plan)
-    progress: bool = True
-    checkpoint_seconds: float = 60.0
+AVERAGE_EVERY = 4
+"""Steps between two updates of the averaged weights, which move little in one and cost 5 % of it where many."""
 
 
 def fit(
@@ -142,7 +97,7 @@ class _Training:
         self.optimizer = build_optimizer(stage, options.learning_rate / (1 + halved), options.weight_decay)
         warmup = 0.0 if course.warm else options.warmup
         self.schedule = build_schedule(self.optimizer, options.schedule, course.epochs * self.steps, warmup)
-        self.average = average_of(stage, options.ema_decay) if options.ema_decay else None
+        self.average = average_of(stage, options.ema_decay**AVERAGE_EVERY) if options.ema_decay else None
         self.kept: nn.Module = stage if self.average is None else self.average.module
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
@@ -237,11 +192,11 @@ class _Training:
                 f"{course.label}: the loss is {value}, training stopped; lower train.learning_rate, "
                 f"or look at the photographs of this batch: {some((self.train.names[i] for i in rows), 64)}"
             )
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)  # at once, so that the next step finds their memory free
         self.schedule.step()
-        if self.average is not None:
+        if self.average is not None and ((step + 1) % AVERAGE_EVERY == 0 or step + 1 == self.steps):
             self.average.update_parameters(self.stage)
         return value
 

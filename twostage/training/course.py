@@ -1,0 +1,63 @@
+"""What a training is made of: a stage, its examples, and how it is to learn from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twostage.config import AugmentConfig, TrainConfig
+from twostage.data.store import Pixels
+from twostage.training.precision import Plan
+
+__all__ = ["Course", "Examples", "Stage"]
+
+
+class Stage(Protocol):
+    """What the loop needs of a stage, beside being a module."""
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Scalar loss of a batch: a mean, with the weights that `weight` adds up."""
+
+    def weight(self, targets: Tensor) -> float:
+        """How much the loss of these targets counts beside that of others."""
+
+    def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Concentrations (N,) for validation."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N photographs with what a stage should learn of them.
+
+    `pixels` uint8 (N,H,W,3), `concentration` (N,), `targets` (N,...) as the stage's loss takes them.
+    """
+
+    names: list[str]
+    pixels: Pixels
+    concentration: np.ndarray
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a stage is trained.
+
+    A `warm` start, from trained weights, skips the rise of the learning rate. `label` names the stage in messages and
+    sets its random numbers apart from those of the other.
+    """
+
+    options: TrainConfig
+    epochs: int
+    label: str
+    color: str
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    warm: bool = False
+    plan: Plan = field(default_factory=Plan)
+    progress: bool = True
+    checkpoint_seconds: float = 60.0

@@ -60,8 +60,8 @@ def test_measuring_changes_nothing():
     vgg = load_config(["image.size=32", "bins.count=3", "backbone=vgg", "backbone.widths=[4,4]"])  # with dropout
     stage = build_classifier(vgg, BINS)
     before = {name: value.clone() for name, value in stage.state_dict().items()}
-    state = torch.get_rng_state()
-    choose_plan(stage, torch.rand(4, 3, 32, 32), torch.full((4, 3), 1 / 3))
+    images, state = torch.rand(4, 3, 32, 32), torch.get_rng_state()
+    choose_plan(stage, images, torch.full((4, 3), 1 / 3))
     assert all(torch.equal(value, before[name]) for name, value in stage.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert stage.network.precision == torch.float32

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from twostage.data import images
-from twostage.data.images import decode_photograph, to_square
+from twostage.data.images import _decode_reduced, decode_photograph, to_square
 from twostage.data.photographs import decode_photographs
+from twostage.data.simulated import render_photographs
 from twostage.errors import DataError, ImageError
 
 SIZE = 16
@@ -377,3 +378,19 @@ def test_open_images_may_be_decoded_together_too():
     assert list(failed) == [1]
     assert pixels[:, 0, 0].tolist() == [list(COLOR), [0, 0, 0], [9, 9, 9]]
     assert decode_photographs([], SIZE, "crop")[0].shape == (0, SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("quality", [80, 95])
+@pytest.mark.parametrize(("side", "size", "scale"), [(1024, 64, 4), (1024, 128, 2), (400, 64, 1), (4000, 64, 4)])
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_loses_nothing(tmp_path, side, size, scale, quality):
+    assay = render_photographs(np.array([200.0]), 250, 1)[0]
+    Image.fromarray(assay).resize((side, side), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=quality)
+    with Image.open(tmp_path / "a.jpg") as image:
+        whole = np.asarray(to_square(image.convert("RGB"), size, "crop")).astype(float)
+    with Image.open(tmp_path / "a.jpg") as image:
+        _decode_reduced(image, size)
+        assert image.size == (side // scale, side // scale)
+    difference = decode_photograph(tmp_path / "a.jpg", size) - whole
+    assert np.sqrt((difference**2).mean()) < 0.5
+    assert np.abs(difference.mean((0, 1))).max() < 0.2
+    assert np.abs(difference).max() <= 2

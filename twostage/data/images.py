@@ -74,8 +74,8 @@ def _decode_reduced(image: Image.Image, size: int) -> None:
     """Let a large JPEG be decoded at a half or a quarter of its size, which is several times as fast.
 
     With four times the wanted pixels left, and no smaller scale than a quarter, the small image differs from that of
-    the full decoding by 0.35 of 255 levels (RMS; rounding alone makes 0.29) and its mean colour by 0.06 at most; a
-    scale of an eighth would shift the mean by up to 0.3.
+    the full decoding by less than half of 255 levels (RMS; rounding alone makes 0.29) and its mean colour by less than
+    0.2, as much as rounding in the resizing itself may shift it.
     """
     if image.format == "JPEG":
         least = max(4 * size, math.ceil(min(image.size) / 4))

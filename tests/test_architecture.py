@@ -19,7 +19,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # from what knows nothing to what knows everything; the parts of one row do not know each other
 ROWS = (
     ("errors",),
-    ("files", "config"),
+    ("files", "options"),
+    ("backbone_config",),
+    ("config",),
     ("compose",),
     ("bins", "data", "backbones", "evaluation"),
     ("stages",),
@@ -28,6 +30,7 @@ ROWS = (
     ("predictor",),
     ("runs",),
     ("preparation",),
+    ("stage_length",),
     ("stage_training",),
     ("orchestrator",),
     ("cli",),

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from twostage.backbone_config import CompactConfig, TimmConfig, VggConfig
 from twostage.backbones import build_backbone, map_shape
 from twostage.backbones.pooling import POOLINGS, MaskPooling, build_pooling
 from twostage.backbones.timm_models import TimmBackbone
 from twostage.bins import Bins
-from twostage.config import CompactConfig, TimmConfig, VggConfig
 from twostage.errors import BackboneError
 from twostage.stages.network import Network
 

@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from twostage.config import BACKBONES, DATA, Config, PredictConfig
+from twostage.backbone_config import BACKBONES
+from twostage.config import DATA, Config, PredictConfig
 from twostage.errors import ConfigError, suggest
 
 __all__ = [
@@ -183,6 +184,8 @@ def _check_together(config: Config) -> None:
         raise ConfigError(f"bins.range={config.bins.range} is empty: its two ends must differ")
     if config.augment.gamma[0] <= -1:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
+    if config.train.epochs and config.train.minutes:
+        raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")
     for stage in ("classifier", "regressor"):
         if isinstance(getattr(config, stage).backbone, str):
             name = getattr(config, stage).backbone

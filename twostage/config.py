@@ -10,15 +10,15 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from twostage.options import option, part
+
 __all__ = [
-    "BACKBONES",
     "COMMANDS",
     "DATA",
     "AugmentConfig",
     "BinsConfig",
     "ClassifierConfig",
     "CombineConfig",
-    "CompactConfig",
     "Config",
     "CsvConfig",
     "FolderConfig",
@@ -29,23 +29,8 @@ __all__ = [
     "RuntimeConfig",
     "SimulatedConfig",
     "SplitConfig",
-    "TimmConfig",
     "TrainConfig",
-    "VggConfig",
 ]
-
-
-def option(default: Any, meaning: str, low: float | None = None, high: float | None = None, choices: str = "") -> Any:
-    """A field with its meaning, and either a closed range or the words (separated by spaces) that it may be."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices.split()}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def part(kind: type) -> Any:
-    """A nested component with its own defaults."""
-    return field(default_factory=kind)
 
 
 @dataclass
@@ -134,36 +119,6 @@ class AugmentConfig:
 
 
 @dataclass
-class CompactConfig:
-    """The default backbone."""
-
-    name: str = "compact"
-    widths: list[int] = option([32, 32, 64, 64, 64, 64], "channels of each 3x3 convolution")
-    strides: list[int] = option([2, 1, 2, 1, 1, 1], "stride of each convolution")
-    dilations: list[int] = option([1, 1, 1, 1, 2, 4], "dilation of each convolution")
-
-
-@dataclass
-class VggConfig:
-    """The founding question's own network."""
-
-    name: str = "vgg"
-    widths: list[int] = option([32, 64, 128], "channels of each block of three convolutions and a pooling")
-    dropout: float = option(0.2, "dropout before each 1x1 convolution", 0.0, 0.9)
-
-
-@dataclass
-class TimmConfig:
-    """A model of timm, by its name."""
-
-    name: str = MISSING
-
-
-BACKBONES: dict[str, type] = {"compact": CompactConfig, "vgg": VggConfig, "timm": TimmConfig}
-"""Any name that is not here is looked up among timm's models."""
-
-
-@dataclass
 class ClassifierConfig:
     """Stage 1."""
 
@@ -190,6 +145,7 @@ class TrainConfig:
     epochs: int | None = option(
         None, "epochs of both stages together; null: as many as show 64,000 photographs, but 32 to 400", 2, 1_000_000
     )
+    minutes: float | None = option(None, "instead of epochs: training time of both stages together", 0.01, 100_000)
     batch_size: int = option(16, "images per step", 2, 65_536)
     learning_rate: float = option(3e-3, "highest learning rate of AdamW", 1e-8, 10.0)
     weight_decay: float = option(0.01, "weight decay of AdamW", 0.0, 10.0)

@@ -28,8 +28,8 @@ from twostage.model_folder import load_model, save_description
 from twostage.predictor import Predictor, make_prediction
 from twostage.preparation import Prepared, prepare, settle, spread
 from twostage.runs import find_run, hold_run, open_run
+from twostage.stage_length import describe
 from twostage.stage_training import (
-    epochs_of_stages,
     plans_of,
     train_classifier_stage,
     train_regressor_stage,
@@ -53,11 +53,10 @@ def train(config: Config) -> dict[str, Any]:
     folder = _open(config)
     if not _is_finished(folder):
         with _at_work(config, folder) as prepared:
-            first, second = epochs_of_stages(prepared)
             log.info(
-                "run %s: %d training photographs, %d bins over %g..%g, epochs: classifier %d, regressor %d; "
-                "results in %s", folder.name, len(prepared.part("train")), prepared.bins.count,
-                *prepared.bins.edges[[0, -1]], first, second, folder,
+                "run %s: %d training photographs, %d bins over %g..%g, %s; results in %s", folder.name,
+                len(prepared.part("train")), prepared.bins.count, *prepared.bins.edges[[0, -1]], describe(prepared),
+                folder,
             )  # fmt: skip
             if config.method == "two_stage":
                 train_classifier_stage(prepared)
@@ -191,7 +190,7 @@ def _evaluate(prepared: Prepared) -> None:
         "n_refused": int((prediction.status == "refused").sum()),
         **_baselines(prepared),
         "parameters": sum(p.numel() for p in model.network.parameters()),
-        **_training_cost(folder, len(prepared.part("train"))),
+        **_training_cost(folder),
         "plan": plans_of(folder),
         "edges": bins.edges.tolist(),
         "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},
@@ -213,7 +212,8 @@ def _baselines(prepared: Prepared) -> dict[str, float]:
     }
 
 
-def _training_cost(folder: Path, n_train: int) -> dict[str, float]:
-    histories = [pd.read_csv(file) for file in sorted(folder.glob("*/history.csv"))]
-    seconds = float(sum(history["seconds"].sum() for history in histories))
-    return {"train_seconds": seconds, "images_per_second": n_train * sum(map(len, histories)) / seconds}
+def _training_cost(folder: Path) -> dict[str, float]:
+    history = pd.concat([pd.read_csv(file) for file in sorted(folder.glob("*/history.csv"))])
+    seconds = float(history["seconds"].sum())
+    images = float((history["seconds"] * history["images_per_second"]).sum())
+    return {"train_seconds": seconds, "images_per_second": images / seconds}

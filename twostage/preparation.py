@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from twostage.bins import Bins
 from twostage.compose import options_that_count
 from twostage.config import Config
 from twostage.data.augment import augment, moves_color
+from twostage.data.color import channels, to_color
 from twostage.data.photographs import Photographs, load_photographs
 from twostage.data.splits import changed_photographs, split_table, splits_table
 from twostage.data.store import Rows
@@ -23,7 +26,7 @@ from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
 from twostage.runs import begin_run
-from twostage.stages.build import build_classifier, build_regressor
+from twostage.stages.build import build_classifier, build_regressor, initialize
 from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
@@ -67,6 +70,11 @@ class Prepared:
         splits = hashlib.blake2b(self.splits.encode(), digest_size=8).hexdigest()
         return options | {"photographs": splits, "decoded": self.photos.store.path.name}
 
+    def some_images(self) -> Tensor:
+        """Up to 2,000 training photographs (N,C,H,W) as the networks see them, for the normalisation."""
+        pixels = self.pixels(spread(self.part("train"), 2000))
+        return to_color(to_srgb(pixels[:], torch.device("cpu")), self.config.image.color)
+
     def pixels(self, rows: np.ndarray) -> Rows:
         """Photographs of the given rows, read from the store when they are asked for."""
         return Rows(self.photos.pixels.array, self.photos.pixels.rows[rows])
@@ -79,9 +87,7 @@ def prepare(config: Config, folder: Path) -> Prepared:
     """
     use_threads(config.runtime.threads)
     device = my_device(resolve_device(config.runtime.device))
-    build_regressor(config, Bins([0.0, 1.0]))
-    if config.method == "two_stage":
-        build_classifier(config, Bins([0.0, 1.0]))
+    notes = _try_networks(config)
     cache = Path(config.runtime.cache_dir).expanduser()
     with first_process_first():
         progress = config.runtime.progress and is_first_process()
@@ -99,8 +105,18 @@ def prepare(config: Config, folder: Path) -> Prepared:
     targets = photos.table.targets[parts == "train"]
     bins, merged = lay_bins(config, targets)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
-    notes = [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
+    notes += [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
     return Prepared(config, folder, photos, parts, splits, bins, notes, device)
+
+
+def _try_networks(config: Config) -> list[str]:
+    """Build both stages, with their trained weights where some are wished for; returns what is to be said of these."""
+    stages: dict[str, Any] = {"regressor": build_regressor}
+    if config.method == "two_stage":
+        stages["classifier"] = build_classifier
+    black = torch.zeros(1, channels(config.image.color), 1, 2)
+    notes = [initialize(build(config, Bins([0.0, 1.0])).network, config, name, black) for name, build in stages.items()]
+    return list(dict.fromkeys(chain(*notes)))
 
 
 def settle(prepared: Prepared) -> None:

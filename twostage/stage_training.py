@@ -17,8 +17,9 @@ from twostage.data.store import Pixels
 from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.model_folder import load_weights, save_weights
-from twostage.preparation import Prepared, spread
-from twostage.stages.build import build_classifier, build_regressor, warm_start
+from twostage.preparation import Prepared
+from twostage.stage_length import with_length
+from twostage.stages.build import build_classifier, build_regressor, initialize, warm_start
 from twostage.stages.classifier import fit_temperature
 from twostage.stages.two_stage import to_srgb
 from twostage.training.checkpoint import Checkpoint
@@ -27,7 +28,7 @@ from twostage.training.distributed import from_first_process, is_first_process, 
 from twostage.training.fit import fit
 from twostage.training.precision import Plan, choose_plan
 
-__all__ = ["epochs_of_stages", "plans_of", "train_classifier_stage", "train_regressor_stage", "weights_file"]
+__all__ = ["plans_of", "train_classifier_stage", "train_regressor_stage", "weights_file"]
 
 log = logging.getLogger("twostage")
 
@@ -48,10 +49,9 @@ def train_classifier_stage(prepared: Prepared) -> None:
     if weights_file(prepared.folder, "classifier").is_file():
         return
     classifier = build_classifier(config, bins)
-    _normalize(classifier.network, prepared)
+    initialize(classifier.network, config, "classifier", prepared.some_images())
     targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
-    epochs, _ = epochs_of_stages(prepared)
-    _fit(classifier, "classifier", targets, epochs, prepared)
+    _fit(classifier, "classifier", targets, prepared)
     if is_first_process():
         validation = prepared.examples("validation", targets)
         logits = _logits(classifier, validation.pixels, prepared)
@@ -65,8 +65,7 @@ def train_regressor_stage(prepared: Prepared) -> None:
     if weights_file(prepared.folder, "regressor").is_file():
         return
     regressor = build_regressor(config, bins)
-    _normalize(regressor.network, prepared)
-    _, epochs = epochs_of_stages(prepared)
+    initialize(regressor.network, config, "regressor", prepared.some_images())
     warm = config.method == "two_stage" and config.regressor.warm_start
     if warm:
         classifier = build_classifier(config, bins)
@@ -74,32 +73,15 @@ def train_regressor_stage(prepared: Prepared) -> None:
         for name in warm_start(regressor, classifier):
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
-    _fit(regressor, "regressor", targets, epochs, prepared, warm)
+    _fit(regressor, "regressor", targets, prepared, warm)
     _finish(regressor, "regressor", prepared)
 
 
-def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
-    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
-    config = prepared.config
-    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
-    if config.method == "direct":
-        return 0, total
-    classifier = min(total - 1, max(1, round(total * config.classifier.share)))
-    return classifier, total - classifier
-
-
-def _normalize(network: Any, prepared: Prepared) -> None:
-    pixels = prepared.pixels(spread(prepared.part("train"), 2000))
-    network.normalize_like(to_color(to_srgb(pixels[:], torch.device("cpu")), prepared.config.image.color))
-
-
-def _fit(
-    stage: torch.nn.Module, name: str, targets: Tensor, epochs: int, prepared: Prepared, warm: bool = False
-) -> None:
+def _fit(stage: torch.nn.Module, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:
     config, folder = prepared.config, prepared.folder / name
     course = Course(
         config.train,
-        epochs=epochs,
+        epochs=1,
         label=name,
         color=config.image.color,
         augmentation=config.augment,
@@ -110,8 +92,9 @@ def _fit(
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
     )
-    checkpoint = Checkpoint(folder, prepared.identity(), force=config.resume == "force")
-    fit(stage, prepared.examples("train", targets), prepared.examples("validation", targets), course, checkpoint)
+    train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
+    course = with_length(course, stage, train, validation, prepared)
+    fit(stage, train, validation, course, Checkpoint(folder, prepared.identity(), force=config.resume == "force"))
 
 
 def _plan(stage: torch.nn.Module, targets: Tensor, prepared: Prepared, folder: Path) -> Plan:

@@ -64,7 +64,7 @@ class PlainPhotographs(Dataset):
 
 def measure(work, name, size):
     from twostage import load_config
-    from twostage.backbones.timm_models import _timm
+    from twostage.backbones.timm_models import import_timm
     from twostage.data.color import to_color
     from twostage.preparation import prepare
     from twostage.stages.build import build_classifier
@@ -75,7 +75,7 @@ def measure(work, name, size):
     from twostage.training.optimizer import build_optimizer
     from twostage.training.precision import Plan, apply_plan, choose_plan
 
-    _timm()  # makes torchvision importable where it does not fit torch
+    import_timm()  # makes torchvision importable where it does not fit torch
     table = work / "photographs" / "photos.csv"
     overrides = ["data=csv", f"data.table={table}", f"backbone={name}", f"image.size={size}", "bins.range=[80,350]"]
     config = load_config([*overrides, f"runtime.cache_dir={work / 'cache'}", f"run={work / 'run'}"])

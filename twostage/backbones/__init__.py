@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from twostage.backbones.compact import Compact
+from twostage.backbones.group_equivariant import GroupEquivariant
+from twostage.backbones.inception import Inception
+from twostage.backbones.mixed_scale import MixedScale
 from twostage.backbones.timm_models import TimmBackbone
 from twostage.backbones.vgg import Vgg
-from twostage.config import CompactConfig, VggConfig
 from twostage.errors import BackboneError
 
-__all__ = ["build_backbone", "map_shape"]
+__all__ = ["build_backbone", "check_size", "map_shape", "symmetry"]
+
+_GROUP: Callable[[int, Any], nn.Module] = lambda c, o: GroupEquivariant(c, o.name, o.widths, o.strides, o.dilations)  # noqa: E731
+
+BUILDERS: dict[str, Callable[[int, Any], nn.Module]] = {
+    "compact": lambda c, o: Compact(c, o.widths, o.strides, o.dilations),
+    "vgg": lambda c, o: Vgg(c, o.widths, o.depth, o.dropout),
+    "inception": lambda c, o: Inception(c, o.width),
+    "p4": _GROUP,
+    "p4m": _GROUP,
+    "mixed_scale": lambda c, o: MixedScale(c, o.width, o.depth),
+}
 
 
 def build_backbone(config: Any, in_channels: int) -> nn.Module:
@@ -22,11 +36,25 @@ def build_backbone(config: Any, in_channels: int) -> nn.Module:
     Raises:
         BackboneError: The name is unknown or the options contradict each other.
     """
-    if isinstance(config, CompactConfig):
-        return Compact(in_channels, config.widths, config.strides, config.dilations)
-    if isinstance(config, VggConfig):
-        return Vgg(in_channels, config.widths, config.dropout)
-    return TimmBackbone(in_channels, config.name)
+    if config.name in BUILDERS:
+        return BUILDERS[config.name](in_channels, config)
+    return TimmBackbone(in_channels, config.name, config.freeze)
+
+
+def symmetry(backbone: nn.Module) -> str:
+    """What leaves the features, averaged over positions, unchanged: "p4", "p4m", "SO(2)", "O(2)", or "none"."""
+    return str(getattr(backbone, "symmetry", "none"))
+
+
+def check_size(backbone: nn.Module, size: int, name: str) -> None:
+    """Raise BackboneError for an image size with which a backbone would lose its symmetry, naming the nearest good."""
+    multiple = int(getattr(backbone, "size_multiple", 1))
+    if size % multiple:
+        below, above = size // multiple * multiple, (size // multiple + 1) * multiple
+        raise BackboneError(
+            f"backbone={name} keeps its symmetry {symmetry(backbone)} only at multiples of {multiple} pixels, which "
+            f"image.size={size} is not: choose {below} or {above}"
+        )
 
 
 def map_shape(backbone: nn.Module, in_channels: int, size: int, name: str) -> tuple[int, int, int]:

@@ -10,19 +10,19 @@ __all__ = ["Vgg"]
 
 
 class Vgg(nn.Sequential):
-    """Blocks of conv-conv-conv-pool, then dropout, 1x1 convolution to 128, dropout, 1x1 convolution to 32.
+    """Blocks of `depth` 3x3 convolutions and a pooling, then dropout, 1x1 to 128, dropout, 1x1 to 32 channels.
 
-    (N,C,H,W) -> (N,32,H/2^b,W/2^b) for b blocks. With ``pooling=flatten`` and its dense readout this is the network
-    of the founding question.
+    (N,C,H,W) -> (N,32,H/2^b,W/2^b) for b blocks. With three blocks of three, and ``pooling=flatten`` and its dense
+    readout, this is the network of the founding question.
     """
 
-    def __init__(self, in_channels: int, widths: list[int], dropout: float) -> None:
-        """Raises BackboneError for an empty or non-positive list of widths."""
-        if not widths or min(widths) < 1:
-            raise BackboneError("backbone.widths must be a list of positive numbers of channels")
+    def __init__(self, in_channels: int, widths: list[int], depth: int, dropout: float) -> None:
+        """Raises BackboneError for an empty or non-positive list of widths, or blocks of no convolution."""
+        if not widths or min(widths) < 1 or depth < 1:
+            raise BackboneError("backbone.widths must be a list of positive numbers of channels, and depth 1 or more")
         layers: list[nn.Module] = []
         for width in widths:
-            for _ in range(3):
+            for _ in range(depth):
                 layers += [
                     nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
                     nn.BatchNorm2d(width),

@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from twostage.backbones import build_backbone
+from twostage.backbones.pretrained import load_pretrained
+from twostage.backbones.timm_models import TimmBackbone
 from twostage.bins import Bins
 from twostage.config import Config
 from twostage.data.color import channels
+from twostage.errors import BackboneError
 from twostage.stages.classifier import Classifier
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
 
-__all__ = ["build_classifier", "build_regressor", "warm_start"]
+__all__ = ["build_classifier", "build_regressor", "initialize", "warm_start"]
 
 
-def _network(config: Config, own: Any, bins: Bins) -> Network:
-    backbone_config = own or config.backbone
+def _backbone_config(config: Config, stage: str) -> Any:
+    return getattr(config, stage).backbone or config.backbone
+
+
+def _network(config: Config, stage: str, bins: Bins) -> Network:
+    backbone_config = _backbone_config(config, stage)
     count = channels(config.image.color)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -35,13 +42,42 @@ def _network(config: Config, own: Any, bins: Bins) -> Network:
 
 def build_classifier(config: Config, bins: Bins) -> Classifier:
     """An untrained classifier; its weights depend on the seed alone."""
-    return Classifier(_network(config, config.classifier.backbone, bins), bins, config.classifier.smoothing)
+    return Classifier(_network(config, "classifier", bins), bins, config.classifier.smoothing)
 
 
 def build_regressor(config: Config, bins: Bins) -> Regressor:
     """An untrained regressor; its weights depend on the seed alone."""
-    network = _network(config, config.regressor.backbone, bins)
+    network = _network(config, "regressor", bins)
     return Regressor(network, bins, config.regressor.loss, config.regressor.huber_delta)
+
+
+def initialize(network: Network, config: Config, stage: str, images: Tensor) -> list[str]:
+    """Give the untrained network of a stage what it starts from: trained weights if so wished, and the normalisation.
+
+    Weights trained on sRGB get their own normalisation with ``image.color=srgb``; else it is that of `images`,
+    training images (N,C,H,W).
+
+    Returns:
+        What is to be said about the weights.
+
+    Raises:
+        BackboneError: The weights cannot be had, or are of another network.
+    """
+    network.normalize_like(images)
+    options = _backbone_config(config, stage)
+    if not isinstance(network.backbone, TimmBackbone):
+        return []
+    notes = load_pretrained(network.backbone, pretrained=options.pretrained, weights=options.weights)
+    if options.freeze and not notes:
+        raise BackboneError("backbone.freeze keeps weights as they are: give trained ones, backbone.weights=FILE")
+    if notes and config.image.color == "srgb":
+        network.normalize(*map(torch.tensor, network.backbone.input_statistics))
+    elif notes:
+        notes.append(
+            f"image.color={config.image.color} is not what these weights were trained on: image.color=srgb takes their "
+            f"own normalisation"
+        )
+    return notes
 
 
 def warm_start(regressor: Regressor, classifier: Classifier) -> list[str]:

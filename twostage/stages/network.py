@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from twostage.backbones import map_shape
+from twostage.backbones import check_size, map_shape, symmetry
 from twostage.backbones.pooling import Readout, build_pooling
 from twostage.bins import Bins
+from twostage.errors import BackboneError
 
 __all__ = ["Network"]
 
@@ -32,8 +33,13 @@ class Network(nn.Module):
     def __init__(
         self, backbone: nn.Module, bins: Bins, *, size: int, channels: int, pooling: str, name: str = "backbone"
     ) -> None:
-        """Raises BackboneError if the backbone cannot take square images of `size` pixels."""
+        """Raises BackboneError if the backbone cannot take images of `size` pixels, or would lose its symmetry."""
         super().__init__()
+        check_size(backbone, size, name)
+        if pooling == "flatten" and symmetry(backbone) != "none":
+            raise BackboneError(
+                f"pooling=flatten would undo the symmetry {symmetry(backbone)} of backbone={name}: choose masks or mean"
+            )
         self.precision = torch.float32
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
@@ -51,8 +57,12 @@ class Network(nn.Module):
 
     def normalize_like(self, images: Tensor) -> None:
         """Take mean and spread of each channel from training images (N,C,H,W)."""
-        self.mean.copy_(images.mean((0, 2, 3)))
-        self.std.copy_(images.std((0, 2, 3)).clamp_min(1e-3))
+        self.normalize(images.mean((0, 2, 3)), images.std((0, 2, 3)).clamp_min(1e-3))
+
+    def normalize(self, mean: Tensor, std: Tensor) -> None:
+        """Take mean and spread of each channel (C,) as given."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
 
     def pooled(self, images: Tensor) -> Tensor:
         """The vector (N,P) that the readout sees."""

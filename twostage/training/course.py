@@ -46,6 +46,7 @@ class Examples:
 class Course:
     """How a stage is trained.
 
+    An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
     A `warm` start, from trained weights, skips the rise of the learning rate. `label` names the stage in messages and
     sets its random numbers apart from those of the other.
     """
@@ -61,3 +62,4 @@ class Course:
     plan: Plan = field(default_factory=Plan)
     progress: bool = True
     checkpoint_seconds: float = 60.0
+    steps: int | None = None

@@ -85,8 +85,9 @@ class _Training:
         options = course.options
         self.stage, self.train, self.validation, self.course = stage, train, validation, course
         self.checkpoint, self.halved = checkpoint if is_first_process() else None, halved
-        self.steps = max(1, len(train.names) // options.batch_size)
-        if len(train.names) // self.steps < process_count():
+        self.batches = max(1, len(train.names) // options.batch_size)
+        self.steps = min(self.batches, course.steps or self.batches)
+        if len(train.names) // self.batches < process_count():
             raise ConfigError(
                 f"train.batch_size={options.batch_size} is that of all {process_count()} processes together, and each "
                 f"needs a photograph: set it higher"
@@ -138,8 +139,8 @@ class _Training:
 
     def run(self, stop: StopRequest) -> None:
         """Train to the end of the last epoch, or until no better one came for `patience` epochs."""
-        count, epochs = len(self.train.names), self.course.epochs
-        done = len(self.history) * count + self.step * (count // self.steps)
+        count, epochs = self._images_of(self.steps), self.course.epochs
+        done = len(self.history) * count + self._images_of(self.step)
         with Progress(self.course.label, epochs, count, done, self.course.progress and is_first_process()) as bar:
             while len(self.history) < epochs and not self._out_of_patience():
                 self._run_epoch(bar, stop)
@@ -151,9 +152,13 @@ class _Training:
             patience = self.course.options.patience
             log.info("%s: no better validation RMSE for %d epochs, stopped early", self.course.label, patience)
 
+    def _images_of(self, steps: int) -> int:
+        """Photographs in so many steps."""
+        return round(len(self.train.names) * steps / self.batches)
+
     def _run_epoch(self, bar: Progress, stop: StopRequest) -> None:
         course, epoch, begin = self.course, len(self.history), time.perf_counter() - self.seconds
-        batches = batches_of(len(self.train.names), self.steps, stream_seed(course.seed, course.label, epoch))
+        batches = batches_of(len(self.train.names), self.batches, stream_seed(course.seed, course.label, epoch))
         self.stage.train()
         apply_plan(course.plan, self.stage)
         while self.step < self.steps:
@@ -207,7 +212,7 @@ class _Training:
         best = min([rmse, *(row.best_rmse for row in self.history[-1:])])
         loss = float(np.mean(gather(np.array([np.mean(self.losses)]))))
         seconds = time.perf_counter() - begin
-        rate, count = self.optimizer.param_groups[0]["lr"], len(self.train.names)
+        rate, count = self.optimizer.param_groups[0]["lr"], self._images_of(self.steps)
         self.history.append(Epoch(len(self.history) + 1, rate, loss, rmse, best, seconds, count / seconds))
         self.step, self.losses, self.seconds, self.unsaved = 0, [], 0.0, True
 

@@ -1,0 +1,104 @@
+"""The options of every backbone, one typed dataclass each; every default is written here, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from twostage.options import option
+
+__all__ = [
+    "BACKBONES",
+    "CompactConfig",
+    "InceptionConfig",
+    "MixedScaleConfig",
+    "P4Config",
+    "P4mConfig",
+    "TimmConfig",
+    "VggConfig",
+    "backbone_config",
+]
+
+
+@dataclass
+class CompactConfig:
+    """The default backbone."""
+
+    name: str = "compact"
+    widths: list[int] = option([32, 32, 64, 64, 64, 64], "channels of each 3x3 convolution")
+    strides: list[int] = option([2, 1, 2, 1, 1, 1], "stride of each convolution")
+    dilations: list[int] = option([1, 1, 1, 1, 2, 4], "dilation of each convolution")
+
+
+@dataclass
+class VggConfig:
+    """The founding question's own network."""
+
+    name: str = "vgg"
+    widths: list[int] = option([32, 64, 128], "channels of each block of convolutions and a pooling")
+    depth: int = option(3, "convolutions in each block", 1, 10)
+    dropout: float = option(0.2, "dropout before each 1x1 convolution", 0.0, 0.9)
+
+
+@dataclass
+class InceptionConfig:
+    """Filters of several sizes side by side."""
+
+    name: str = "inception"
+    width: float = option(1.0, "multiplies the filters of every layer alike", 0.125, 16.0)
+
+
+@dataclass
+class P4mConfig:
+    """Unchanged by quarter turns and mirroring: as many maps as compact, an eighth of the filters."""
+
+    name: str = "p4m"
+    widths: list[int] = option([4, 4, 8, 8, 8, 8], "channels of each convolution, each with a map per element")
+    strides: list[int] = option([2, 1, 2, 1, 1, 1], "stride of each convolution, 1 or 2")
+    dilations: list[int] = option([1, 1, 1, 1, 2, 4], "dilation of each convolution")
+
+
+@dataclass
+class P4Config(P4mConfig):
+    """Unchanged by quarter turns: as many maps as compact, a quarter of the filters."""
+
+    name: str = "p4"
+    widths: list[int] = option([8, 8, 16, 16, 16, 16], "channels of each convolution, each with a map per element")
+
+
+@dataclass
+class MixedScaleConfig:
+    """Few channels, every dilation from 1 to 10, every layer connected to all before it."""
+
+    name: str = "mixed_scale"
+    width: int = option(1, "channels of each layer", 1, 64)
+    depth: int = option(30, "number of layers", 1, 500)
+
+
+@dataclass
+class TimmConfig:
+    """A model of timm, by its name."""
+
+    name: str = MISSING
+    pretrained: bool = option(False, "start from the trained weights that timm fetches from its hub")
+    weights: str | None = option(None, "start from the weights in this safetensors file")
+    freeze: int = option(0, "the first so many stages, as timm counts them, keep the weights they start from", 0, 100)
+
+
+BACKBONES: dict[str, type] = {
+    "compact": CompactConfig,
+    "vgg": VggConfig,
+    "inception": InceptionConfig,
+    "p4": P4Config,
+    "p4m": P4mConfig,
+    "mixed_scale": MixedScaleConfig,
+    "timm": TimmConfig,
+}
+"""Any name that is not here is looked up among timm's models."""
+
+
+def backbone_config(name: str) -> Any:
+    """The options of a backbone as they are by default."""
+    return BACKBONES[name]() if name in BACKBONES else TimmConfig(name)

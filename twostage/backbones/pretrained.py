@@ -1,0 +1,95 @@
+"""Weights trained on other photographs, for a timm backbone: from a local file or from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from twostage.backbones.timm_models import TimmBackbone, import_timm
+from twostage.errors import BackboneError, some
+
+__all__ = ["load_pretrained"]
+
+
+def load_pretrained(backbone: TimmBackbone, *, pretrained: bool = False, weights: str | None = None) -> list[str]:
+    """Give a backbone the weights of a safetensors file, or those that timm knows for its name.
+
+    Returns:
+        What is to be said about it: how much was loaded, what was not.
+
+    Raises:
+        BackboneError: The file is missing, damaged, no safetensors file or of another network; the hub was not
+            reached or has none.
+    """
+    if weights:
+        found, source = _from_file(Path(weights).expanduser()), weights
+    elif pretrained:
+        found, source = _from_hub(backbone), f"the hub's {backbone.name}"
+    else:
+        return []
+    return [_copy(found, backbone, source)]
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise BackboneError(f"backbone.weights={path}: no such file; give a safetensors file of the network's weights")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise BackboneError(
+            f"backbone.weights={path}: damaged, or no safetensors file ({' '.join(str(error).split())}); pickles (.pt, "
+            f".pth, .bin) are never loaded: convert them with safetensors.torch.save_file"
+        ) from error
+
+
+def _from_hub(backbone: TimmBackbone) -> dict[str, Tensor]:
+    timm: Any = import_timm()
+    if not timm.is_model_pretrained(backbone.name):
+        raise BackboneError(
+            f"backbone.pretrained: timm has no trained weights for {backbone.name}; choose another name, or give a "
+            f"file with backbone.weights=FILE"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            found: dict[str, Tensor] = timm.create_model(backbone.name, pretrained=True).state_dict()
+    except Exception as error:  # whatever the network, the hub's library or the disk raise
+        reason = " ".join(str(error).split())[:160]
+        raise BackboneError(
+            f"backbone.pretrained: the weights of {backbone.name} could not be fetched ({type(error).__name__}: "
+            f"{reason}); without a network, fetch model.safetensors of timm/{backbone.name} elsewhere and say "
+            f"backbone.weights=FILE"
+        ) from error
+    return found
+
+
+def _copy(found: dict[str, Tensor], backbone: TimmBackbone, source: str) -> str:
+    """Copy the tensors that both have; a backbone names `blocks_0.0` what the whole network names `blocks.0.0`."""
+    by_name = {name.replace(".", "_"): name for name in found}
+    own = backbone.model.state_dict()
+    pairs = {name: by_name[name.replace(".", "_")] for name in own if name.replace(".", "_") in by_name}
+    loaded = {name: _fitted(found[theirs], own[name]) for name, theirs in pairs.items()}
+    other = [
+        f"{name} is {'x'.join(map(str, tensor.shape))} there and {'x'.join(map(str, own[name].shape))} here"
+        for name, tensor in loaded.items()
+        if tensor.shape != own[name].shape
+    ]
+    if other or 2 * len(loaded) < len(own):
+        why = some(other, 2) if other else f"only {len(loaded)} of {len(own)} tensors of {backbone.name} are in it"
+        raise BackboneError(f"{source}: weights of another network than {backbone.name} ({why}); choose the file of it")
+    backbone.model.load_state_dict(loaded, strict=False)
+    missing, unused = [name for name in own if name not in pairs], sorted(found.keys() - set(pairs.values()))
+    text = f"{backbone.name}: {len(loaded)} of {len(own)} tensors come from {source}"
+    text += f"; not in it, and left random: {some(missing)}" if missing else ""
+    return text + (f"; not used: {some(unused)}" if unused else "")
+
+
+def _fitted(theirs: Tensor, own: Tensor) -> Tensor:
+    """The first convolution for one channel instead of three: the sum over them, as timm does it."""
+    if theirs.ndim == own.ndim == 4 and own.shape[1] == 1 and theirs.shape[1] == 3:
+        return theirs.sum(1, keepdim=True)
+    return theirs

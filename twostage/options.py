@@ -1,0 +1,21 @@
+"""How an option is written down: a dataclass field with its meaning and what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+__all__ = ["option", "part"]
+
+
+def option(default: Any, meaning: str, low: float | None = None, high: float | None = None, choices: str = "") -> Any:
+    """A field with its meaning, and either a closed range or the words (separated by spaces) that it may be."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices.split()}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def part(kind: type) -> Any:
+    """A nested component with its own defaults."""
+    return field(default_factory=kind)

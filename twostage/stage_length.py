@@ -1,0 +1,107 @@
+"""How long each stage is trained: so many epochs, or as many as fit into so many minutes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from torch import nn
+
+from twostage.errors import RunError
+from twostage.files import write_json
+from twostage.preparation import Prepared
+from twostage.training.course import Course, Examples
+from twostage.training.distributed import from_first_process, is_first_process
+from twostage.training.fit import fit
+
+__all__ = ["describe", "epochs_of_stages", "with_length"]
+
+log = logging.getLogger("twostage")
+
+LEAST_EPOCHS = 8
+"""Where minutes allow fewer passes over the photographs, epochs end earlier, so that the best of several is kept."""
+VALIDATION_SHARE = 0.2
+"""At most this share of the minutes goes to validation."""
+MEASURED_SECONDS = 2.0
+
+
+def describe(prepared: Prepared) -> str:
+    """One phrase for the start of a run."""
+    minutes = prepared.config.train.minutes
+    if minutes:
+        return f"{minutes:g} minutes of training"
+    return "epochs: classifier {}, regressor {}".format(*epochs_of_stages(prepared))
+
+
+def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
+    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
+    config = prepared.config
+    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
+    if config.method == "direct":
+        return 0, total
+    classifier = min(total - 1, max(1, round(total * config.classifier.share)))
+    return classifier, total - classifier
+
+
+def with_length(course: Course, stage: nn.Module, train: Examples, validation: Examples, prepared: Prepared) -> Course:
+    """The course with its number of epochs, and of steps in them; once chosen, a run keeps them.
+
+    Raises:
+        RunError: What was chosen before cannot be read.
+    """
+    if not prepared.config.train.minutes:
+        return replace(course, epochs=epochs_of_stages(prepared)[course.label == "regressor"])
+    path = prepared.folder / course.label / "length.json"
+    length = from_first_process(_read(path) if path.is_file() else None)
+    if length is None:
+        seconds = from_first_process(_seconds_left(course.label, prepared))
+        length = from_first_process(_length(seconds, course, stage, train, validation))
+        if is_first_process():
+            write_json(path, length)
+            log.info("%s: %d epochs of %d steps fit into %.0f s", course.label, *length.values(), seconds)
+    return replace(course, epochs=length["epochs"], steps=length["steps"])
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        content = json.loads(path.read_text())
+        return {key: int(content[key]) for key in ("epochs", "steps")}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path} cannot be read ({error}): delete it, and the length is chosen again") from error
+
+
+def _seconds_left(stage: str, prepared: Prepared) -> float:
+    """The classifier's share of the minutes, or what it left of them; all, where there is none."""
+    config = prepared.config
+    total = 60 * float(config.train.minutes or 0)
+    if stage == "classifier":
+        return total * config.classifier.share
+    history = prepared.folder / "classifier" / "history.csv"
+    spent = float(pd.read_csv(history)["seconds"].sum()) if config.method == "two_stage" else 0.0
+    return max(total - spent, total * (1 - config.classifier.share) / 2)
+
+
+def _length(seconds: float, course: Course, stage: nn.Module, train: Examples, validation: Examples) -> dict[str, int]:
+    """Epochs and steps that fit into so many seconds, from the time that a few real ones take."""
+    steps_of_epoch = max(1, len(train.names) // course.options.batch_size)
+
+    def seconds_of(steps: int) -> float:
+        short = replace(course, epochs=1, steps=steps, progress=False)
+        return float(from_first_process(fit(copy.deepcopy(stage), train, validation, short)[0].seconds))
+
+    seconds_of(1)  # what is slow only once
+    validating = seconds_of(1)
+    many, measured = 4, 0.0
+    while measured < min(MEASURED_SECONDS, 0.1 * seconds) and many < steps_of_epoch:
+        many = min(4 * many, steps_of_epoch)
+        measured = seconds_of(many) - validating
+    step = max(measured, 1e-4) / max(1, many - 1)
+    epochs = int(seconds / (validating + step * steps_of_epoch))
+    if epochs >= LEAST_EPOCHS:
+        return {"epochs": epochs, "steps": steps_of_epoch}
+    epochs = max(1, min(LEAST_EPOCHS, int(VALIDATION_SHARE * seconds / validating)))
+    return {"epochs": epochs, "steps": max(1, min(steps_of_epoch, int((seconds / epochs - validating) / step)))}

@@ -37,7 +37,7 @@ predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=tabl
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput predict resume memory"
+bench: $(READY)  ## measure: ARGS="throughput predict resume memory symmetry"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes

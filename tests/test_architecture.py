@@ -27,7 +27,7 @@ ROWS = (
     ("stages",),
     ("training",),
     ("model_folder",),
-    ("predictor",),
+    ("predictor", "backbone_table"),
     ("runs",),
     ("preparation",),
     ("stage_length",),

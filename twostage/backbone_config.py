@@ -16,6 +16,7 @@ __all__ = [
     "MixedScaleConfig",
     "P4Config",
     "P4mConfig",
+    "SteerableConfig",
     "TimmConfig",
     "VggConfig",
     "backbone_config",
@@ -69,6 +70,18 @@ class P4Config(P4mConfig):
 
 
 @dataclass
+class SteerableConfig:
+    """Unchanged by turns of any angle, up to the pixel grid: filters of circular harmonics."""
+
+    name: str = "steerable"
+    widths: list[int] = option([12, 12, 16, 16, 64], "fields of each layer; of the last, invariant channels")
+    strides: list[int] = option([2, 2, 1, 1, 1], "stride of each layer, 1 or 2")
+    frequencies: int = option(1, "highest angular frequency of the fields", 0, 8)
+    kernel_size: int = option(5, "width of the filters, pixels; odd", 3, 15)
+    reflections: bool = option(True, "unchanged by mirroring as well")
+
+
+@dataclass
 class MixedScaleConfig:
     """Few channels, every dilation from 1 to 10, every layer connected to all before it."""
 
@@ -93,6 +106,7 @@ BACKBONES: dict[str, type] = {
     "inception": InceptionConfig,
     "p4": P4Config,
     "p4m": P4mConfig,
+    "steerable": SteerableConfig,
     "mixed_scale": MixedScaleConfig,
     "timm": TimmConfig,
 }

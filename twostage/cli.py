@@ -25,6 +25,7 @@ MEANINGS = {
     "train-regressor": "train stage 2 alone, after stage 1 of the same run",
     "evaluate": "combine the trained stages and evaluate on the test set",
     "predict": "read photographs with a trained model",
+    "backbones": "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
 }
 
 USAGE = f"""twostage {__version__}: photo in, concentration out
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(__version__)
         return
-    command, overrides = arguments[0], arguments[1:]
+    command, overrides = arguments[0], ["json=true" if text == "--json" else text for text in arguments[1:]]
     if command not in COMMANDS:
         print(f"twostage: unknown command '{command}': {suggest(command, COMMANDS)}", file=sys.stderr)
         sys.exit(2)
@@ -98,18 +99,17 @@ def _run(command: str, overrides: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from twostage.compose import conf_dir, explain, prepare, register_schemas, to_typed
+    from twostage.compose import conf_dir, config_name, explain, prepare, register_schemas, to_typed
 
     register_schemas()
     sys.argv = ["twostage", *prepare(overrides)]
     # else Hydra prints an error itself, in many lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    name = "predict" if command == "predict" else "config"
 
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name(command))
     def job(composed: Any) -> None:
         try:
-            _work(command, to_typed(composed), overrides)
+            _work(command, to_typed(composed, COMMANDS[command]), overrides)
         except TwoStageError as error:  # here, because Hydra would add lines of its own
             _fail(error)
 
@@ -127,6 +127,12 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 
     if command == "predict":
         _print_predictions(orchestrator.predict(config), config.output)
+        return
+    if command == "backbones":
+        from twostage.backbone_table import backbone_table, text_table
+
+        table = backbone_table(config)
+        print(table.to_json(orient="records", indent=2) if config.json else text_table(table))
         return
     sweep = None
     if HydraConfig.get().mode == RunMode.MULTIRUN:

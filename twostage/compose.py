@@ -17,11 +17,12 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from twostage.backbone_config import BACKBONES
-from twostage.config import DATA, Config, PredictConfig
+from twostage.config import COMMANDS, DATA, BackbonesConfig, Config, PredictConfig
 from twostage.errors import ConfigError, suggest
 
 __all__ = [
     "conf_dir",
+    "config_name",
     "differences",
     "explain",
     "flatten",
@@ -48,6 +49,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config)
     store.store(group="schema", name="predict", node=PredictConfig)
+    store.store(group="schema", name="backbones", node=BackbonesConfig)
     for group, kinds in (("data", DATA), ("backbone", BACKBONES)):
         for name, kind in kinds.items():
             store.store(group=f"schema/{group}", name=name, node=kind)
@@ -88,10 +90,10 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
 
     Args:
         overrides: Hydra overrides such as "bins.count=6" or "backbone=resnet10t".
-        command: "train" (and its stages, and "evaluate") or "predict".
+        command: "train" (and its stages, and "evaluate"), "predict" or "backbones".
 
     Returns:
-        A `Config`, or a `PredictConfig` for "predict".
+        A `Config`, `PredictConfig` or `BackbonesConfig`.
 
     Raises:
         ConfigError: An option is unknown, has the wrong type or lies outside its range.
@@ -102,17 +104,22 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
     register_schemas()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            composed = compose("predict" if command == "predict" else "config", prepare(overrides))
-        return to_typed(composed)
+            composed = compose(config_name(command), prepare(overrides))
+        return to_typed(composed, COMMANDS[command])
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
 
 
-def to_typed(composed: Any) -> Any:
-    """Turn a composed DictConfig, or the plain dict of a saved config.yaml, into a checked Config or PredictConfig."""
+def config_name(command: str) -> str:
+    """The file in conf/ with which a command's options begin."""
+    return "config" if COMMANDS[command] is Config else command
+
+
+def to_typed(composed: Any, kind: type = Config) -> Any:
+    """Turn a composed DictConfig, or the plain dict of a saved config.yaml, into a checked config of that kind."""
     plain = composed if isinstance(composed, dict) else OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
-    schema = OmegaConf.structured(PredictConfig if "input" in plain else Config)
+    schema = OmegaConf.structured(kind)
     for path, kinds in (
         (("data",), DATA), (("backbone",), BACKBONES),
         (("classifier", "backbone"), BACKBONES), (("regressor", "backbone"), BACKBONES),
@@ -121,16 +128,16 @@ def to_typed(composed: Any) -> Any:
         for key in path:
             node = node.get(key) if isinstance(node, dict) else None
         if isinstance(node, dict):
-            kind = kinds.get(node.get("kind" if path == ("data",) else "name", ""), BACKBONES["timm"])
-            OmegaConf.update(schema, ".".join(path), OmegaConf.structured(kind))
+            chosen = kinds.get(node.get("kind" if path == ("data",) else "name", ""), BACKBONES["timm"])
+            OmegaConf.update(schema, ".".join(path), OmegaConf.structured(chosen))
     allowed = set(flatten(OmegaConf.to_container(schema)))
     for key, value in flatten(plain).items():
         if value == MISSING:
             raise ConfigError(f"{key} is not set: give {key}=... (twostage COMMAND --help tells what it is)")
         if key not in allowed and not any(name.startswith(key + ".") for name in allowed):
             raise _unknown(key, allowed)
-    for key in ("data", "backbone"):
-        if "input" not in plain and not isinstance(plain.get(key), dict):
+    for key in ("data", "backbone") if kind is Config else ():
+        if not isinstance(plain.get(key), dict):
             raise ConfigError(f"{key} is not chosen: give {key}=NAME")
     config = OmegaConf.to_object(OmegaConf.merge(schema, plain))
     for key, value, metadata in _walk(config):
@@ -142,8 +149,8 @@ def to_typed(composed: Any) -> Any:
 
 def _unknown(key: str, allowed: set[str]) -> ConfigError:
     """Names the nearest options, by the whole path or by its last word alone."""
-    if key in _known_options() and "." in key:
-        group = key.split(".")[0]
+    group = key.split(".")[0]
+    if key in _known_options() and group in ("data", "backbone"):
         return ConfigError(f"'{key}' does not belong to what {group}= chooses here: see --help")
     if key in _known_options():
         return ConfigError(f"'{key}' is an option of another command (twostage COMMAND --help lists each command's)")
@@ -217,7 +224,7 @@ def explain(error: Exception) -> ConfigError:
 
 
 def _known_options() -> set[str]:
-    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in (Config, PredictConfig)]
+    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in (Config, PredictConfig, BackbonesConfig)]
     parts += [{"data": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in DATA.values()]
     parts += [{"backbone": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in BACKBONES.values()]
     return {key for tree in parts for key in flatten(tree)}

@@ -16,6 +16,8 @@ __all__ = [
     "COMMANDS",
     "DATA",
     "AugmentConfig",
+    "BackbonesConfig",
+    "BackbonesRuntimeConfig",
     "BinsConfig",
     "ClassifierConfig",
     "CombineConfig",
@@ -222,10 +224,37 @@ class PredictConfig:
     runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 
 
+@dataclass
+class BackbonesRuntimeConfig:
+    """Where and how to measure backbones."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
+    precision: str = option(
+        "auto", "of the backbone in training; auto: what is fastest here, measured", choices="auto float32 bfloat16"
+    )
+
+
+@dataclass
+class BackbonesConfig:
+    """Options of `twostage backbones`."""
+
+    names: list[str] = option(
+        "compact vgg resnet10t resnet18 inception p4 p4m steerable mixed_scale".split(),
+        "backbones to be shown, timm's included",
+    )
+    image: ImageConfig = part(ImageConfig)
+    pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
+    batch_size: int = option(16, "images per step", 2, 65_536)
+    json: bool = option(False, "print JSON instead of a table; --json is short for it")
+    runtime: BackbonesRuntimeConfig = part(BackbonesRuntimeConfig)
+
+
 COMMANDS: dict[str, type] = {
     "train": Config,
     "train-classifier": Config,
     "train-regressor": Config,
     "evaluate": Config,
     "predict": PredictConfig,
+    "backbones": BackbonesConfig,
 }

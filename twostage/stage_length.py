@@ -94,12 +94,13 @@ def _length(seconds: float, course: Course, stage: nn.Module, train: Examples, v
         return float(from_first_process(fit(copy.deepcopy(stage), train, validation, short)[0].seconds))
 
     seconds_of(1)  # what is slow only once
-    validating = seconds_of(1)
+    one = seconds_of(1)
     many, measured = 4, 0.0
     while measured < min(MEASURED_SECONDS, 0.1 * seconds) and many < steps_of_epoch:
         many = min(4 * many, steps_of_epoch)
-        measured = seconds_of(many) - validating
+        measured = seconds_of(many) - one
     step = max(measured, 1e-4) / max(1, many - 1)
+    validating = max(one - step, 1e-4)
     epochs = int(seconds / (validating + step * steps_of_epoch))
     if epochs >= LEAST_EPOCHS:
         return {"epochs": epochs, "steps": steps_of_epoch}

@@ -1,4 +1,4 @@
-"""Benches by name: ``make bench ARGS="throughput predict resume memory"``; without a name all of them.
+"""Benches by name: ``make bench ARGS="throughput predict resume memory symmetry"``; without a name all of them.
 
 Each writes outputs/bench/NAME.json and prints it as a table.
 """
@@ -13,10 +13,14 @@ import memory
 import pandas as pd
 import predict
 import resume
+import symmetry
 import throughput
 import torch
 
-BENCHES = {"throughput": throughput.run, "predict": predict.run, "resume": resume.run, "memory": memory.run}
+BENCHES = {
+    "throughput": throughput.run, "predict": predict.run, "resume": resume.run, "memory": memory.run,
+    "symmetry": symmetry.run,
+}  # fmt: skip
 RESULTS = Path("outputs/bench")
 
 

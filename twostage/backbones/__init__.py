@@ -12,6 +12,7 @@ from twostage.backbones.compact import Compact
 from twostage.backbones.group_equivariant import GroupEquivariant
 from twostage.backbones.inception import Inception
 from twostage.backbones.mixed_scale import MixedScale
+from twostage.backbones.steerable import Steerable
 from twostage.backbones.timm_models import TimmBackbone
 from twostage.backbones.vgg import Vgg
 from twostage.errors import BackboneError
@@ -26,6 +27,7 @@ BUILDERS: dict[str, Callable[[int, Any], nn.Module]] = {
     "inception": lambda c, o: Inception(c, o.width),
     "p4": _GROUP,
     "p4m": _GROUP,
+    "steerable": lambda c, o: Steerable(c, o.widths, o.strides, o.frequencies, o.kernel_size, o.reflections),
     "mixed_scale": lambda c, o: MixedScale(c, o.width, o.depth),
 }
 

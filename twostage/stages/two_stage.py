@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from twostage.backbones import symmetry
 from twostage.bins import Bins
 from twostage.data.augment import dihedral_views
 from twostage.data.color import to_color
@@ -79,6 +80,13 @@ class TwoStage(nn.Module):
             return torch.ones_like(offsets), offsets
         return self.classifier.probabilities(images), offsets
 
+    def _different_views(self, images: Tensor) -> list[Tensor]:
+        """Of the 8 turns and flips those that the symmetries of the networks leave to be seen."""
+        networks = [stage.network for stage in (self.classifier, self.regressor) if stage is not None]
+        found = {symmetry(network.backbone) for network in networks}
+        step = 8 if found <= {"p4m", "O(2)"} else 4 if "none" not in found else 1
+        return dihedral_views(images)[::step]
+
     @torch.no_grad()
     def predict(self, pixels: Pixels, *, views: int = 8, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Bin probabilities and offsets, float64 (N,K), of uint8 photographs (N,H,W,3), averaged over the views."""
@@ -89,7 +97,7 @@ class TwoStage(nn.Module):
         for start in range(0, len(pixels), batch_size):
             rows = slice(start, start + batch_size)
             images = to_color(to_srgb(pixels[rows], device), self.color)
-            seen = [self(view) for view in (dihedral_views(images) if views == 8 else [images])]
+            seen = [self(view) for view in (self._different_views(images) if views == 8 else [images])]
             probabilities[rows] = torch.stack([p.double() for p, _ in seen]).mean(0).cpu().numpy()
             offsets[rows] = torch.stack([o.double() for _, o in seen]).mean(0).cpu().numpy()
         return probabilities, offsets

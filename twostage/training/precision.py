@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from twostage.files import write_json
 from twostage.stages.network import Network
 
-__all__ = ["Plan", "apply_plan", "choose_plan", "set_precision"]
+__all__ = ["Plan", "apply_plan", "choose_plan", "least_time", "seconds_per_step", "set_precision"]
 
 log = logging.getLogger("twostage")
 
@@ -75,7 +75,7 @@ def choose_plan(
     precisions = ["float32"] if precisions == ["auto"] else precisions
     plans = [Plan(name, layout) for name in precisions for layout in (True, False)]
     with torch.random.fork_rng():  # dropout draws
-        seconds = {plan: _seconds_per_step(plan, stage, images, targets) for plan in plans}
+        seconds = {plan: seconds_per_step(plan, stage, images, targets) for plan in plans}
     chosen = plans[0]
     for plan in plans[1:]:
         chosen = plan if seconds[chosen] > GAIN * seconds[plan] else chosen
@@ -88,8 +88,8 @@ def choose_plan(
     return chosen
 
 
-def _seconds_per_step(plan: Plan, stage: nn.Module, images: Tensor, targets: Tensor) -> float:
-    """Time of forward, backward and step on a copy of the stage."""
+def seconds_per_step(plan: Plan, stage: nn.Module, images: Tensor, targets: Tensor) -> float:
+    """Time of forward, backward and step on a copy of the stage, in seconds."""
     stage = copy.deepcopy(stage).train()
     apply_plan(plan, stage)
     optimizer = torch.optim.AdamW(stage.parameters(), lr=1e-6)
@@ -102,11 +102,11 @@ def _seconds_per_step(plan: Plan, stage: nn.Module, images: Tensor, targets: Ten
             torch.cuda.synchronize(images.device)
 
     step()
-    return _least_time(step)
+    return least_time(step)
 
 
-def _least_time(step: Callable[[], None]) -> float:
-    """The least, not the median: other work on the machine only ever adds to it."""
+def least_time(step: Callable[[], None]) -> float:
+    """The least time of a step, in seconds, not the median: other work on the machine only ever adds to it."""
     times: list[float] = []
     while len(times) < 3 or (sum(times) < SECONDS and len(times) < 50):
         begin = time.perf_counter()

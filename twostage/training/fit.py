@@ -20,7 +20,15 @@ from twostage.files import write_atomically
 from twostage.stages.two_stage import to_srgb
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course, Examples
-from twostage.training.distributed import any_process, gather, is_first_process, my_share, parallel_loss, process_count
+from twostage.training.distributed import (
+    any_process,
+    first_process_first,
+    gather,
+    is_first_process,
+    my_share,
+    parallel_loss,
+    process_count,
+)
 from twostage.training.interrupt import StopRequest, stop_requests
 from twostage.training.optimizer import average_of, build_optimizer, build_schedule
 from twostage.training.order import batches_of, stream_seed
@@ -51,7 +59,8 @@ def fit(
         Stopped: Ctrl-C or SIGTERM came; the checkpoint holds everything.
     """
     start = copy.deepcopy(stage.state_dict()) if course.options.retry else None
-    saved = None if checkpoint is None else checkpoint.load(course.device)
+    with first_process_first():  # which removes a damaged checkpoint
+        saved = None if checkpoint is None else checkpoint.load()
     training = _Training(stage, train, validation, course, checkpoint, halved=bool(saved and saved["halved"]))
     if saved is not None:
         training.load_state_dict(saved)

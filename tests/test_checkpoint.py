@@ -271,6 +271,23 @@ def test_a_checkpoint_of_another_network_is_refused_even_by_force(prepared, tmp_
         fit(other, train, validation, course_of(1), Checkpoint(tmp_path, force=True))
 
 
+def test_by_force_it_goes_on_at_another_rate_and_decay(prepared, tmp_path):
+    train, validation = prepared[build_classifier]
+    with pytest.raises(Interrupted):
+        stage = cut_after(build_classifier(options_of(), BINS), 3)
+        fit(stage, train, validation, course_of(schedule="cosine"), Checkpoint(tmp_path))
+    changed = course_of(schedule="cosine", learning_rate=0.001, weight_decay=0.5)
+    again = build_classifier(options_of(), BINS)
+    fit(again, train, validation, changed, Checkpoint(tmp_path))
+    rates = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)["learning_rate"]
+    fit(build_classifier(options_of(), BINS), train, validation, changed, Checkpoint(tmp_path / "whole"))
+    whole = np.genfromtxt(tmp_path / "whole" / "history.csv", delimiter=",", names=True)["learning_rate"]
+    assert rates[0] == pytest.approx(10 * whole[0])  # this epoch was over
+    np.testing.assert_array_equal(rates[1:], whole[1:])
+    decays = [group["weight_decay"] for group in Checkpoint(tmp_path).load()["optimizer"]["param_groups"]]
+    assert decays == [0.5, 0.0]
+
+
 class Explosive(Line):
     """Its loss is no number once the weights have moved by more than a little."""
 

@@ -30,7 +30,7 @@ from twostage.training.distributed import (
     process_count,
 )
 from twostage.training.interrupt import StopRequest, stop_requests
-from twostage.training.optimizer import average_of, build_optimizer, build_schedule
+from twostage.training.optimizer import Average, build_optimizer, build_schedule, restore
 from twostage.training.order import batches_of, stream_seed
 from twostage.training.precision import apply_plan, set_precision
 from twostage.training.progress import Epoch, Progress, history_table
@@ -107,7 +107,7 @@ class _Training:
         self.optimizer = build_optimizer(stage, options.learning_rate / (1 + halved), options.weight_decay)
         warmup = 0.0 if course.warm else options.warmup
         self.schedule = build_schedule(self.optimizer, options.schedule, course.epochs * self.steps, warmup)
-        self.average = average_of(stage, options.ema_decay**AVERAGE_EVERY) if options.ema_decay else None
+        self.average = Average(stage, options.ema_decay) if options.ema_decay else None
         self.kept: nn.Module = stage if self.average is None else self.average.module
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
@@ -136,11 +136,10 @@ class _Training:
             self.stage.load_state_dict(saved["stage"])
             if self.average is not None and saved["average"] is not None:
                 self.average.load_state_dict(saved["average"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            restore(self.optimizer, self.schedule, saved)
         except (RuntimeError, ValueError) as error:  # only resume=force gets here
             reason = " ".join(str(error).split())[:160]
             raise RunError(f"the checkpoint of the {self.course.label} is of another network: {reason}") from error
-        self.schedule.load_state_dict(saved["schedule"])
         self.best = saved["best"]
         self.history = [Epoch(**row) for row in saved["history"]]
         self.step, self.losses, self.seconds = saved["step"], saved["losses"], saved["seconds"]
@@ -211,6 +210,7 @@ class _Training:
         self.optimizer.step()
         self.schedule.step()
         if self.average is not None and ((step + 1) % AVERAGE_EVERY == 0 or step + 1 == self.steps):
+            self.average.steps = step % AVERAGE_EVERY + 1
             self.average.update_parameters(self.stage)
         return value
 

@@ -112,6 +112,32 @@ def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, run):
     one_line(run("train", *TINY, "run=a", "resume=force"), "is finished, with other options")
 
 
+@pytest.mark.parametrize(
+    "other", ["bins.count=2", "image.color=srgb", "pooling=mean", "backbone.widths=[8,8,8,8,8,8]",
+              "classifier.smoothing=0.5", "method=direct", "bins.range=[80,400]"],
+)  # fmt: skip
+def test_what_the_networks_are_and_mean_cannot_be_forced(here, run, other):
+    saved = here / "outputs/a/config.yaml"
+    assert run("train-classifier", *TINY, "run=a", "train.epochs=2")[0] == 0
+    before = saved.read_bytes()
+    options = [*TINY, "train.epochs=2", "run=a", "resume=force", other]
+    status, out, err = run("train", *options)
+    one_line((status, out, err), other.split("=")[0], "another run=NAME")
+    assert "resume=force" not in err
+    assert saved.read_bytes() == before
+
+
+def test_photographs_that_move_the_bins_cannot_be_forced(photos, run):
+    options = [*TINY_TABLE, "run=a", "bins.range=null"]
+    assert run("train-classifier", *options)[0] == 0
+    before = (photos / "outputs/a/splits.csv").read_bytes()
+    text = (photos / "photos.csv").read_text().splitlines()
+    rows = [line.replace(".png,", ".png,1") if line.startswith("p") else line for line in text]
+    (photos / "photos.csv").write_text("\n".join(rows) + "\n")
+    one_line(run("train", *options, "resume=force"), "move the edges of the bins", "another run=NAME")
+    assert (photos / "outputs/a/splits.csv").read_bytes() == before
+
+
 def test_another_precision_is_another_run(here, run):
     assert run("train-classifier", *TINY, "run=a", "runtime.precision=bfloat16")[0] == 0
     shutil.rmtree(here / "outputs/a/model")

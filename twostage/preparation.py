@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -136,6 +138,7 @@ def settle(prepared: Prepared) -> None:
                 f"photographs or concentrations changed since {path} was written: {changed}; choose another run=NAME, "
                 f"or go on all the same with resume=force"
             )
+        _refuse_other_bins(prepared, before)
         log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
     begin_run(prepared.folder, config)
     write_atomically(path, prepared.splits.encode())
@@ -143,6 +146,18 @@ def settle(prepared: Prepared) -> None:
     for note in prepared.notes:
         log.warning("%s", note)
     _warn_of_color(prepared)
+
+
+def _refuse_other_bins(prepared: Prepared, before: str) -> None:
+    """What is trained already knows the bins, which other photographs may move."""
+    splits = pd.read_csv(io.StringIO(before), float_precision="round_trip")
+    targets = splits["target"][splits["split"] == "train"].to_numpy(np.float64)
+    edges = lay_bins(prepared.config, targets)[0].edges
+    if not np.array_equal(edges, prepared.bins.edges):
+        raise RunError(
+            f"these photographs or concentrations move the edges of the bins, from {edges.tolist()} to "
+            f"{prepared.bins.edges.tolist()}: choose another run=NAME"
+        )
 
 
 def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:

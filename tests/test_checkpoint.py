@@ -263,6 +263,58 @@ def test_a_signal_lets_the_step_end_and_saves(prepared, tmp_path, number):
     assert differing(whole, again) == []
 
 
+def signalled_in_validation(stage, epoch, number=signal.SIGTERM):
+    """Let a signal come while the stage is validated for that time."""
+    estimate, asked = stage.estimate, []
+
+    def signalled(images, targets):
+        asked.append(1)
+        if len(asked) == epoch:
+            os.kill(os.getpid(), number)
+        return estimate(images, targets)
+
+    stage.estimate = signalled
+    return stage
+
+
+@pytest.mark.parametrize("options", [{}, {"patience": 1, "learning_rate": 0.2}], ids=str)
+def test_a_signal_in_the_last_validation_is_heard(prepared, tmp_path, options):
+    train, validation = prepared[build_regressor]
+    course = course_of(ema_decay=0.0, **options)
+    whole = build_regressor(options_of(), BINS)
+    epochs = len(fit(whole, train, validation, course))
+    stage = signalled_in_validation(build_regressor(options_of(), BINS), epochs)
+    with pytest.raises(Stopped, match="stopped at the end, and saved"):
+        fit(stage, train, validation, course, Checkpoint(tmp_path))
+    again = cut_after(build_regressor(options_of(), BINS), 0)  # nothing is trained again
+    fit(again, train, validation, course, Checkpoint(tmp_path))
+    assert differing(whole, again) == []
+
+
+def test_a_signal_is_heard_before_a_retry(caplog):
+    class Signalled(Explosive):
+        def loss(self, images, targets):
+            value = super().loss(images, targets)
+            if not value.isfinite():
+                os.kill(os.getpid(), signal.SIGTERM)
+            return value
+
+    examples = line_examples()
+    options = TrainConfig(batch_size=4, ema_decay=0.0, schedule="constant", learning_rate=0.1, retry=True)
+    with pytest.raises(Stopped):
+        fit(Signalled(), examples, examples, Course(options, 2, "line", "srgb", progress=False))
+    assert "once more" not in caplog.text
+
+
+def test_a_history_that_a_kill_cut_short_is_written_again(prepared, tmp_path):
+    train, validation = prepared[build_classifier]
+    fit(build_classifier(options_of(), BINS), train, validation, course_of(), Checkpoint(tmp_path))
+    whole = (tmp_path / "history.csv").read_bytes()
+    (tmp_path / "history.csv").unlink()
+    fit(build_classifier(options_of(), BINS), train, validation, course_of(), Checkpoint(tmp_path))
+    assert (tmp_path / "history.csv").read_bytes() == whole
+
+
 def test_a_checkpoint_of_another_network_is_refused_even_by_force(prepared, tmp_path):
     train, validation = prepared[build_regressor]
     fit(build_regressor(options_of(), BINS), train, validation, course_of(1), Checkpoint(tmp_path))

@@ -325,8 +325,8 @@ def test_a_checkpoint_of_another_network_is_refused_even_by_force(prepared, tmp_
 
 def test_by_force_it_goes_on_at_another_rate_and_decay(prepared, tmp_path):
     train, validation = prepared[build_classifier]
+    stage = cut_after(build_classifier(options_of(), BINS), 3)
     with pytest.raises(Interrupted):
-        stage = cut_after(build_classifier(options_of(), BINS), 3)
         fit(stage, train, validation, course_of(schedule="cosine"), Checkpoint(tmp_path))
     changed = course_of(schedule="cosine", learning_rate=0.001, weight_decay=0.5)
     again = build_classifier(options_of(), BINS)

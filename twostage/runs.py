@@ -133,7 +133,7 @@ def begin_run(folder: Path, config: Config) -> None:
 def _point_latest_to(folder: Path) -> None:
     """Let outputs/latest lead to the newest run, where the file system has links."""
     link = OUTPUTS / "latest"
-    temporary = OUTPUTS / f".latest.{os.getpid()}"
+    temporary = OUTPUTS / ".latest.tmp"  # one name for all, so that the next run clears away what a killed one left
     with contextlib.suppress(OSError):
         OUTPUTS.mkdir(exist_ok=True)
         temporary.unlink(missing_ok=True)

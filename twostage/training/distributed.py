@@ -31,9 +31,9 @@ __all__ = [
     "mean_over_processes",
     "my_device",
     "my_share",
-    "process_number",
     "parallel_loss",
     "process_count",
+    "process_number",
 ]
 
 

@@ -72,10 +72,18 @@ class Prepared:
         splits = hashlib.blake2b(self.splits.encode(), digest_size=8).hexdigest()
         return options | {"photographs": splits, "decoded": self.photos.store.path.name}
 
-    def some_images(self) -> Tensor:
-        """Up to 2,000 training photographs (N,C,H,W) as the networks see them, for the normalisation."""
-        pixels = self.pixels(spread(self.part("train"), 2000))
-        return to_color(to_srgb(pixels[:], torch.device("cpu")), self.config.image.color)
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and spread of each channel (C,) over up to 2,000 training photographs, as the networks see them."""
+        pixels, sums, count = self.pixels(spread(self.part("train"), 2000)), [], 0
+        for start in range(0, len(pixels), 64):  # all at once would be gigabytes
+            images = to_color(
+                to_srgb(pixels[start : start + 64], torch.device("cpu")), self.config.image.color
+            ).double()
+            sums.append(torch.stack([images.sum((0, 2, 3)), images.square().sum((0, 2, 3))]))
+            count += images.numel() // images.shape[1]
+        total, squares = torch.stack(sums).sum(0)
+        variance = (squares - total.square() / count) / max(1, count - 1)
+        return (total / count).float(), variance.clamp_min(0).sqrt().clamp_min(1e-3).float()
 
     def pixels(self, rows: np.ndarray) -> Rows:
         """Photographs of the given rows, read from the store when they are asked for."""
@@ -116,8 +124,9 @@ def _try_networks(config: Config) -> list[str]:
     stages: dict[str, Any] = {"regressor": build_regressor}
     if config.method == "two_stage":
         stages["classifier"] = build_classifier
-    black = torch.zeros(1, channels(config.image.color), 1, 2)
-    notes = [initialize(build(config, Bins([0.0, 1.0])).network, config, name, black) for name, build in stages.items()]
+    mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
+    bins = Bins([0.0, 1.0])
+    notes = [initialize(build(config, bins).network, config, name, mean, std) for name, build in stages.items()]
     return list(dict.fromkeys(chain(*notes)))
 
 

@@ -4,11 +4,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pandas as pd
 import pytest
 from conftest import TINY, TINY_TABLE
+from filelock import FileLock
 from PIL import Image
 
 from twostage.runs import hold_run
@@ -75,6 +77,38 @@ def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run)
     one_line(run("train", *TINY, "run=a", "bins.count=4"), "bins.count: 3 -> 4", "another run")
     one_line(run("evaluate", *TINY, "run=a", "seed=7"), "seed: 0 -> 7")
     assert run("train", *TINY, "run=a", "runtime.threads=1")[0] == 0  # how it runs does not count
+
+
+def test_deleted_weights_are_made_again(here, run):
+    run("train", *TINY, "run=a")
+    model, predictions = here / "outputs/a/model", here / "outputs/a/predictions.csv"
+    before = [(model / "classifier.safetensors").read_bytes(), predictions.read_bytes()]
+    (model / "classifier.safetensors").write_bytes(before[0][:-5])
+    one_line(run("predict", "run=a", "input=."), "damaged weights", "delete this file", "the run's command again")
+    (model / "classifier.safetensors").unlink()
+    assert run("train", *TINY, "run=a")[0] == 0
+    assert [(model / "classifier.safetensors").read_bytes(), predictions.read_bytes()] == before
+
+
+def test_a_run_that_is_held_is_known_before_anything_is_decoded(here, run, monkeypatch):
+    assert run("train-classifier", *TINY, "run=a")[0] == 0
+    monkeypatch.setattr("twostage.orchestrator.prepare", lambda *_: pytest.fail("prepared"))
+    with FileLock(here / "outputs/a/.lock"):
+        one_line(run("train", *TINY, "run=a"), "another process is at work")
+
+
+@pytest.mark.parametrize("name", ["predicted_against_measured.png", "leaderboard.csv"])
+def test_a_disk_that_is_full_at_the_end_gets_one_line(here, run, monkeypatch, name):
+    write = tempfile.mkstemp
+
+    def full(**where):
+        if where["prefix"] == f".{name}.":
+            raise OSError(28, "No space left on device")
+        return write(**where)
+
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    status, _, err = run("train", "-m", *TINY, "seed=1")
+    one_line((status, "", err.splitlines(keepends=True)[-1]), name, "No space left on device")
 
 
 def test_a_mistake_does_not_use_up_the_name_of_a_run(photos, run):

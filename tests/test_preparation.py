@@ -15,11 +15,13 @@ def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch
     prepared = prepare(load_config([*TINY, "data.count=200", f"image.color={color}", "run=a"]), here / "a")
     pixels = prepared.pixels(prepared.part("train"))[:]
     assert len(pixels) > 64
-    at_once = to_color(to_srgb(pixels, CPU), color)
-    seen = []
-    monkeypatch.setattr(
-        "twostage.preparation.to_srgb", lambda some, device: [seen.append(some), to_srgb(some, device)][1]
-    )
+    at_once, seen = to_color(to_srgb(pixels, CPU), color), []
+
+    def noted(some, device):
+        seen.append(some)
+        return to_srgb(some, device)
+
+    monkeypatch.setattr("twostage.preparation.to_srgb", noted)
     mean, std = prepared.normalization()
     torch.testing.assert_close(mean, at_once.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(std, at_once.std((0, 2, 3)), rtol=1e-5, atol=1e-6)

@@ -76,9 +76,8 @@ class Prepared:
         """Mean and spread of each channel (C,) over up to 2,000 training photographs, as the networks see them."""
         pixels, sums, count = self.pixels(spread(self.part("train"), 2000)), [], 0
         for start in range(0, len(pixels), 64):  # all at once would be gigabytes
-            images = to_color(
-                to_srgb(pixels[start : start + 64], torch.device("cpu")), self.config.image.color
-            ).double()
+            srgb = to_srgb(pixels[start : start + 64], torch.device("cpu"))
+            images = to_color(srgb, self.config.image.color).double()
             sums.append(torch.stack([images.sum((0, 2, 3)), images.square().sum((0, 2, 3))]))
             count += images.numel() // images.shape[1]
         total, squares = torch.stack(sums).sum(0)

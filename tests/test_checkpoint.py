@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,6 @@ from twostage.stages.build import build_classifier, build_regressor
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
 from twostage.training.fit import fit
-
-CPU = torch.device("cpu")
 
 
 def a_state(number=1.0):
@@ -36,10 +35,10 @@ def same(one, other):
 
 def test_what_was_saved_is_loaded(tmp_path):
     checkpoint = Checkpoint(tmp_path, {"seed": "0"})
-    assert checkpoint.load(CPU) is None
+    assert checkpoint.load() is None
     for number in (1.0, 2.0, 3.0):
         checkpoint.save(a_state(number))
-        assert same(Checkpoint(tmp_path, {"seed": "0"}).load(CPU), a_state(number))
+        assert same(Checkpoint(tmp_path, {"seed": "0"}).load(), a_state(number))
     assert {file.name for file in tmp_path.iterdir()} == {"last.pt", "previous.pt"}
     checkpoint.forget_earlier()
     assert {file.name for file in tmp_path.iterdir()} == {"last.pt"}
@@ -61,12 +60,12 @@ def two_saved(tmp_path):
 def test_truncated_anywhere_the_one_before_is_used(two_saved, caplog, percent):
     folder, content = two_saved
     (folder / "last.pt").write_bytes(content[: len(content) * percent // 100])
-    assert same(Checkpoint(folder).load(CPU), a_state(1.0))
+    assert same(Checkpoint(folder).load(), a_state(1.0))
     assert "last.pt is damaged" in caplog.text
     # the damaged one must not push out the good one
     Checkpoint(folder).save(a_state(3.0))
     (folder / "last.pt").write_bytes(b"")
-    assert same(Checkpoint(folder).load(CPU), a_state(1.0))
+    assert same(Checkpoint(folder).load(), a_state(1.0))
 
 
 def test_a_flipped_bit_is_always_noticed(two_saved):
@@ -76,14 +75,14 @@ def test_a_flipped_bit_is_always_noticed(two_saved):
         flipped = bytearray(content)
         flipped[position] ^= 1 << chance.randrange(8)
         (folder / "last.pt").write_bytes(flipped)
-        assert same(Checkpoint(folder).load(CPU), a_state(1.0))
+        assert same(Checkpoint(folder).load(), a_state(1.0))
 
 
 def test_all_damaged_is_said_and_the_stage_starts_again(two_saved, caplog):
     folder, _ = two_saved
     for name in ("last.pt", "previous.pt"):
         (folder / name).write_bytes(b"x" * 100)
-    assert Checkpoint(folder).load(CPU) is None
+    assert Checkpoint(folder).load() is None
     assert "last.pt is damaged" in caplog.text
     assert "previous.pt is damaged" in caplog.text
 
@@ -102,7 +101,7 @@ def test_another_version_is_refused_in_one_line(tmp_path):
     content = {"format": 99, "identity": {}, "state": a_state()}
     (tmp_path / "last.pt").write_bytes(saved_by_torch(content))
     with pytest.raises(RunError, match=r"has format 99, this version reads 1: .*delete") as error:
-        Checkpoint(tmp_path).load(CPU)
+        Checkpoint(tmp_path).load()
     assert "\n" not in str(error.value)
     assert (tmp_path / "last.pt").is_file()
 
@@ -116,15 +115,52 @@ class Evil:
 def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "last.pt").write_bytes(content)
-    assert Checkpoint(tmp_path).load(CPU) is None
+    with pytest.raises(RunError, match="whole but cannot be loaded"):
+        Checkpoint(tmp_path).load()
     assert not (tmp_path / "was_here").exists()
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (PermissionError(13, "Permission denied"), StorageError),
+        (OSError(5, "Input/output error"), StorageError),
+        (MemoryError(), RunError),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"), RunError),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_to_load_leaves_a_good_checkpoint_alone(two_saved, monkeypatch, failure, error):
+    folder, content = two_saved
+
+    def fail(*_, **__):
+        raise failure
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.load", fail)
+        with pytest.raises(error, match=r"last\.pt.* cannot be ") as caught:
+            Checkpoint(folder).load()
+    assert "\n" not in str(caught.value)
+    assert (folder / "last.pt").read_bytes() == content
+    assert same(Checkpoint(folder).load(), a_state(2.0))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_was_trained_on_a_gpu_goes_on_there(prepared, tmp_path):
+    train, validation = prepared[build_regressor]
+    course = replace(course_of(), device=torch.device("cuda"))
+    with pytest.raises(Interrupted):
+        fit(cut_after(build_regressor(options_of(), BINS), 3), train, validation, course, Checkpoint(tmp_path))
+    assert Checkpoint(tmp_path).load()["stage"]["center"].device.type == "cpu"
+    history = fit(build_regressor(options_of(), BINS), train, validation, course, Checkpoint(tmp_path))
+    assert len(history) == 3
 
 
 def test_of_another_training_it_is_refused_by_name(tmp_path):
     Checkpoint(tmp_path, {"seed": "0", "photographs": "ab"}).save(a_state())
     with pytest.raises(RunError, match=r"another training \(seed: 0 -> 1\).*resume=force"):
-        Checkpoint(tmp_path, {"seed": "1", "photographs": "ab"}).load(CPU)
-    assert same(Checkpoint(tmp_path, {"seed": "1", "photographs": "ab"}, force=True).load(CPU), a_state())
+        Checkpoint(tmp_path, {"seed": "1", "photographs": "ab"}).load()
+    assert same(Checkpoint(tmp_path, {"seed": "1", "photographs": "ab"}, force=True).load(), a_state())
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(two_saved, monkeypatch):
@@ -197,7 +233,7 @@ def test_without_time_for_it_the_last_whole_epoch_is_kept(prepared, tmp_path):
     stage = cut_after(build_regressor(options_of(), BINS), 3)
     with pytest.raises(Interrupted):
         fit(stage, train, validation, course_of(seconds=1e9), Checkpoint(tmp_path))
-    state = Checkpoint(tmp_path).load(CPU)
+    state = Checkpoint(tmp_path).load()
     assert (len(state["history"]), state["step"]) == (1, 0)
 
 
@@ -219,12 +255,64 @@ def test_a_signal_lets_the_step_end_and_saves(prepared, tmp_path, number):
         fit(stage, train, validation, course_of(seconds=1e9), Checkpoint(tmp_path))
     assert stop.value.number == number
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    state = Checkpoint(tmp_path).load(CPU)
+    state = Checkpoint(tmp_path).load()
     assert (len(state["history"]), state["step"]) == (1, 2)
     whole, again = build_regressor(options_of(), BINS), build_regressor(options_of(), BINS)
     fit(whole, train, validation, course_of())
     fit(again, train, validation, course_of(), Checkpoint(tmp_path))
     assert differing(whole, again) == []
+
+
+def signalled_in_validation(stage, epoch, number=signal.SIGTERM):
+    """Let a signal come while the stage is validated for that time."""
+    estimate, asked = stage.estimate, []
+
+    def signalled(images, targets):
+        asked.append(1)
+        if len(asked) == epoch:
+            os.kill(os.getpid(), number)
+        return estimate(images, targets)
+
+    stage.estimate = signalled
+    return stage
+
+
+@pytest.mark.parametrize("options", [{}, {"patience": 1, "learning_rate": 0.2}], ids=str)
+def test_a_signal_in_the_last_validation_is_heard(prepared, tmp_path, options):
+    train, validation = prepared[build_regressor]
+    course = course_of(ema_decay=0.0, **options)
+    whole = build_regressor(options_of(), BINS)
+    epochs = len(fit(whole, train, validation, course))
+    stage = signalled_in_validation(build_regressor(options_of(), BINS), epochs)
+    with pytest.raises(Stopped, match="stopped at the end, and saved"):
+        fit(stage, train, validation, course, Checkpoint(tmp_path))
+    again = cut_after(build_regressor(options_of(), BINS), 0)  # nothing is trained again
+    fit(again, train, validation, course, Checkpoint(tmp_path))
+    assert differing(whole, again) == []
+
+
+def test_a_signal_is_heard_before_a_retry(caplog):
+    class Signalled(Explosive):
+        def loss(self, images, targets):
+            value = super().loss(images, targets)
+            if not value.isfinite():
+                os.kill(os.getpid(), signal.SIGTERM)
+            return value
+
+    examples = line_examples()
+    options = TrainConfig(batch_size=4, ema_decay=0.0, schedule="constant", learning_rate=0.1, retry=True)
+    with pytest.raises(Stopped):
+        fit(Signalled(), examples, examples, Course(options, 2, "line", "srgb", progress=False))
+    assert "once more" not in caplog.text
+
+
+def test_a_history_that_a_kill_cut_short_is_written_again(prepared, tmp_path):
+    train, validation = prepared[build_classifier]
+    fit(build_classifier(options_of(), BINS), train, validation, course_of(), Checkpoint(tmp_path))
+    whole = (tmp_path / "history.csv").read_bytes()
+    (tmp_path / "history.csv").unlink()
+    fit(build_classifier(options_of(), BINS), train, validation, course_of(), Checkpoint(tmp_path))
+    assert (tmp_path / "history.csv").read_bytes() == whole
 
 
 def test_a_checkpoint_of_another_network_is_refused_even_by_force(prepared, tmp_path):
@@ -233,6 +321,23 @@ def test_a_checkpoint_of_another_network_is_refused_even_by_force(prepared, tmp_
     other = build_regressor(options_of("backbone.widths=[8,9]"), BINS)
     with pytest.raises(RunError, match="of another network"):
         fit(other, train, validation, course_of(1), Checkpoint(tmp_path, force=True))
+
+
+def test_by_force_it_goes_on_at_another_rate_and_decay(prepared, tmp_path):
+    train, validation = prepared[build_classifier]
+    stage = cut_after(build_classifier(options_of(), BINS), 3)
+    with pytest.raises(Interrupted):
+        fit(stage, train, validation, course_of(schedule="cosine"), Checkpoint(tmp_path))
+    changed = course_of(schedule="cosine", learning_rate=0.001, weight_decay=0.5)
+    again = build_classifier(options_of(), BINS)
+    fit(again, train, validation, changed, Checkpoint(tmp_path))
+    rates = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)["learning_rate"]
+    fit(build_classifier(options_of(), BINS), train, validation, changed, Checkpoint(tmp_path / "whole"))
+    whole = np.genfromtxt(tmp_path / "whole" / "history.csv", delimiter=",", names=True)["learning_rate"]
+    assert rates[0] == pytest.approx(10 * whole[0])  # this epoch was over
+    np.testing.assert_array_equal(rates[1:], whole[1:])
+    decays = [group["weight_decay"] for group in Checkpoint(tmp_path).load()["optimizer"]["param_groups"]]
+    assert decays == [0.5, 0.0]
 
 
 class Explosive(Line):
@@ -264,7 +369,7 @@ def test_one_retry_at_half_the_rate(tmp_path, caplog, interrupted):
     if interrupted:
         with pytest.raises(Interrupted):
             fit(cut_after(Explosive(), 7), examples, examples, course(True), Checkpoint(tmp_path))
-        assert Checkpoint(tmp_path).load(CPU)["halved"]
+        assert Checkpoint(tmp_path).load()["halved"]
     fit(stage, examples, examples, course(True), Checkpoint(tmp_path))
     assert "once more at half the learning rate" in caplog.text
     assert differing(stage, half) == []

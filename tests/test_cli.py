@@ -4,11 +4,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pandas as pd
 import pytest
 from conftest import TINY, TINY_TABLE
+from filelock import FileLock
 from PIL import Image
 
 from twostage.runs import hold_run
@@ -77,6 +79,38 @@ def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run)
     assert run("train", *TINY, "run=a", "runtime.threads=1")[0] == 0  # how it runs does not count
 
 
+def test_deleted_weights_are_made_again(here, run):
+    run("train", *TINY, "run=a")
+    model, predictions = here / "outputs/a/model", here / "outputs/a/predictions.csv"
+    before = [(model / "classifier.safetensors").read_bytes(), predictions.read_bytes()]
+    (model / "classifier.safetensors").write_bytes(before[0][:-5])
+    one_line(run("predict", "run=a", "input=."), "damaged weights", "delete this file", "the run's command again")
+    (model / "classifier.safetensors").unlink()
+    assert run("train", *TINY, "run=a")[0] == 0
+    assert [(model / "classifier.safetensors").read_bytes(), predictions.read_bytes()] == before
+
+
+def test_a_run_that_is_held_is_known_before_anything_is_decoded(here, run, monkeypatch):
+    assert run("train-classifier", *TINY, "run=a")[0] == 0
+    monkeypatch.setattr("twostage.orchestrator.prepare", lambda *_: pytest.fail("prepared"))
+    with FileLock(here / "outputs/a/.lock"):
+        one_line(run("train", *TINY, "run=a"), "another process is at work")
+
+
+@pytest.mark.parametrize("name", ["predicted_against_measured.png", "leaderboard.csv"])
+def test_a_disk_that_is_full_at_the_end_gets_one_line(here, run, monkeypatch, name):
+    write = tempfile.mkstemp
+
+    def full(**where):
+        if where["prefix"] == f".{name}.":
+            raise OSError(28, "No space left on device")
+        return write(**where)
+
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    status, _, err = run("train", "-m", *TINY, "seed=1")
+    one_line((status, "", err.splitlines(keepends=True)[-1]), name, "No space left on device")
+
+
 def test_a_mistake_does_not_use_up_the_name_of_a_run(photos, run):
     one_line(run("train", *TINY_TABLE, "run=a", "data.target_column=nope"), "nope")
     assert not (photos / "outputs").exists()
@@ -110,6 +144,32 @@ def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, run):
     assert "train.batch_size: 16 -> 8" in err
     assert json.loads((here / "outputs/a/metrics.json").read_text())["options"]["train.batch_size"] == 8
     one_line(run("train", *TINY, "run=a", "resume=force"), "is finished, with other options")
+
+
+@pytest.mark.parametrize(
+    "other", ["bins.count=2", "image.color=srgb", "pooling=mean", "backbone.widths=[8,8,8,8,8,8]",
+              "classifier.smoothing=0.5", "method=direct", "bins.range=[80,400]"],
+)  # fmt: skip
+def test_what_the_networks_are_and_mean_cannot_be_forced(here, run, other):
+    saved = here / "outputs/a/config.yaml"
+    assert run("train-classifier", *TINY, "run=a", "train.epochs=2")[0] == 0
+    before = saved.read_bytes()
+    options = [*TINY, "train.epochs=2", "run=a", "resume=force", other]
+    status, out, err = run("train", *options)
+    one_line((status, out, err), other.split("=")[0], "another run=NAME")
+    assert "resume=force" not in err
+    assert saved.read_bytes() == before
+
+
+def test_photographs_that_move_the_bins_cannot_be_forced(photos, run):
+    options = [*TINY_TABLE, "run=a", "bins.range=null"]
+    assert run("train-classifier", *options)[0] == 0
+    before = (photos / "outputs/a/splits.csv").read_bytes()
+    text = (photos / "photos.csv").read_text().splitlines()
+    rows = [line.replace(".png,", ".png,1") if line.startswith("p") else line for line in text]
+    (photos / "photos.csv").write_text("\n".join(rows) + "\n")
+    one_line(run("train", *options, "resume=force"), "move the edges of the bins", "another run=NAME")
+    assert (photos / "outputs/a/splits.csv").read_bytes() == before
 
 
 def test_another_precision_is_another_run(here, run):

@@ -34,6 +34,15 @@ def test_two_processes_train_as_one_does():
     np.testing.assert_allclose(two, one, rtol=1e-9)
 
 
+def test_processes_wait_for_one_another_as_long_as_it_takes(monkeypatch):
+    asked = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda backend, **more: asked.update(more))
+    monkeypatch.setattr(distributed.atexit, "register", lambda function: None)
+    distributed.join_processes()
+    assert asked["timeout"].days >= 7  # a million photographs are decoded by the first alone
+
+
 def test_alone_nothing_is_shared():
     rows = np.arange(10)
     assert distributed.process_count() == 1
@@ -41,6 +50,8 @@ def test_alone_nothing_is_shared():
     assert distributed.my_share(rows) == slice(None)
     assert distributed.gather(rows) is rows
     assert distributed.from_first_process("name") == "name"
+    assert distributed.process_number() == 0
+    assert distributed.mean_over_processes(0.3) == 0.3
     assert distributed.any_process(True)
     assert not distributed.any_process(False)
 
@@ -76,7 +87,7 @@ RUN = ["-m", "twostage", "train", "data.count=60", "image.size=32", "train.epoch
 
 def curve(folder, run):
     frames = [pd.read_csv(folder / "outputs" / run / stage / "history.csv") for stage in ("classifier", "regressor")]
-    return np.concatenate([frame["validation_rmse"] for frame in frames])
+    return pd.concat(frames)[["learning_rate", "train_loss", "validation_rmse"]].to_numpy()
 
 
 def written(path):

@@ -249,6 +249,17 @@ def test_truncated_weights(folder, stage, keep):
     assert f"{stage}.safetensors: damaged weights" in one_line(error)
 
 
+def test_a_flipped_bit_in_the_weights_is_noticed(folder):
+    file = folder / "regressor.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-7] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(ModelFolderError) as error:
+        load_model(folder, CPU)
+    assert "regressor.safetensors: damaged weights" in one_line(error)
+    assert "delete this file" in str(error.value)
+
+
 def test_a_pickle_is_no_weights(folder):
     torch.save({"weights": torch.zeros(3)}, folder / "regressor.safetensors")
     with pytest.raises(ModelFolderError) as error:
@@ -461,10 +472,10 @@ def test_a_number_that_is_none_is_not_ok(bad):
 
 
 def test_an_out_of_range_photograph_of_a_model(folder, paths):
-    weights = build().network.regressor
+    model = build()
     with torch.no_grad():
-        weights.network.readout.linear.bias[0] += 40
-    save_weights(folder / "regressor.safetensors", weights)
+        model.network.regressor.network.readout.linear.bias[0] += 40
+    write(folder, model)
     prediction = Predictor.load(folder, device="cpu").predict(paths[:2])
     assert prediction.status.tolist() == ["out_of_range"] * 2
     assert (prediction.concentration > 350).all()

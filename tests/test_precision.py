@@ -56,6 +56,12 @@ def test_a_damaged_memory_is_measured_again(monkeypatch, tmp_path, content):
     assert chosen(monkeypatch, {}, memory=memory) == Plan("bfloat16", True)
 
 
+def test_a_memory_that_cannot_be_written_is_no_hindrance(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    memory = tmp_path / "file" / "plans.json"
+    assert chosen(monkeypatch, {Plan("bfloat16", True): 0.5}, memory=memory) == Plan("bfloat16", True)
+
+
 def test_measuring_changes_nothing():
     vgg = load_config(["image.size=32", "bins.count=3", "backbone=vgg", "backbone.widths=[4,4]"])  # with dropout
     stage = build_classifier(vgg, BINS)

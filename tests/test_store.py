@@ -1,16 +1,19 @@
 import json
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from twostage.config import CsvConfig, ImageConfig, SplitConfig
-from twostage.data.photographs import load_photographs
+from twostage.data.photographs import decode_photographs, load_photographs
 from twostage.data.store import CHUNK, Rows, open_store
 from twostage.errors import StorageError
 
@@ -52,7 +55,8 @@ def test_a_store_is_made_once_and_mapped_again(tmp_path):
 def test_other_content_or_size_is_another_store(tmp_path):
     source = Counting()
     paths = {opened(tmp_path, source).path, opened(tmp_path, source, "b").path, opened(tmp_path, source, count=9).path}
-    assert len(paths) == 3 or source.asked == 2 * COUNT + 9
+    assert len(paths) == 3
+    assert source.asked == 2 * COUNT + 9
     np.testing.assert_array_equal(opened(tmp_path, source, count=9).pixels, expected(9))
 
 
@@ -104,11 +108,17 @@ def test_a_damaged_store_is_made_again(tmp_path, caplog, kind):
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
-    left = tmp_path / ".0123456789.tmp"
-    left.mkdir()
-    (left / "pixels.npy").write_bytes(b"half")
     opened(tmp_path, Counting())
-    assert not left.exists()
+    left, old, new = (tmp_path / f".{name}.tmp" for name in ("0123456789", "plans.json.old", "plans.json.new"))
+    left.mkdir()
+    for file in (left / "pixels.npy", old, new):
+        file.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    with FileLock(tmp_path / ".lock"):
+        opened(tmp_path, Counting())
+        assert left.exists()  # another process may be at work there
+    opened(tmp_path, Counting())
+    assert [path.exists() for path in (left, old, new)] == [False, False, True]  # the new one may be being written
 
 
 def test_a_source_that_fails_leaves_nothing(tmp_path):
@@ -212,3 +222,30 @@ def test_a_changed_photograph_or_setting_is_another_store(table):
     changed = load(table)
     assert len({*stores, changed.store.path}) == 4
     assert changed.pixels[1:2][0, 0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("where", ["twostage.data.images.Image.open", "twostage.data.photographs.Path.read_bytes"])
+def test_a_failure_that_may_pass_is_not_kept_as_a_broken_photograph(table, monkeypatch, where):
+    read = Path.read_bytes
+
+    def fail(path, **_):
+        if path.suffix == ".csv":
+            return read(path)
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, fail)
+        with pytest.raises(StorageError, match=r"png: cannot be read at the moment \(Too many open files\)") as error:
+            load(table)
+    assert "\n" not in str(error.value)
+    assert "cache_dir" not in str(error.value)
+    assert set(load(table).skipped) == {"2.png"}
+
+
+def test_in_prediction_any_failure_is_a_reason(table, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("twostage.data.images.Image.open", fail)
+    _, failed = decode_photographs([table.parent / "0.png"], 32, "crop")
+    assert "Too many open files" in failed[0]

@@ -19,7 +19,7 @@ from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Course, Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.fit import fit
-from twostage.training.optimizer import average_of, build_optimizer, build_schedule
+from twostage.training.optimizer import Average, build_optimizer, build_schedule
 from twostage.training.order import stream_seed
 from twostage.training.progress import Epoch, history_table
 
@@ -439,7 +439,7 @@ def fill(network, value):
 
 def test_the_average_of_constant_weights_is_these():
     network = small_network()
-    average = average_of(network, 0.99)
+    average = Average(network, 0.99)
     for _ in range(5):
         average.update_parameters(network)
     assert differing(average.module, network) == []
@@ -448,7 +448,7 @@ def test_the_average_of_constant_weights_is_these():
 def test_the_average_follows():
     network = small_network().double()
     fill(network, 0)
-    average = average_of(network, 0.9)
+    average = Average(network, 0.9)
     average.update_parameters(network)
     fill(network, 1)
     seen = []
@@ -465,9 +465,32 @@ def test_the_average_follows():
     assert (1 - seen[-1]) / (1 - seen[-2]) == pytest.approx(0.9, abs=0.02)
 
 
+@pytest.mark.parametrize(("count", "steps"), [(12, [3]), (20, [4, 1]), (28, [4, 3])])
+def test_the_memory_of_the_average_is_counted_in_steps(monkeypatch, count, steps):
+    update, since = Average.update_parameters, []
+    monkeypatch.setattr(
+        Average, "update_parameters", lambda self, stage: [since.append(self.steps), update(self, stage)]
+    )
+    train_line(Line(), line_examples(count), epochs=2, ema_decay=0.99)
+    assert since == 2 * steps
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_update_forgets_as_much_as_its_steps(steps):
+    network = small_network().double()
+    average = Average(network, 0.5)
+    average.steps = steps
+    fill(network, 0)
+    for _ in range(50):
+        average.update_parameters(network)
+    fill(network, 1)
+    average.update_parameters(network)
+    assert average.module[4].bias[0].item() == pytest.approx(1 - 0.5**steps)
+
+
 def test_the_average_does_not_touch_the_network():
     network = small_network()
-    average = average_of(network, 0.5)
+    average = Average(network, 0.5)
     average.update_parameters(network)
     before = network[0].weight.clone()
     fill(average.module, 7)

@@ -1,6 +1,7 @@
 """Run by torchrun, and alone, in tests: three epochs of each stage in float64; the first process prints the curves."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,8 +11,20 @@ from twostage import Bins, load_config
 from twostage.data.simulated import render_photographs
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.training.course import Course, Examples
-from twostage.training.distributed import is_first_process, join_processes
+from twostage.training.distributed import gather, is_first_process, join_processes, process_count, process_number
 from twostage.training.fit import fit
+
+
+def fail_once(stage):
+    loss, asked = stage.loss, []
+
+    def failing(images, targets):
+        asked.append(1)
+        wrong = len(asked) == 2 and process_number() == process_count() - 1
+        return loss(images, targets) * (torch.nan if wrong else 1)
+
+    stage.loss = failing
+    return stage
 
 
 def main():
@@ -19,6 +32,8 @@ def main():
     loop.to_color = lambda srgb, color: in_float32(srgb, color).double()
     torch.set_num_threads(1)
     join_processes()
+    set_seed, seeds = torch.manual_seed, []
+    torch.manual_seed = lambda seed: [seeds.append(seed), set_seed(seed)][1]
     bins = Bins.uniform(80, 350, 3)
     targets = np.random.default_rng(0).uniform(80, 350, 60)
     pixels = render_photographs(targets, 32, 0)
@@ -34,8 +49,15 @@ def main():
                 for rows in (slice(0, 49), slice(49, 60))  # neither is a multiple of the batch or of the processes
             )
             course = Course(config.train, 3, "stage", config.image.color, config.augment, progress=False)
-            history = fit(stage, train, validation, course)
-            curves.append([[row.train_loss, row.validation_rmse] for row in history])
+            for train_again in (False, True):  # the second fails in its second step, once, in the last process
+                if train_again:
+                    stage = fail_once(build(config, bins).double())
+                    course = replace(course, options=replace(config.train, retry=True))
+                history = fit(stage, train, validation, course)
+                curves.append([[row.train_loss, row.validation_rmse] for row in history])
+    if process_count() > 1:
+        first, second = np.split(gather(np.array(seeds)), 2)
+        assert set(first) & set(second) == {config.seed}, "dropout must differ between processes"
     if is_first_process():
         print(json.dumps(curves))
 

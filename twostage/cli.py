@@ -151,6 +151,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
     from twostage.evaluation.report import closing_table, leaderboard
+    from twostage.files import write_atomically
     from twostage.runs import run_folder
 
     if command in ("train-classifier", "train-regressor"):
@@ -164,7 +165,7 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     _print(closing_table(metrics, run_folder(config.run)))
     if sweep is not None and _speaks():
         table = leaderboard(sweep)
-        table.to_csv(sweep / "leaderboard.csv", index=False)
+        write_atomically(sweep / "leaderboard.csv", table.to_csv(index=False).encode())
         _print(f"\nThe sweep so far ({sweep / 'leaderboard.csv'}):\n{table.to_string(index=False)}\n")
 
 

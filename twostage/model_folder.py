@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from twostage.stages.two_stage import TwoStage
 __all__ = ["FORMAT", "TrainedModel", "load_model", "load_weights", "save_description", "save_weights"]
 
 FORMAT = 1
+REPAIR = "copy the folder again, or delete this file in the run's folder and give the run's command again"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{path}: damaged weights ({error}); train this stage again") from error
+        raise ModelFolderError(f"{path}: damaged weights ({error}); {REPAIR}") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise ModelFolderError(f"{path}: weights of another network: {reason}") from error
@@ -61,8 +63,20 @@ def load_weights(path: Path, module: nn.Module) -> None:
 
 def save_description(folder: Path, config: Config, bins: Bins, **more: Any) -> None:
     """Write model.json: it makes the folder complete, so write it last."""
-    content = {"format": FORMAT, "edges": bins.edges.tolist(), "config": to_plain(config), **more}
+    digests = {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))}
+    content = {"format": FORMAT, "edges": bins.edges.tolist(), "config": to_plain(config), "sha256": digests, **more}
     write_json(folder / "model.json", content)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _load_described(path: Path, module: nn.Module, description: dict[str, Any]) -> None:
+    """Load weights that are those of the model's description."""
+    load_weights(path, module)
+    if description.get("sha256", {}).get(path.name) not in (None, _digest(path)):
+        raise ModelFolderError(f"{path}: damaged weights, or those of another training; {REPAIR}")
 
 
 def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
@@ -93,8 +107,8 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     classifier = build_classifier(config, bins) if config.method == "two_stage" else None
     regressor = build_regressor(config, bins)
     if classifier is not None:
-        load_weights(path / "classifier.safetensors", classifier)
-    load_weights(path / "regressor.safetensors", regressor)
+        _load_described(path / "classifier.safetensors", classifier, description)
+    _load_described(path / "regressor.safetensors", regressor, description)
     network = TwoStage(bins, classifier, regressor, config.image.color)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
     return TrainedModel(network.eval(), bins, config, description)

@@ -51,7 +51,7 @@ def train(config: Config) -> dict[str, Any]:
         The content of metrics.json.
     """
     folder = _open(config)
-    if not _is_finished(folder):
+    if not _is_finished(folder, _stages(config)):
         with _at_work(config, folder) as prepared:
             log.info(
                 "run %s: %d training photographs, %d bins over %g..%g, %s; results in %s", folder.name,
@@ -90,8 +90,8 @@ def train_regressor(config: Config) -> Path:
 def evaluate(config: Config) -> dict[str, Any]:
     """Combine both trained stages and evaluate once on the test set; returns the content of metrics.json."""
     folder = _open(config)
-    if not _is_finished(folder):
-        for stage in ("classifier", "regressor") if config.method == "two_stage" else ("regressor",):
+    if not _is_finished(folder, _stages(config)):
+        for stage in _stages(config):
             _demand(folder, stage)
         with _at_work(config, folder) as prepared:
             _evaluate(prepared)
@@ -108,6 +108,9 @@ def _open(config: Config) -> Path:
 @contextmanager
 def _at_work(config: Config, folder: Path) -> Iterator[Prepared]:
     """Prepare a run, and keep it to this command until it ends."""
+    if is_first_process() and folder.is_dir():
+        with hold_run(folder):  # who comes second learns it before anything takes long
+            pass
     prepared = prepare(config, folder)
     with ExitStack() as held:
         with first_process_first():
@@ -144,13 +147,18 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> Table:
     return read_table(config.input, str(image_column), config.target_column)
 
 
+def _stages(config: Config) -> tuple[str, ...]:
+    return ("classifier", "regressor") if config.method == "two_stage" else ("regressor",)
+
+
 def _demand(folder: Path, stage: str) -> None:
     if not weights_file(folder, stage).is_file():
         raise RunError(f"run '{folder.name}' has no {stage} yet: twostage train-{stage} run={folder.name} first")
 
 
-def _is_finished(folder: Path) -> bool:
-    if not (folder / "metrics.json").is_file():
+def _is_finished(folder: Path, stages: tuple[str, ...]) -> bool:
+    """Without weights it is not: who deletes damaged ones gets them again from the last checkpoint."""
+    if not all(file.is_file() for file in (folder / "metrics.json", *(weights_file(folder, s) for s in stages))):
         return False
     log.info("run %s is finished already: its results are shown again", folder.name)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -70,10 +72,17 @@ class Prepared:
         splits = hashlib.blake2b(self.splits.encode(), digest_size=8).hexdigest()
         return options | {"photographs": splits, "decoded": self.photos.store.path.name}
 
-    def some_images(self) -> Tensor:
-        """Up to 2,000 training photographs (N,C,H,W) as the networks see them, for the normalisation."""
-        pixels = self.pixels(spread(self.part("train"), 2000))
-        return to_color(to_srgb(pixels[:], torch.device("cpu")), self.config.image.color)
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and spread of each channel (C,) over up to 2,000 training photographs, as the networks see them."""
+        pixels, sums, count = self.pixels(spread(self.part("train"), 2000)), [], 0
+        for start in range(0, len(pixels), 64):  # all at once would be gigabytes
+            srgb = to_srgb(pixels[start : start + 64], torch.device("cpu"))
+            images = to_color(srgb, self.config.image.color).double()
+            sums.append(torch.stack([images.sum((0, 2, 3)), images.square().sum((0, 2, 3))]))
+            count += images.numel() // images.shape[1]
+        total, squares = torch.stack(sums).sum(0)
+        variance = (squares - total.square() / count) / max(1, count - 1)
+        return (total / count).float(), variance.clamp_min(0).sqrt().clamp_min(1e-3).float()
 
     def pixels(self, rows: np.ndarray) -> Rows:
         """Photographs of the given rows, read from the store when they are asked for."""
@@ -114,8 +123,9 @@ def _try_networks(config: Config) -> list[str]:
     stages: dict[str, Any] = {"regressor": build_regressor}
     if config.method == "two_stage":
         stages["classifier"] = build_classifier
-    black = torch.zeros(1, channels(config.image.color), 1, 2)
-    notes = [initialize(build(config, Bins([0.0, 1.0])).network, config, name, black) for name, build in stages.items()]
+    mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
+    bins = Bins([0.0, 1.0])
+    notes = [initialize(build(config, bins).network, config, name, mean, std) for name, build in stages.items()]
     return list(dict.fromkeys(chain(*notes)))
 
 
@@ -136,6 +146,7 @@ def settle(prepared: Prepared) -> None:
                 f"photographs or concentrations changed since {path} was written: {changed}; choose another run=NAME, "
                 f"or go on all the same with resume=force"
             )
+        _refuse_other_bins(prepared, before)
         log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
     begin_run(prepared.folder, config)
     write_atomically(path, prepared.splits.encode())
@@ -143,6 +154,18 @@ def settle(prepared: Prepared) -> None:
     for note in prepared.notes:
         log.warning("%s", note)
     _warn_of_color(prepared)
+
+
+def _refuse_other_bins(prepared: Prepared, before: str) -> None:
+    """What is trained already knows the bins, which other photographs may move."""
+    splits = pd.read_csv(io.StringIO(before), float_precision="round_trip")
+    targets = splits["target"][splits["split"] == "train"].to_numpy(np.float64)
+    edges = lay_bins(prepared.config, targets)[0].edges
+    if not np.array_equal(edges, prepared.bins.edges):
+        raise RunError(
+            f"these photographs or concentrations move the edges of the bins, from {edges.tolist()} to "
+            f"{prepared.bins.edges.tolist()}: choose another run=NAME"
+        )
 
 
 def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:

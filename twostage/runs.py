@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ __all__ = ["OUTPUTS", "begin_run", "find_run", "hold_run", "open_run", "run_fold
 log = logging.getLogger("twostage")
 
 OUTPUTS = Path("outputs")
+
+FIXED = re.compile(r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone)[.:]")
+"""Options that decide what the networks are, see and mean: a run cannot change them on its way."""
 
 
 def run_folder(run: str) -> Path:
@@ -64,7 +68,7 @@ def open_run(config: Config) -> Path:
     """The folder of a run, new or found again with the same options; nothing is written yet.
 
     Raises:
-        RunError: The run exists with other options, which are named.
+        RunError: The run exists with other options, which are named; resume=force allows those that can change.
     """
     folder = run_folder(config.run)
     if folder.name == "latest":
@@ -77,10 +81,11 @@ def open_run(config: Config) -> Path:
             f"run '{config.run}' is finished, with other options ({some(changed)}): choose another run=NAME, "
             f"or delete {folder}"
         )
-    if changed and config.resume != "force":
+    fixed = [text for text in changed if FIXED.match(text)]
+    if changed and (fixed or config.resume != "force"):
         raise RunError(
-            f"run '{config.run}' was made with other options ({some(changed)}): choose another run=NAME, "
-            f"delete {folder}, or go on all the same with resume=force"
+            f"run '{config.run}' was made with other options ({some(fixed or changed)}): choose another run=NAME, "
+            + (f"or delete {folder}" if fixed else f"delete {folder}, or go on all the same with resume=force")
         )
     if changed:
         log.warning("resume=force: run '%s' goes on with other options (%s)", config.run, some(changed))
@@ -128,7 +133,7 @@ def begin_run(folder: Path, config: Config) -> None:
 def _point_latest_to(folder: Path) -> None:
     """Let outputs/latest lead to the newest run, where the file system has links."""
     link = OUTPUTS / "latest"
-    temporary = OUTPUTS / f".latest.{os.getpid()}"
+    temporary = OUTPUTS / ".latest.tmp"  # one name for all, so that the next run clears away what a killed one left
     with contextlib.suppress(OSError):
         OUTPUTS.mkdir(exist_ok=True)
         temporary.unlink(missing_ok=True)

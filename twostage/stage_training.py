@@ -49,7 +49,7 @@ def train_classifier_stage(prepared: Prepared) -> None:
     if weights_file(prepared.folder, "classifier").is_file():
         return
     classifier = build_classifier(config, bins)
-    initialize(classifier.network, config, "classifier", prepared.some_images())
+    initialize(classifier.network, config, "classifier", *prepared.normalization())
     targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
     _fit(classifier, "classifier", targets, prepared)
     if is_first_process():
@@ -65,7 +65,7 @@ def train_regressor_stage(prepared: Prepared) -> None:
     if weights_file(prepared.folder, "regressor").is_file():
         return
     regressor = build_regressor(config, bins)
-    initialize(regressor.network, config, "regressor", prepared.some_images())
+    initialize(regressor.network, config, "regressor", *prepared.normalization())
     warm = config.method == "two_stage" and config.regressor.warm_start
     if warm:
         classifier = build_classifier(config, bins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -19,9 +20,15 @@ from twostage.data.images import DECODER, decode_photograph
 from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table, read_csv, read_folder, read_table
-from twostage.errors import DataError, ImageError, some
+from twostage.errors import DataError, ImageError, StorageError, some
 
 __all__ = ["Photographs", "decode_photographs", "load_photographs"]
+
+LASTING = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EINVAL, errno.EFBIG, errno.EOVERFLOW,
+}  # fmt: skip
+"""Reasons of the system that say something about a file (the last three come of wrong positions in a damaged one)."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,18 @@ class Photographs:
 
 
 def decode_photographs(
-    sources: Sequence[str | Path | Image.Image], size: int, fit: str
+    sources: Sequence[str | Path | Image.Image], size: int, fit: str, *, kept: bool = False
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode N photographs, in parallel, to uint8 (N,size,size,3).
 
+    Args:
+        kept: The reasons of failures are kept, so one that may pass is raised instead.
+
     Returns:
         The pixels (zero where a photograph failed) and, for each that failed, its position and the reason.
+
+    Raises:
+        StorageError: With `kept`, a file could not be read for a reason that may pass.
     """
     pixels = np.zeros((len(sources), size, size, 3), np.uint8)
     failed: dict[int, str] = {}
@@ -55,6 +68,8 @@ def decode_photographs(
         try:
             pixels[i] = decode_photograph(sources[i], size, fit)
         except ImageError as error:
+            if kept:
+                _raise_if_it_may_pass(error.__cause__, sources[i])
             failed[i] = str(error)
 
     with ThreadPoolExecutor() as pool:
@@ -69,7 +84,7 @@ def load_photographs(
 
     Raises:
         DataError: The table cannot be used, or photographs are missing or unreadable (unless data.on_error=skip).
-        StorageError: `cache_dir` cannot be written.
+        StorageError: `cache_dir` cannot be written, or a photograph cannot be read for a reason that may pass.
     """
     if data.kind == "simulated":
         return _simulated(data, image.size, seed, cache_dir, progress)
@@ -114,7 +129,7 @@ def _simulated(data: SimulatedConfig, size: int, seed: int, cache_dir: Path, pro
 
 def _decoded(sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool) -> Store:
     def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        pixels, failed = decode_photographs(sources[rows.start : rows.stop], image.size, image.fit)
+        pixels, failed = decode_photographs(sources[rows.start : rows.stop], image.size, image.fit, kept=True)
         return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
 
     files = hashlib.blake2b("".join(digests).encode()).hexdigest()
@@ -131,10 +146,19 @@ def _digests(paths: list[Path]) -> list[str]:
         try:
             return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
         except OSError as error:
+            _raise_if_it_may_pass(error, path)
             return f"not readable: {error.strerror}"
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(digest, paths))
+
+
+def _raise_if_it_may_pass(error: BaseException | None, source: object) -> None:
+    """A bad connection or too many open files say nothing about a photograph; Pillow's own errors have no number."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in LASTING:
+        raise StorageError(
+            f"{source}: cannot be read at the moment ({error.strerror}); correct that, then give the same command"
+        ) from error
 
 
 def _read(data: CsvConfig | FolderConfig, split: SplitConfig) -> tuple[Table, list[str]]:

@@ -7,12 +7,14 @@ under a temporary name and renamed, so that it is whole or not there, and its ch
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +95,9 @@ def open_store(
     Raises:
         StorageError: The folder cannot be written, or the disk is full.
     """
-    key = hashlib.blake2b(json.dumps([FORMAT, size, content], sort_keys=True).encode(), digest_size=10).hexdigest()
+    _clear_leftovers(folder)
+    depends_on = json.dumps([FORMAT, count, size, content], sort_keys=True)
+    key = hashlib.blake2b(depends_on.encode(), digest_size=10).hexdigest()
     path, shape = folder / key, (count, size, size, 3)
     store = _opened(path, shape)
     if store is None:
@@ -104,6 +108,8 @@ def open_store(
                 if store is None:
                     _make(path, shape, fill, progress)
                     store = _opened(path, shape)
+        except StorageError:  # a photograph that cannot be read
+            raise
         except OSError as error:
             need = f"; {np.prod(shape) / 1e6:,.0f} MB are needed" if error.errno == errno.ENOSPC else ""
             raise StorageError(
@@ -134,10 +140,20 @@ def _only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half written: while none makes a store, folders are of nobody."""
+    leftovers = list(folder.glob(".*.tmp"))
+    if not leftovers:
+        return
+    with contextlib.suppress(OSError, Timeout), FileLock(folder / ".lock").acquire(timeout=0):  # a reader may not
+        for leftover in leftovers:
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            elif time.time() - leftover.stat().st_mtime > 60:  # files are not written under the lock
+                leftover.unlink()
+
+
 def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool) -> None:
-    for leftover in path.parent.glob(".*.tmp"):  # of a process that was killed: no other makes a store now
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
     temporary = path.parent / f".{path.name}.tmp"
     try:
         temporary.mkdir()

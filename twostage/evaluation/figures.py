@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from twostage.files import write_atomically
 
 __all__ = ["predicted_against_measured"]
 
@@ -14,7 +17,11 @@ __all__ = ["predicted_against_measured"]
 def predicted_against_measured(
     path: Path, target: np.ndarray, predicted: np.ndarray, edges: np.ndarray, unit: str, title: str
 ) -> None:
-    """Scatter of predicted (N,) against measured (N,) above their residuals; bin edges as thin lines."""
+    """Scatter of predicted (N,) against measured (N,) above their residuals; bin edges as thin lines.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
     figure = Figure(figsize=(6, 7.2), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -33,5 +40,6 @@ def predicted_against_measured(
         for axes in (upper, lower):
             for edge in edges:
                 axes.axvline(edge, color="0.85", linewidth=0.7, zorder=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120)
+    write_atomically(path, buffer.getvalue())

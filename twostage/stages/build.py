@@ -51,11 +51,11 @@ def build_regressor(config: Config, bins: Bins) -> Regressor:
     return Regressor(network, bins, config.regressor.loss, config.regressor.huber_delta)
 
 
-def initialize(network: Network, config: Config, stage: str, images: Tensor) -> list[str]:
+def initialize(network: Network, config: Config, stage: str, mean: Tensor, std: Tensor) -> list[str]:
     """Give the untrained network of a stage what it starts from: trained weights if so wished, and the normalisation.
 
-    Weights trained on sRGB get their own normalisation with ``image.color=srgb``; else it is that of `images`,
-    training images (N,C,H,W).
+    Weights trained on sRGB get their own normalisation with ``image.color=srgb``; else it is `mean` and `std`, each
+    (C,), of the training images.
 
     Returns:
         What is to be said about the weights.
@@ -63,7 +63,7 @@ def initialize(network: Network, config: Config, stage: str, images: Tensor) -> 
     Raises:
         BackboneError: The weights cannot be had, or are of another network.
     """
-    network.normalize_like(images)
+    network.normalize(mean, std)
     options = _backbone_config(config, stage)
     if not isinstance(network.backbone, TimmBackbone):
         return []

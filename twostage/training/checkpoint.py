@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from twostage.errors import RunError, some
+from twostage.errors import RunError, StorageError, some
 from twostage.files import write_atomically
 
 __all__ = ["FORMAT", "Checkpoint"]
@@ -53,16 +53,17 @@ class Checkpoint:
 
         write_atomically(self.last, buffer.getbuffer(), verify_and_keep_earlier)
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The state of the newest checkpoint that is whole; None if there is none.
+    def load(self) -> dict[str, Any] | None:
+        """The state of the newest checkpoint that is whole, on the processor; None if there is none.
 
         Raises:
             RunError: It was written by another version, or by another training; the message names the differences.
+            StorageError: It cannot be read.
         """
         for path in (self.last, self.previous):
             if not path.is_file():
                 continue
-            saved = _load(path, device)
+            saved = _load(path)
             if saved is None:
                 log.warning("%s is damaged and was removed: the training goes on from what was saved before it", path)
                 with contextlib.suppress(OSError):  # else it would become the earlier checkpoint of the next
@@ -103,11 +104,23 @@ def _is_whole(path: Path) -> bool:
         return file.read() == digest.digest()
 
 
-def _load(path: Path, device: torch.device) -> dict[str, Any] | None:
+def _load(path: Path) -> dict[str, Any] | None:
+    """What was saved; None if the file is damaged, which the digest alone decides: all else may pass."""
     try:
         if not _is_whole(path):
             return None
-        saved = torch.load(path, map_location=device, weights_only=True)
-        return saved if {"format", "identity", "state"} <= set(saved) else None
-    except Exception:  # torch.load raises many kinds; whichever it is, this file is of no use
-        return None
+        # to the processor, for the device may have no room for a second copy, or be another than it was
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"format", "identity", "state"} <= set(saved):
+            raise ValueError("it holds something else")
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be read ({error.strerror or error}); correct that, then give the same command"
+        ) from error
+    except Exception as error:  # torch.load raises many kinds
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:160]
+        raise RunError(
+            f"{path} is whole but cannot be loaded ({reason}): give the same command again where there is memory for "
+            f"it and the torch that wrote it, or delete the file to train this stage again"
+        ) from error
+    return dict(saved)

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,20 @@ __all__ = [
     "gather",
     "is_first_process",
     "join_processes",
+    "mean_over_processes",
     "my_device",
     "my_share",
     "parallel_loss",
     "process_count",
+    "process_number",
 ]
 
 
 def join_processes() -> None:
     """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(days=30))  # the others wait while the first decodes
         atexit.register(dist.destroy_process_group)  # else its threads may crash the end of the program
 
 
@@ -46,9 +50,14 @@ def process_count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def process_number() -> int:
+    """Which of them this one is, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def is_first_process() -> bool:
     """Does this process write and talk?"""
-    return not dist.is_initialized() or dist.get_rank() == 0
+    return process_number() == 0
 
 
 def my_device(device: torch.device) -> torch.device:
@@ -96,6 +105,15 @@ def any_process(condition: bool) -> bool:
     return bool(count)
 
 
+def mean_over_processes(mine: float) -> float:
+    """The mean of a number over all processes; it is finite only if all are."""
+    if process_count() == 1:
+        return mine
+    total = torch.tensor(mine, dtype=torch.float64)
+    dist.all_reduce(total)
+    return float(total) / process_count()
+
+
 def my_share(rows: np.ndarray) -> slice:
     """Which of the rows of a whole batch, or of a whole set, are this process's."""
     if process_count() == 1:
@@ -141,7 +159,7 @@ def parallel_loss(stage: nn.Module, device: torch.device) -> Callable[[Tensor, T
 def _share_batch_statistics(stage: nn.Module) -> None:
     """Make every batch norm one over all processes; torch's own SyncBatchNorm works on GPUs only."""
     for module in stage.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and not isinstance(module, _SharedStatistics):
             module.__class__ = type("Shared" + type(module).__name__, (_SharedStatistics, type(module)), {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import time
 from dataclasses import asdict
@@ -20,9 +21,19 @@ from twostage.files import write_atomically
 from twostage.stages.two_stage import to_srgb
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course, Examples
-from twostage.training.distributed import any_process, gather, is_first_process, my_share, parallel_loss, process_count
+from twostage.training.distributed import (
+    any_process,
+    first_process_first,
+    gather,
+    is_first_process,
+    mean_over_processes,
+    my_share,
+    parallel_loss,
+    process_count,
+    process_number,
+)
 from twostage.training.interrupt import StopRequest, stop_requests
-from twostage.training.optimizer import average_of, build_optimizer, build_schedule
+from twostage.training.optimizer import Average, build_optimizer, build_schedule, restore
 from twostage.training.order import batches_of, stream_seed
 from twostage.training.precision import apply_plan, set_precision
 from twostage.training.progress import Epoch, Progress, history_table
@@ -51,17 +62,24 @@ def fit(
         Stopped: Ctrl-C or SIGTERM came; the checkpoint holds everything.
     """
     start = copy.deepcopy(stage.state_dict()) if course.options.retry else None
-    saved = None if checkpoint is None else checkpoint.load(course.device)
+    with first_process_first():  # which removes a damaged checkpoint
+        saved = None if checkpoint is None else checkpoint.load()
     training = _Training(stage, train, validation, course, checkpoint, halved=bool(saved and saved["halved"]))
     if saved is not None:
         training.load_state_dict(saved)
     with torch.random.fork_rng(), stop_requests() as stop:
         try:
             training.run(stop)
+            failed = False
         except TrainingError as error:
             if start is None or training.halved:
                 raise
+            training.stop_if_asked(stop)
             log.warning("%s; it starts once more at half the learning rate (train.retry)", error)
+            failed = True
+        if failed and start is not None:  # outside of the error, which holds on to all that failed
+            del training
+            gc.collect()  # several processes would go on to add up the gradients of the first
             stage.load_state_dict(start)
             training = _Training(stage, train, validation, course, checkpoint, halved=True)
             training.run(stop)
@@ -98,7 +116,7 @@ class _Training:
         self.optimizer = build_optimizer(stage, options.learning_rate / (1 + halved), options.weight_decay)
         warmup = 0.0 if course.warm else options.warmup
         self.schedule = build_schedule(self.optimizer, options.schedule, course.epochs * self.steps, warmup)
-        self.average = average_of(stage, options.ema_decay**AVERAGE_EVERY) if options.ema_decay else None
+        self.average = Average(stage, options.ema_decay) if options.ema_decay else None
         self.kept: nn.Module = stage if self.average is None else self.average.module
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
@@ -127,14 +145,14 @@ class _Training:
             self.stage.load_state_dict(saved["stage"])
             if self.average is not None and saved["average"] is not None:
                 self.average.load_state_dict(saved["average"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            restore(self.optimizer, self.schedule, saved)
         except (RuntimeError, ValueError) as error:  # only resume=force gets here
             reason = " ".join(str(error).split())[:160]
             raise RunError(f"the checkpoint of the {self.course.label} is of another network: {reason}") from error
-        self.schedule.load_state_dict(saved["schedule"])
         self.best = saved["best"]
         self.history = [Epoch(**row) for row in saved["history"]]
         self.step, self.losses, self.seconds = saved["step"], saved["losses"], saved["seconds"]
+        self._write_history()  # a kill may have come between the checkpoint and it
         log.info("%s: goes on at epoch %d, step %d", self.course.label, len(self.history) + 1, self.step + 1)
 
     def run(self, stop: StopRequest) -> None:
@@ -151,6 +169,12 @@ class _Training:
         if len(self.history) < epochs:
             patience = self.course.options.patience
             log.info("%s: no better validation RMSE for %d epochs, stopped early", self.course.label, patience)
+        self.stop_if_asked(stop)
+
+    def stop_if_asked(self, stop: StopRequest, where: str = "at the end") -> None:
+        """Let a signal that came to any process end all, once the first has saved, for which the others wait here."""
+        if any_process(stop.signal is not None):
+            raise Stopped(f"{self.course.label}: stopped {where}, and saved", stop.signal or SIGTERM)
 
     def _images_of(self, steps: int) -> int:
         """Photographs in so many steps."""
@@ -167,21 +191,18 @@ class _Training:
             self.step += 1
             self.seconds = time.perf_counter() - begin
             bar.images(len(rows))
-            stopping = any_process(stop.signal is not None)
+            stopping = any_process(stop.signal is not None)  # asked once: a later one finds less saved
             self._save_if_due()
             if stopping:
                 self._save()
-                any_process(True)  # the others wait until the first has saved
-                raise Stopped(
-                    f"{course.label}: stopped in epoch {epoch + 1} of {course.epochs}, and saved",
-                    stop.signal or SIGTERM,
-                )
+                self.stop_if_asked(stop, f"in epoch {epoch + 1} of {course.epochs}")
         self._end_epoch(begin)
 
     def _learn(self, rows: np.ndarray, epoch: int) -> float:
-        """One step on a whole batch, of which this process takes its share; returns its part of the batch's loss."""
+        """One step on a whole batch, of which this process takes its share; returns the loss of the batch."""
         course, step = self.course, self.step
-        torch.manual_seed(stream_seed(course.seed, course.label, epoch, step))
+        mine = [f"process {process_number()}"] if process_count() > 1 else []  # else all would drop the same out
+        torch.manual_seed(stream_seed(course.seed, course.label, epoch, step, *mine))
         generator = torch.Generator().manual_seed(stream_seed(course.seed, course.label, epoch, step, "augment"))
         share = my_share(rows)
         srgb = to_srgb(self.train.pixels[rows[share]], course.device)
@@ -191,8 +212,8 @@ class _Training:
         if process_count() > 1:  # gradients are averaged over processes: let them count as in one batch
             weight = self.stage.weight
             loss = loss * (process_count() * weight(targets[share]) / weight(targets))  # type: ignore[operator]
-        value = float(loss.detach())
-        if any_process(not np.isfinite(value)):
+        value = mean_over_processes(float(loss.detach()))
+        if not np.isfinite(value):
             raise TrainingError(
                 f"{course.label}: the loss is {value}, training stopped; lower train.learning_rate, "
                 f"or look at the photographs of this batch: {some((self.train.names[i] for i in rows), 64)}"
@@ -202,6 +223,7 @@ class _Training:
         self.optimizer.step()
         self.schedule.step()
         if self.average is not None and ((step + 1) % AVERAGE_EVERY == 0 or step + 1 == self.steps):
+            self.average.steps = step % AVERAGE_EVERY + 1
             self.average.update_parameters(self.stage)
         return value
 
@@ -210,7 +232,7 @@ class _Training:
         if not self.history or rmse < self.history[-1].best_rmse:
             self.best = copy.deepcopy(self.kept.state_dict())
         best = min([rmse, *(row.best_rmse for row in self.history[-1:])])
-        loss = float(np.mean(gather(np.array([np.mean(self.losses)]))))
+        loss = float(np.mean(self.losses))
         seconds = time.perf_counter() - begin
         rate, count = self.optimizer.param_groups[0]["lr"], self._images_of(self.steps)
         self.history.append(Epoch(len(self.history) + 1, rate, loss, rmse, best, seconds, count / seconds))
@@ -226,9 +248,13 @@ class _Training:
         if self.checkpoint is not None:
             begin = time.monotonic()
             self.checkpoint.save(self.state_dict())
-            write_atomically(self.checkpoint.folder / "history.csv", history_table(self.history).encode())
+            self._write_history()
             self.saved_at, self.unsaved = time.monotonic(), False
             self.save_seconds = self.saved_at - begin
+
+    def _write_history(self) -> None:
+        if self.checkpoint is not None:
+            write_atomically(self.checkpoint.folder / "history.csv", history_table(self.history).encode())
 
     def _out_of_patience(self) -> bool:
         patience = self.course.options.patience

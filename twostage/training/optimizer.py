@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = ["average_of", "build_optimizer", "build_schedule"]
+__all__ = ["Average", "build_optimizer", "build_schedule", "restore"]
 
 
 def build_optimizer(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -47,15 +48,34 @@ def build_schedule(optimizer: torch.optim.Optimizer, name: str, steps: int, warm
     return LambdaLR(optimizer, courses[name])
 
 
-def average_of(module: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average of weights and batch-norm statistics, with a shorter memory in the first steps."""
+def restore(optimizer: torch.optim.Optimizer, schedule: LambdaLR, saved: dict[str, Any]) -> None:
+    """Go on where a checkpoint was written, with the options of today, which resume=force may have changed."""
+    base = schedule.base_lrs
+    groups = [
+        {**old, **{name: value for name, value in new.items() if name != "params"}}
+        for old, new in zip(saved["optimizer"]["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({**saved["optimizer"], "param_groups": groups})
+    schedule.load_state_dict(saved["schedule"])
+    schedule.base_lrs = base
+    for group, rate, factor in zip(optimizer.param_groups, base, schedule.lr_lambdas, strict=True):
+        group["lr"] = rate * factor(schedule.last_epoch)
 
-    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+
+class Average(AveragedModel):
+    """Exponential moving average of weights and batch-norm statistics, with a shorter memory in the first updates.
+
+    `decay` is that of one step; set `steps` to the number of steps since the last update before the next.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__(module, multi_avg_fn=self._mix, use_buffers=True)
+        self.decay, self.steps = decay, 1
+
+    def _mix(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         if averaged[0].is_floating_point():  # torch hands over tensors of one kind
-            now = min(decay, (1 + int(count)) / (10 + int(count)))
+            now = min(self.decay**self.steps, (1 + int(count)) / (10 + int(count)))
             torch._foreach_lerp_(list(averaged), list(current), 1 - now)
         else:
             for old, new in zip(averaged, current, strict=True):
                 old.copy_(new)
-
-    return AveragedModel(module, multi_avg_fn=update, use_buffers=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twostage.errors import StorageError
 from twostage.files import write_json
 from twostage.stages.network import Network
 
@@ -84,7 +86,8 @@ def choose_plan(
         ", ".join(f"{plan} {len(images) / time:.0f}" for plan, time in seconds.items()), chosen,
     )  # fmt: skip
     if memory is not None:
-        write_json(memory, _remembered(memory) | {key: asdict(chosen)})
+        with contextlib.suppress(StorageError):  # a cache that is only to be read; the run has a record of its own
+            write_json(memory, _remembered(memory) | {key: asdict(chosen)})
     return chosen
 
 

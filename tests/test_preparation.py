@@ -1,0 +1,28 @@
+import pytest
+import torch
+from conftest import TINY
+
+from twostage import load_config
+from twostage.data.color import to_color
+from twostage.preparation import prepare
+from twostage.stages.two_stage import to_srgb
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("color", ["optical_density", "srgb"])
+def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch, color):
+    prepared = prepare(load_config([*TINY, "data.count=200", f"image.color={color}", "run=a"]), here / "a")
+    pixels = prepared.pixels(prepared.part("train"))[:]
+    assert len(pixels) > 64
+    at_once, seen = to_color(to_srgb(pixels, CPU), color), []
+
+    def noted(some, device):
+        seen.append(some)
+        return to_srgb(some, device)
+
+    monkeypatch.setattr("twostage.preparation.to_srgb", noted)
+    mean, std = prepared.normalization()
+    torch.testing.assert_close(mean, at_once.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(std, at_once.std((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    assert max(map(len, seen)) <= 64  # never all in memory at once

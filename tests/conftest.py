@@ -16,6 +16,11 @@ TINY = ["data.count=60", "image.size=32", "train.epochs=4", "bins.count=3", "com
 TINY_TABLE = ["data=csv", "data.table=photos.csv", *TINY[1:], "bins.min_images=1"]
 
 
+def statistics(images):
+    """Mean and standard deviation of each channel (C,) of images (N,C,H,W)."""
+    return images.mean((0, 2, 3)), images.std((0, 2, 3)).clamp_min(1e-3)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """Tiny networks gain nothing from a second thread, and threads wait for one another on a busy machine."""

@@ -19,7 +19,7 @@ TIMES = {
 
 
 def chosen(monkeypatch, times, wanted="auto", memory=None):
-    monkeypatch.setattr(precision, "_seconds_per_step", lambda plan, *_: (TIMES | times)[plan])
+    monkeypatch.setattr(precision, "seconds_per_step", lambda plan, *_: (TIMES | times)[plan])
     stage = build_regressor(options_of(), BINS)
     return choose_plan(stage, torch.rand(4, 3, 32, 32), torch.zeros(4, 2, 3), wanted, memory)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import statistics
 from torch import nn
 
 from twostage import Bins, load_config
@@ -68,7 +69,7 @@ def parts(stage, config, count=30, held_out=12):
     extra = config.regressor.overlap if hasattr(stage, "log_scale") else config.classifier.smoothing
     learned = stage.targets(targets, BINS, extra)
     srgb = to_srgb(pixels[:count], CPU)
-    stage.network.normalize_like(to_color(srgb, config.image.color))
+    stage.network.normalize(*statistics(to_color(srgb, config.image.color)))
     return [
         Examples([f"p{i}" for i in range(len(targets))][rows], pixels[rows], targets[rows], learned[rows])
         for rows in (slice(None, count), slice(count, None))

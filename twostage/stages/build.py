@@ -69,7 +69,10 @@ def initialize(network: Network, config: Config, stage: str, mean: Tensor, std: 
         return []
     notes = load_pretrained(network.backbone, pretrained=options.pretrained, weights=options.weights)
     if options.freeze and not notes:
-        raise BackboneError("backbone.freeze keeps weights as they are: give trained ones, backbone.weights=FILE")
+        raise BackboneError(
+            "backbone.freeze keeps weights as they are: give trained ones, with backbone.weights=FILE or "
+            "backbone.pretrained=true"
+        )
     if notes and config.image.color == "srgb":
         network.normalize(*map(torch.tensor, network.backbone.input_statistics))
     elif notes:

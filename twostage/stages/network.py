@@ -55,10 +55,6 @@ class Network(nn.Module):
         """Length P of the pooled vector."""
         return int(self.pooling.n_colors + self.pooling.n_features)
 
-    def normalize_like(self, images: Tensor) -> None:
-        """Take mean and spread of each channel from training images (N,C,H,W)."""
-        self.normalize(images.mean((0, 2, 3)), images.std((0, 2, 3)).clamp_min(1e-3))
-
     def normalize(self, mean: Tensor, std: Tensor) -> None:
         """Take mean and spread of each channel (C,) as given."""
         self.mean.copy_(mean)

@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from twostage.errors import StorageError
 from twostage.files import write_json
 from twostage.stages.network import Network
 
-__all__ = ["Plan", "apply_plan", "choose_plan", "least_time", "seconds_per_step", "set_precision"]
+__all__ = ["Plan", "apply_plan", "candidates", "choose_plan", "least_time", "seconds_per_step", "set_precision"]
 
 log = logging.getLogger("twostage")
 
@@ -28,6 +29,9 @@ SECONDS = 0.5
 """Time to measure one candidate."""
 GAIN = 1.1
 """A candidate must be this much faster than those before it, else noise would decide."""
+
+CHOICES = 2
+"""To be raised when a change here changes what may be chosen: earlier choices are then forgotten."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,11 @@ def choose_plan(
         memory: A JSON file of earlier choices on this machine. The same training always gets the same plan there, for
             the last digits of its weights depend on it.
     """
-    device = images.device
     key = _key(stage, images, precision)
     known = _remembered(memory)
     if key in known:
         return Plan(**known[key])
-    precisions = ["float32", "bfloat16"] if precision == "auto" and device.type in ("cpu", "cuda") else [precision]
-    precisions = ["float32"] if precisions == ["auto"] else precisions
-    plans = [Plan(name, layout) for name in precisions for layout in (True, False)]
+    plans = candidates(stage, images, targets, precision)
     with torch.random.fork_rng():  # dropout draws
         seconds = {plan: seconds_per_step(plan, stage, images, targets) for plan in plans}
     chosen = plans[0]
@@ -89,6 +90,38 @@ def choose_plan(
         with contextlib.suppress(StorageError):  # a cache that is only to be read; the run has a record of its own
             write_json(memory, _remembered(memory) | {key: asdict(chosen)})
     return chosen
+
+
+def candidates(stage: nn.Module, images: Tensor, targets: Tensor, precision: str = "auto") -> list[Plan]:
+    """The plans that can be trusted for this stage, the safest first."""
+    device = images.device.type
+    precisions = ["float32", "bfloat16"] if precision == "auto" and device in ("cpu", "cuda") else [precision]
+    precisions = ["float32"] if precisions == ["auto"] else precisions
+    plans = [Plan(name, layout) for name in precisions for layout in (True, False)]
+    if device == "cpu" and _has_faulty_convolution(stage, images, targets):
+        return [plan for plan in plans if plan != Plan("bfloat16", channels_last=True)]
+    return plans
+
+
+def _has_faulty_convolution(stage: nn.Module, images: Tensor, targets: Tensor) -> bool:
+    """Is there one whose weights get a gradient from memory that was never written?
+
+    So does oneDNN 3.12 (torch 2.13, AVX512) in bfloat16 and channels_last where the filters are dilated and the input
+    channels are more than 16 and no multiple of 16: found with memory full of NaN, over 24 numbers of channels.
+    """
+    found = False
+
+    class Look(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal found
+            if func is torch.ops.aten.convolution.default:
+                channels, dilation = args[1].shape[1], args[5]
+                found = found or (max(dilation) > 1 and channels > 16 and channels % 16 > 0)
+            return func(*args, **(kwargs or {}))
+
+    with torch.random.fork_rng(), torch.no_grad(), Look():
+        copy.deepcopy(stage).loss(images, targets)  # type: ignore[operator]
+    return found
 
 
 def seconds_per_step(plan: Plan, stage: nn.Module, images: Tensor, targets: Tensor) -> float:
@@ -126,8 +159,8 @@ def _key(stage: nn.Module, images: Tensor, precision: str) -> str:
     weights = sum(p.numel() for p in stage.parameters())
     batch = "x".join(map(str, images.shape))
     return (
-        f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {type(stage).__name__} of "
-        f"{weights} parameters, batch {batch}, precision={precision}"
+        f"{CHOICES}: {machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {type(stage).__name__} "
+        f"of {weights} parameters, batch {batch}, precision={precision}"
     )
 
 

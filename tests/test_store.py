@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,14 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
         assert left.exists()  # another process may be at work there
     opened(tmp_path, Counting())
     assert [path.exists() for path in (left, old, new)] == [False, False, True]  # the new one may be being written
+
+
+def test_one_that_was_killed_while_this_process_waited_is_no_hindrance(tmp_path, monkeypatch):
+    path = opened(tmp_path, Counting()).path
+    path.rename(tmp_path / f".{path.name}.tmp")
+    monkeypatch.setattr("twostage.data.store._clear_leftovers", lambda folder: None)  # it saw nothing yet
+    np.testing.assert_array_equal(opened(tmp_path, Counting()).pixels, expected())
+    assert {file.name for file in tmp_path.iterdir()} <= {".lock", path.name}
 
 
 def test_a_source_that_fails_leaves_nothing(tmp_path):
@@ -249,3 +258,13 @@ def test_in_prediction_any_failure_is_a_reason(table, monkeypatch):
     monkeypatch.setattr("twostage.data.images.Image.open", fail)
     _, failed = decode_photographs([table.parent / "0.png"], 32, "crop")
     assert "Too many open files" in failed[0]
+
+
+def test_no_more_threads_decode_than_wished_for(table, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "twostage.data.photographs.ThreadPoolExecutor", lambda most: [asked.append(most), ThreadPoolExecutor(most)][1]
+    )
+    data = CsvConfig(table=str(table), on_error="skip")
+    load_photographs(data, ImageConfig(size=32), SplitConfig(), 0, table.parent / "cache", threads=1)
+    assert asked == [1, 1]

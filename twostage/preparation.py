@@ -100,7 +100,9 @@ def prepare(config: Config, folder: Path) -> Prepared:
     cache = Path(config.runtime.cache_dir).expanduser()
     with first_process_first():
         progress = config.runtime.progress and is_first_process()
-        photos = load_photographs(config.data, config.image, config.split, config.seed, cache, progress)
+        photos = load_photographs(
+            config.data, config.image, config.split, config.seed, cache, progress, config.runtime.threads
+        )
     parts = split_table(
         photos.table,
         validation=config.split.validation,

@@ -41,11 +41,15 @@ def main():
         if name not in BENCHES:
             parser.error(f"no bench '{name}': there are {', '.join(BENCHES)}")
     RESULTS.mkdir(parents=True, exist_ok=True)
+    wrong = []
     for name in names:
         rows = BENCHES[name]((RESULTS / "work").resolve())
         path = RESULTS / f"{name}.json"
         path.write_text(json.dumps({"machine": machine(), "results": rows}, indent=2) + "\n")
         print(f"\n{name} ({path}):\n{pd.DataFrame(rows).to_string(index=False)}\n", flush=True)
+        wrong += [name] if any(row.get("differences") or row.get("leftovers") for row in rows) else []
+    if wrong:
+        raise SystemExit(f"{', '.join(wrong)}: there are differences or leftovers")
 
 
 if __name__ == "__main__":

@@ -11,43 +11,69 @@ import pandas as pd
 from common import TWOSTAGE, twostage
 
 KILLS, SIDE_BY_SIDE = 60, 2
+EARLY = 0.15
+"""Share of the kills that come while a program starts, before it has touched its run's folder."""
 OPTIONS = ["experiment=smoke", "runtime.threads=1", "runtime.checkpoint_seconds=0.2", "runtime.progress=false"]
 
 
-def run(work):
+def run(work, kills=KILLS):
     folder = work / "resume"
     shutil.rmtree(folder, ignore_errors=True)
-    begin = time.perf_counter()
+    begin = time.time()
     twostage(folder, "train", "run=whole", *OPTIONS)
-    whole = time.perf_counter() - begin
+    began, ended = (_written(folder / "outputs" / "whole" / name) for name in ("config.yaml", "metrics.json"))
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        workers = [pool.submit(_kill, folder, number, 0.6 * whole) for number in range(SIDE_BY_SIDE)]
+        workers = [
+            pool.submit(_kill_often, folder, number, kills // SIDE_BY_SIDE, began - begin, 0.6 * (ended - began))
+            for number in range(SIDE_BY_SIDE)
+        ]
         rows = [row for worker in workers for row in worker.result()]
     total = {"run": "all", **{key: sum(row[key] for row in rows) for key in rows[0] if key != "run"}}
-    return [*rows, total]
+    return [*rows, total | {"leftovers": len(_leftovers(folder / "outputs"))}]  # those of the cache as well
 
 
-def _kill(folder, worker, longest):
-    """Kill runs after delays up to `longest` seconds, and compare every run that came to its end all the same."""
+def _kill_often(folder, worker, kills, start, longest):
+    """Kill runs up to `longest` seconds after they began, and compare every one that came to its end all the same."""
     chance, rows, where = random.Random(worker), [], []
-    left = KILLS // SIDE_BY_SIDE
-    while left or where:
+    while kills or where:
         name = f"killed_{worker}_{len(rows)}"
-        process = subprocess.Popen(
-            [*TWOSTAGE, "train", f"run={name}", *OPTIONS], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            _, said = process.communicate(timeout=chance.uniform(0.5, longest) if left else None)
-            if process.returncode:
-                raise SystemExit(f"{name} could not go on: {said.decode()}")
+        early = chance.random() < EARLY
+        delay = chance.uniform(0, start if early else longest) if kills else None
+        place = _kill(folder, name, delay, early)
+        if place is None:
             rows.append(_row(folder / "outputs", name, where))
             where = []
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            where.append(_where(folder / "outputs" / name))
-            left -= 1
+        else:
+            where.append(place)
+            kills -= 1
     return rows
+
+
+def _kill(folder, name, delay, early=False):
+    """Start a run, or let it go on, and kill it so long after it began; returns where, None if it came to its end.
+
+    An early kill counts its delay from the start of the program.
+    """
+    config = folder / "outputs" / name / "config.yaml"
+    before = _written(config)
+    process = subprocess.Popen(
+        [*TWOSTAGE, "train", f"run={name}", *OPTIONS], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    while not early and _written(config) == before and process.poll() is None:
+        time.sleep(0.01)
+    try:
+        _, said = process.communicate(timeout=delay)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return "before" if _written(config) == before else _where(folder / "outputs" / name)
+    if process.returncode:
+        raise SystemExit(f"{name} could not go on: {said.decode()}")
+    return None
+
+
+def _written(path):
+    return path.stat().st_mtime if path.is_file() else 0.0
 
 
 def _row(outputs, name, where):

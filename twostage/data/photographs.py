@@ -48,12 +48,13 @@ class Photographs:
 
 
 def decode_photographs(
-    sources: Sequence[str | Path | Image.Image], size: int, fit: str, *, kept: bool = False
+    sources: Sequence[str | Path | Image.Image], size: int, fit: str, *, kept: bool = False, threads: int = 0
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode N photographs, in parallel, to uint8 (N,size,size,3).
 
     Args:
         kept: The reasons of failures are kept, so one that may pass is raised instead.
+        threads: At most so many at a time; 0: as many as suit the machine.
 
     Returns:
         The pixels (zero where a photograph failed) and, for each that failed, its position and the reason.
@@ -72,13 +73,19 @@ def decode_photographs(
                 _raise_if_it_may_pass(error.__cause__, sources[i])
             failed[i] = str(error)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(threads or None) as pool:
         list(pool.map(decode, range(len(sources))))
     return pixels, dict(sorted(failed.items()))
 
 
 def load_photographs(
-    data: Any, image: ImageConfig, split: SplitConfig, seed: int, cache_dir: Path, progress: bool = False
+    data: Any,
+    image: ImageConfig,
+    split: SplitConfig,
+    seed: int,
+    cache_dir: Path,
+    progress: bool = False,
+    threads: int = 0,
 ) -> Photographs:
     """The photographs that the options name, decoded or simulated into the store.
 
@@ -95,8 +102,8 @@ def load_photographs(
             f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
             f"(relative ones start from the table's folder) or set data.on_error=skip"
         )
-    digests = _digests(table.paths)
-    store = _decoded(table.paths, digests, image, cache_dir, progress)
+    digests = _digests(table.paths, threads)
+    store = _decoded(table.paths, digests, image, cache_dir, progress, threads)
     if store.failed and data.on_error == "stop":
         raise ImageError(
             f"{len(store.failed)} of {len(table)} photographs cannot be read: {some(store.failed.values(), 3)}; "
@@ -127,9 +134,12 @@ def _simulated(data: SimulatedConfig, size: int, seed: int, cache_dir: Path, pro
     return Photographs(Table(names, [], targets), rows, [], store, {}, [])
 
 
-def _decoded(sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool) -> Store:
+def _decoded(
+    sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool, threads: int
+) -> Store:
     def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        pixels, failed = decode_photographs(sources[rows.start : rows.stop], image.size, image.fit, kept=True)
+        some_sources = sources[rows.start : rows.stop]
+        pixels, failed = decode_photographs(some_sources, image.size, image.fit, kept=True, threads=threads)
         return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
 
     files = hashlib.blake2b("".join(digests).encode()).hexdigest()
@@ -139,7 +149,7 @@ def _decoded(sources: list[Path], digests: list[str], image: ImageConfig, cache_
     return replace(store, failed={i: f"{sources[i]}: {why}" for i, why in store.failed.items()})
 
 
-def _digests(paths: list[Path]) -> list[str]:
+def _digests(paths: list[Path], threads: int) -> list[str]:
     """A digest of each file's content; one that cannot be read has a reason, which decoding tells again."""
 
     def digest(path: Path) -> str:
@@ -149,7 +159,7 @@ def _digests(paths: list[Path]) -> list[str]:
             _raise_if_it_may_pass(error, path)
             return f"not readable: {error.strerror}"
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(threads or None) as pool:
         return list(pool.map(digest, paths))
 
 

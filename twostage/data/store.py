@@ -155,6 +155,7 @@ def _clear_leftovers(folder: Path) -> None:
 
 def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool) -> None:
     temporary = path.parent / f".{path.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed while this process waited
     try:
         temporary.mkdir()
         checksum, failed = _write_pixels(temporary / "pixels.npy", shape, fill, progress)

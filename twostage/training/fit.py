@@ -174,7 +174,8 @@ class _Training:
     def stop_if_asked(self, stop: StopRequest, where: str = "at the end") -> None:
         """Let a signal that came to any process end all, once the first has saved, for which the others wait here."""
         if any_process(stop.signal is not None):
-            raise Stopped(f"{self.course.label}: stopped {where}, and saved", stop.signal or SIGTERM)
+            saved = "" if self.checkpoint is None else ", and saved"
+            raise Stopped(f"{self.course.label}: stopped {where}{saved}", stop.signal or SIGTERM)
 
     def _images_of(self, steps: int) -> int:
         """Photographs in so many steps."""

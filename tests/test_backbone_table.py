@@ -42,6 +42,8 @@ def test_the_smallest_size_is_found():
     [
         (["names=[resnt18]"], ["resnet18"]),
         (["nams=[compact]"], ["names"]),
+        (["names=[]"], ["name backbones"]),
+        (["names=[timm]"], ["backbone=timm"]),
         (["names=[p4m]", "image.size=66"], ["64 or 68"]),
         (["names=[p4m]", "pooling=flatten"], ["masks or mean"]),
         (["image.size=16"], ["32..512"]),

@@ -43,10 +43,11 @@ def backbone_table(config: BackbonesConfig) -> pd.DataFrame:
         raise ConfigError("names=[] shows nothing: name backbones, as names=[compact,resnet18]")
     use_threads(config.runtime.threads)
     device = resolve_device(config.runtime.device)
+    shown = [config.backbone] if config.backbone else [backbone_config(name) for name in dict.fromkeys(config.names)]
     rows = []
-    for name in dict.fromkeys(config.names):
-        log.info("%s:", name)
-        rows.append(_row(name, config, device))
+    for options in shown:
+        log.info("%s:", options.name)
+        rows.append(_row(options, config, device))
     return pd.DataFrame(rows)
 
 
@@ -61,22 +62,22 @@ def text_table(table: pd.DataFrame) -> str:
     return shown.to_string(index=False)
 
 
-def smallest_size(name: str, color: str) -> int | None:
+def smallest_size(options: Any, color: str) -> int | None:
     """The smallest allowed image.size, pixels, that a backbone can take; None if there is none."""
     in_channels = channels(color)
-    backbone = build_backbone(backbone_config(name), in_channels)
+    backbone = build_backbone(options, in_channels)
     for size in range(32, 513):
         try:
-            check_size(backbone, size, name)
-            map_shape(backbone, in_channels, size, name)
+            check_size(backbone, size, options.name)
+            map_shape(backbone, in_channels, size, options.name)
             return size
         except BackboneError:
             continue
     return None
 
 
-def _row(name: str, config: BackbonesConfig, device: torch.device) -> dict[str, Any]:
-    stage = _regressor(name, config)
+def _row(options: Any, config: BackbonesConfig, device: torch.device) -> dict[str, Any]:
+    stage = _regressor(options, config)
     network = stage.network
     images = torch.randn(config.batch_size, channels(config.image.color), config.image.size, config.image.size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -87,23 +88,23 @@ def _row(name: str, config: BackbonesConfig, device: torch.device) -> dict[str, 
     train = seconds_per_step(plan, stage, images, targets)
     predict = _seconds_of_prediction(network.to(memory_format=torch.channels_last), images)
     return {
-        "name": name,
+        "name": options.name,
         "parameters": sum(p.numel() for p in network.parameters()),
         "multiply_adds": counter.get_total_flops() // 2,
         "train_ms": train * 1000 / config.batch_size,
         "predict_ms": predict * 1000 / config.batch_size,
         "precision": plan.precision,
         "symmetry": symmetry(network.backbone),
-        "smallest_size": smallest_size(name, config.image.color),
+        "smallest_size": smallest_size(options, config.image.color),
     }
 
 
-def _regressor(name: str, config: BackbonesConfig) -> Any:
-    options = Config(
-        run="", data=SimulatedConfig(), backbone=backbone_config(name), pooling=config.pooling,
+def _regressor(options: Any, config: BackbonesConfig) -> Any:
+    whole = Config(
+        run="", data=SimulatedConfig(), backbone=options, pooling=config.pooling,
         image=ImageConfig(size=config.image.size, color=config.image.color),
     )  # fmt: skip
-    return build_regressor(options, BINS)
+    return build_regressor(whole, BINS)
 
 
 def _estimate(network: Network, images: torch.Tensor) -> torch.Tensor:

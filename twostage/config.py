@@ -245,6 +245,7 @@ class BackbonesConfig:
         "compact vgg resnet10t resnet18 inception p4 p4m steerable mixed_scale".split(),
         "backbones to be shown, timm's included",
     )
+    backbone: Any = field(default=None, metadata={"meaning": "one with options of its own instead: backbone=NAME"})
     image: ImageConfig = part(ImageConfig)
     pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
     batch_size: int = option(16, "images per step", 2, 65_536)

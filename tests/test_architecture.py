@@ -31,7 +31,7 @@ ROWS = (
     ("runs",),
     ("preparation",),
     ("stage_length",),
-    ("stage_training",),
+    ("stage_training", "run_report"),
     ("orchestrator",),
     ("cli",),
     ("__main__",),

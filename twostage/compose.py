@@ -21,6 +21,7 @@ from twostage.config import COMMANDS, DATA, BackbonesConfig, Config, PredictConf
 from twostage.errors import ConfigError, suggest
 
 __all__ = [
+    "changed_options",
     "conf_dir",
     "config_name",
     "differences",
@@ -258,6 +259,13 @@ def differences(now: Config, saved: Config) -> list[str]:
     """Options on which two configs differ, as "name: saved -> now"."""
     a, b = options_that_count(saved), options_that_count(now)
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+
+
+def changed_options(config: Config) -> dict[str, tuple[Any, Any]]:
+    """{"a.b.c": (value, default)} of the options that differ from their defaults; None: there is no such default."""
+    usual = flatten(to_plain(Config(data=type(config.data)(), backbone=type(config.backbone)())))
+    now = flatten(to_plain(config))
+    return {key: (value, usual.get(key)) for key, value in now.items() if key != "run" and value != usual.get(key)}
 
 
 def option_table(kind: type) -> list[tuple[str, str, str]]:

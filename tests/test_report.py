@@ -219,3 +219,9 @@ def test_a_direct_run_with_one_test_photograph_writes_its_report(photos, run):
     assert "On 1 photograph that" in text
     assert "data.group_column=group would keep" in text  # the warning of the run
     assert "classifier" not in text.replace("classifier.", "")
+
+
+@pytest.mark.parametrize("text", ["µg/L", "mg l-1", "%", "mol/m³ (25 °C)", "it's", "größe, 2"])
+def test_a_unit_or_a_path_needs_no_quotes(text):
+    config = load_config([f"run={text}", f"data.unit={text}"])
+    assert (config.run, config.data.unit) == (text, text)

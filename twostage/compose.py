@@ -36,7 +36,7 @@ __all__ = [
     "to_typed",
 ]
 
-PATH_OPTIONS = ("run", "input", "output", "data.table", "data.root", "runtime.cache_dir")
+FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "runtime.cache_dir")
 
 
 def conf_dir() -> Path:
@@ -57,7 +57,7 @@ def register_schemas() -> None:
 
 
 def prepare(overrides: Sequence[str]) -> list[str]:
-    """Make a user's overrides ready for Hydra: paths quoted, any timm name usable as ``backbone=NAME``.
+    """Make a user's overrides ready for Hydra: paths and units quoted, any timm name usable as ``backbone=NAME``.
 
     Raises ConfigError for what is no override, or would delete an option.
     """
@@ -69,7 +69,7 @@ def prepare(overrides: Sequence[str]) -> list[str]:
         if not re.match(r"\+{0,2}[\w.@/]+=", text):
             raise ConfigError(f"'{text}' is not an option: write NAME=VALUE (twostage COMMAND --help lists the names)")
         key, value = text.split("=", 1)
-        if key in PATH_OPTIONS and not re.fullmatch(r"[\w./:-]*|'.*'|\".*\"", value):
+        if key in FREE_TEXT and not re.fullmatch(r"[\w./:-]*|'.*'|\".*\"", value, re.ASCII):
             value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
         if re.fullmatch(r"\+?backbone(@[\w.]+)?", key):
             _register_timm(value)

@@ -186,7 +186,7 @@ def bin_reliability(series: Mapping[str, Reliability]) -> bytes:
     styles = ((BLUE, "o", "-"), (RED, "s", "--"))
     for (name, found), (color, marker, line) in zip(series.items(), styles, strict=False):
         filled = found.count > 0
-        label = f"{name}: expected error {found.expected_error:.3f}"
+        label = f"{name}: expected calibration error {found.expected_error:.3f}"
         upper.plot(
             found.confidence[filled],
             found.accuracy[filled],

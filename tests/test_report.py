@@ -56,7 +56,7 @@ def some_facts(outcome, size=32, name=NASTY):
     return RunFacts(
         run=name, metrics=some_metrics(outcome), images=[f"{name} {i}.png" for i in range(count)], pixels=pixels,
         remarks=[name] * count, refused=[(name, name)], split=name, parts=pd.DataFrame({"part": [name], "n": [3]}),
-        changed={"bins.count": (6, 9), "data.table": (name, None)}, options={"bins.count": 6, "data.table": name},
+        changed={"bins.count": ("6", "9"), "data.table": (name, "-")}, options={"bins.count": "6", "data.table": name},
         versions={"twostage": "1"}, notes=[name],
     )  # fmt: skip
 
@@ -184,7 +184,9 @@ def test_options_that_differ_from_their_defaults():
     assert changed_options(load_config(["run=a"])) == {}
     assert changed_options(load_config(["run=a", "bins.count=6", "seed=3"])) == {"bins.count": (6, 9), "seed": (3, 0)}
     table = changed_options(load_config(["run=a", "data=csv", "data.table=x.csv", "backbone=vgg"]))
-    assert table["data.table"][0] == "x.csv"
+    assert table == {"data.table": ("x.csv", "???"), "bins.range": (None, [80.0, 350.0])}
+    other = changed_options(load_config(["run=a", "+backbone@regressor.backbone=vgg"]))
+    assert other["regressor.backbone.name"] == ("vgg", "???")
 
 
 def test_a_run_with_groups_writes_its_report(photos, run):
@@ -200,7 +202,7 @@ def test_a_run_with_groups_writes_its_report(photos, run):
     html, metrics = (folder / "report.html").read_text(), json.loads((folder / "metrics.json").read_text())
     text = Parsed(html).text
     assert f"{metrics['rmse']:.4g} mg/L" in text
-    assert "On 12 photographs" in text
+    assert "On 12 photographs of 3 groups" in text
     assert "<b>x.png" in text
     assert "where the column 'day' holds tue" in text
     assert "g7" in text

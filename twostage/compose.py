@@ -262,10 +262,11 @@ def differences(now: Config, saved: Config) -> list[str]:
 
 
 def changed_options(config: Config) -> dict[str, tuple[Any, Any]]:
-    """{"a.b.c": (value, default)} of the options that differ from their defaults; None: there is no such default."""
+    """{"a.b.c": (value, default)} of the options that differ from their defaults; MISSING where there is none."""
     usual = flatten(to_plain(Config(data=type(config.data)(), backbone=type(config.backbone)())))
     now = flatten(to_plain(config))
-    return {key: (value, usual.get(key)) for key, value in now.items() if key != "run" and value != usual.get(key)}
+    both = {key: (value, usual.get(key, MISSING)) for key, value in now.items() if key != "run"}
+    return {key: (value, default) for key, (value, default) in both.items() if value != default}
 
 
 def option_table(kind: type) -> list[tuple[str, str, str]]:

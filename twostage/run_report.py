@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import MISSING
 
 from twostage import __version__
 from twostage.compose import changed_options, flatten, to_plain
@@ -72,7 +74,8 @@ def write_report(
 def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics: Mapping[str, Any]) -> RunFacts:
     config, names = prepared.config, [prepared.photos.table.images[i] for i in rows]
     read = np.isfinite(prediction.concentration)
-    options = {name: value for name, value in flatten(to_plain(config)).items() if name != "run"}
+    options = {name: _written(value) for name, value in flatten(to_plain(config)).items() if name != "run"}
+    changed = {name: (_written(value), _written(default)) for name, (value, default) in changed_options(config).items()}
     return RunFacts(
         run=prepared.folder.name,
         metrics=metrics,
@@ -82,11 +85,16 @@ def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics
         refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
         split=_split(prepared),
         parts=_parts(prepared),
-        changed=changed_options(config),
+        changed=changed,
         options=options,
         versions=_versions(prepared),
         notes=prepared.notes,
     )
+
+
+def _written(value: Any) -> str:
+    """An option as a user would write it; a dash where there is none."""
+    return "-" if value == MISSING else value if isinstance(value, str) else json.dumps(value)
 
 
 def _split(prepared: Prepared) -> str:

@@ -69,13 +69,13 @@ def residuals_by_range(
     low, high = edges[table.index], edges[table.index + 1]
     error, count = table["rmse"].to_numpy(), table["count"].to_numpy()
     _residuals(upper, target, predicted, unit)
-    upper.hlines(-table["bias"], low, high, color="black", linewidth=2, label="mean of the range")
+    upper.hlines(-table["bias"], low, high, color="black", linewidth=2, label="mean of the part")
     upper.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1))
     lower.bar(low, error, high - low, align="edge", color=BLUE, edgecolor="white")
     if len(table) <= MOST_GROUPS:
         lower.errorbar((low + high) / 2, error, _ends(error, count), fmt="none", ecolor="black", capsize=3)
     lower.set_ylim(0, 1.6 * error.max() or 1)
-    lower.set_ylabel(_with_unit("RMSE of the range", unit))
+    lower.set_ylabel(_with_unit("RMSE of the part", unit))
     lower.set_xlabel(_with_unit("measured concentration", unit))
     _draw_edges(upper, edges)
     return _png(figure)
@@ -149,10 +149,10 @@ def error_budget(costs: pd.DataFrame, borders: pd.DataFrame, unit: str) -> bytes
     ]
     right.set_xticks(places, [f"{text}\nn={n}" for text, n in zip(ranges, borders["count"], strict=True)], fontsize=8)
     right.set_xlim(-0.5, len(borders) - 0.5)
-    right.set_ylim(0, 1.6 * float(borders[["oracle", "mixture", "argmax"]].to_numpy().max()) or 1)
+    right.set_ylim(0, 1.5 * float(borders[["oracle", "mixture", "argmax"]].to_numpy().max()) or 1)
     right.set_xlabel("distance to the nearest edge\nbetween two bins (bin widths)")
     right.set_ylabel(_with_unit("RMSE", unit))
-    right.legend(edgecolor="none", fontsize="small", loc="upper left")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return _png(figure)
 
 
@@ -201,7 +201,7 @@ def bin_reliability(series: Mapping[str, Reliability]) -> bytes:
     upper.set_ylabel("share of hits")
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1.02)
-    upper.legend(frameon=False, fontsize="small", loc="upper left")
+    figure.legend(loc="outside upper center", frameon=False, fontsize="small")
     lower.set_ylabel("photographs")
     lower.set_ylim(0, None)
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -10,7 +10,18 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-__all__ = ["document", "figure", "fold", "number", "paragraph", "photograph", "section", "table", "with_unit"]
+__all__ = [
+    "document",
+    "figure",
+    "fold",
+    "number",
+    "paragraph",
+    "percent",
+    "photograph",
+    "section",
+    "table",
+    "with_unit",
+]
 
 LARGEST = 128
 """Side of an embedded photograph, pixels; larger ones are made smaller, so that the page stays light."""
@@ -102,6 +113,11 @@ def number(value: object) -> str:
 def with_unit(value: float | None, unit: str) -> str:
     """A number and its unit."""
     return f"{number(value)} {unit}".rstrip() if value is not None else number(value)
+
+
+def percent(share: float) -> str:
+    """A share as a percentage."""
+    return f"{100 * share:.1f} %"
 
 
 def _data(png: bytes) -> str:

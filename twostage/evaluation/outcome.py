@@ -48,6 +48,13 @@ class Outcome:
         """Is there a choice of a bin that could go wrong?"""
         return self.temperature is not None and len(self.edges) > 2
 
+    def described(self) -> str:
+        """Photographs, of groups where there are some: "60 photographs of 6 groups"."""
+        photographs = _counted(len(self.target), "photograph")
+        if self.groups is None:
+            return photographs
+        return f"{photographs} of {_counted(len(np.unique(self.groups)), 'group')}"
+
     def ranges(self) -> tuple[np.ndarray, np.ndarray]:
         """In which part of the whole range each target lies (N,), and the edges of these parts.
 
@@ -97,6 +104,10 @@ class Outcome:
             "calibration_error_before_temperature": before.expected_error,
             "calibration_error": after.expected_error,
         }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:

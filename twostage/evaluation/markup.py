@@ -116,8 +116,8 @@ def with_unit(value: float | None, unit: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage."""
-    return f"{100 * share:.1f} %"
+    """A share as a percentage, a dash for none."""
+    return "-" if np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _data(png: bytes) -> str:

@@ -120,15 +120,12 @@ def _learning(facts: RunFacts, figures: Mapping[str, bytes]) -> str:
 
 
 def photographs_to_show(error: np.ndarray) -> list[tuple[str, int]]:
-    """(title, row) of the largest absolute errors (N,), then the median and the smallest; each row once."""
-    order = np.argsort(-np.abs(error), kind="stable").tolist()
-    worst = order[:WORST]
-    shown = [(f"error {place} of {len(order)}", row) for place, row in enumerate(worst, 1)]
-    if len(order) > WORST + 1:
-        shown.append(("median", order[len(order) // 2] if len(order) // 2 >= WORST else order[WORST]))
-    if len(order) > WORST:
-        shown.append(("best", order[-1]))
-    return shown
+    """(title, row) of the largest, the median and the smallest absolute errors (N,), in this order, each row once."""
+    count, order = len(error), np.argsort(-np.abs(error), kind="stable").tolist()
+    median, smallest = count // 2, count - 1
+    places = sorted({*range(min(WORST, count)), median, smallest})
+    meaning = {median: ", the median", smallest: ", the smallest"} if count > 2 else {}
+    return [(f"error {place + 1} of {count}{meaning.get(place, '')}", order[place]) for place in places]
 
 
 def _photographs(outcome: Outcome, facts: RunFacts) -> str:
@@ -140,7 +137,7 @@ def _photographs(outcome: Outcome, facts: RunFacts) -> str:
             facts.images[row],
             f"measured {with_unit(float(outcome.target[row]), unit)}",
             f"predicted {with_unit(float(outcome.predicted[row]), unit)}",
-            f"residual {number(float(-error[row]))}",
+            f"residual {with_unit(float(-error[row]), unit)}",
         ]
         if outcome.has_bins:
             k = int(outcome.probabilities[row].argmax())

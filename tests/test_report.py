@@ -164,7 +164,7 @@ def test_figures_are_png_of_their_own():
     assert len(figures) == len(set(figures.values())) == 8
     for png in figures.values():
         width, height = Image.open(io.BytesIO(png)).size
-        assert 300 < min(width, height) <= max(width, height) < 1200
+        assert 400 < min(width, height) <= max(width, height) < 1700
 
 
 @pytest.mark.parametrize("count", [*range(1, 15), 100])

@@ -77,7 +77,7 @@ def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics
     options = {name: _written(value) for name, value in flatten(to_plain(config)).items() if name != "run"}
     changed = {name: (_written(value), _written(default)) for name, (value, default) in changed_options(config).items()}
     return RunFacts(
-        run=prepared.folder.name,
+        run=config.run,
         metrics=metrics,
         images=[names[i] for i in np.flatnonzero(read)],
         pixels=prepared.pixels(rows[read]),

@@ -47,7 +47,7 @@ summary { cursor: pointer; color: #0072B2; margin: .7rem 0; }
 @media print {
   body { font-size: 10pt; margin: 0; max-width: none; }
   h2 { margin-top: 1.2rem; }
-  img.figure { max-height: 15cm; width: auto; }
+  img.figure { max-height: 23cm; width: auto; }
   @page { margin: 1.5cm; }
 }
 """

@@ -31,7 +31,7 @@ ROWS = (
     ("runs",),
     ("preparation",),
     ("stage_length",),
-    ("stage_training",),
+    ("stage_training", "run_report"),
     ("orchestrator",),
     ("cross_validation",),
     ("cli",),

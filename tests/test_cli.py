@@ -38,7 +38,7 @@ def test_train_leaves_the_run_folder_that_the_design_promises(here, run):
     for name in (
         "config.yaml splits.csv metrics.json predictions.csv classifier/history.csv regressor/history.csv "
         "model/model.json model/classifier.safetensors model/regressor.safetensors "
-        "figures/predicted_against_measured.png"
+        "figures/predicted_against_measured.png report.html"
     ).split():
         assert (folder / name).is_file(), name
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -97,7 +97,7 @@ def test_a_run_that_is_held_is_known_before_anything_is_decoded(here, run, monke
         one_line(run("train", *TINY, "run=a"), "another process is at work")
 
 
-@pytest.mark.parametrize("name", ["predicted_against_measured.png", "leaderboard.csv"])
+@pytest.mark.parametrize("name", ["predicted_against_measured.png", "report.html", "leaderboard.csv"])
 def test_a_disk_that_is_full_at_the_end_gets_one_line(here, run, monkeypatch, name):
     write = tempfile.mkstemp
 

@@ -21,6 +21,7 @@ from twostage.config import COMMANDS, DATA, BackbonesConfig, Config, PredictConf
 from twostage.errors import ConfigError, suggest
 
 __all__ = [
+    "changed_options",
     "conf_dir",
     "config_name",
     "differences",
@@ -35,7 +36,7 @@ __all__ = [
     "to_typed",
 ]
 
-PATH_OPTIONS = ("run", "input", "output", "data.table", "data.root", "runtime.cache_dir")
+FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "runtime.cache_dir")
 
 
 def conf_dir() -> Path:
@@ -56,7 +57,7 @@ def register_schemas() -> None:
 
 
 def prepare(overrides: Sequence[str]) -> list[str]:
-    """Make a user's overrides ready for Hydra: paths quoted, any timm name usable as ``backbone=NAME``.
+    """Make a user's overrides ready for Hydra: paths and units quoted, any timm name usable as ``backbone=NAME``.
 
     Raises ConfigError for what is no override, or would delete an option.
     """
@@ -68,7 +69,7 @@ def prepare(overrides: Sequence[str]) -> list[str]:
         if not re.match(r"\+{0,2}[\w.@/]+=", text):
             raise ConfigError(f"'{text}' is not an option: write NAME=VALUE (twostage COMMAND --help lists the names)")
         key, value = text.split("=", 1)
-        if key in PATH_OPTIONS and not re.fullmatch(r"[\w./:-]*|'.*'|\".*\"", value):
+        if key in FREE_TEXT and not re.fullmatch(r"[\w./:-]*|'.*'|\".*\"", value, re.ASCII):
             value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
         if re.fullmatch(r"\+?backbone(@[\w.]+)?", key):
             _register_timm(value)
@@ -267,6 +268,14 @@ def differences(now: Config, saved: Config) -> list[str]:
     """Options on which two configs differ, as "name: saved -> now"."""
     a, b = options_that_count(saved), options_that_count(now)
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+
+
+def changed_options(config: Config) -> dict[str, tuple[Any, Any]]:
+    """{"a.b.c": (value, default)} of the options that differ from their defaults; MISSING where there is none."""
+    usual = flatten(to_plain(Config(data=type(config.data)(), backbone=type(config.backbone)())))
+    now = flatten(to_plain(config))
+    both = {key: (value, usual.get(key, MISSING)) for key, value in now.items() if key != "run"}
+    return {key: (value, default) for key, (value, default) in both.items() if value != default}
 
 
 def option_table(kind: type) -> list[tuple[str, str, str]]:

@@ -21,12 +21,12 @@ from twostage.config import Config, PredictConfig
 from twostage.data.table import Table, find_photographs, read_table
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
-from twostage.evaluation.figures import predicted_against_measured
 from twostage.evaluation.metrics import regression_metrics, rmse
 from twostage.files import write_atomically, write_json
 from twostage.model_folder import load_model, save_description
 from twostage.predictor import Predictor, make_prediction
 from twostage.preparation import Prepared, prepare, settle, spread
+from twostage.run_report import outcome_of, write_report
 from twostage.runs import find_run, hold_run, open_run, weights_file
 from twostage.stage_length import describe
 from twostage.stage_training import (
@@ -168,7 +168,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _evaluate(prepared: Prepared) -> None:
-    """Open the test set, once; write the model's description, the predictions, the metrics and the figure."""
+    """Open the test set, once; write the model's description, the predictions, the report and the metrics."""
     if not is_first_process():
         return
     config, folder, bins = prepared.config, prepared.folder, prepared.bins
@@ -181,6 +181,7 @@ def _evaluate(prepared: Prepared) -> None:
     frame = prediction.to_frame([photos.table.images[i] for i in rows])
     frame.insert(1, "target", target)
     write_atomically(folder / "predictions.csv", frame.to_csv(index=False).encode())
+    outcome = outcome_of(prepared, rows, prediction, model.network)
     metrics = {
         "method": config.method,
         "combination": config.combine.method,
@@ -197,14 +198,13 @@ def _evaluate(prepared: Prepared) -> None:
         "n_refused": int((prediction.status == "refused").sum()),
         **_baselines(prepared),
         "parameters": sum(p.numel() for p in model.network.parameters()),
+        **outcome.summary(),
         **_training_cost(folder),
         "plan": plans_of(folder),
         "edges": bins.edges.tolist(),
         "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},
     }
-    title = f"{len(rows)} test photographs, RMSE {metrics['rmse']:.3g} {config.data.unit}".rstrip()
-    figure = folder / "figures" / "predicted_against_measured.png"
-    predicted_against_measured(figure, target, prediction.concentration, bins.edges, config.data.unit, title)
+    write_report(prepared, rows, prediction, outcome, metrics)
     write_json(folder / "metrics.json", metrics)
 
 

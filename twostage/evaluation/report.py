@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["closing_table", "leaderboard"]
+__all__ = ["closing_table", "key_figures", "leaderboard"]
 
 
 def closing_table(metrics: dict[str, Any], run: Path) -> str:
     """The outcome of a run as lines of text."""
-    unit = f" {metrics['unit']}" if metrics["unit"] else ""
-    direct = metrics["method"] == "direct"
-
-    def row(name: str, key: str, suffix: str = unit) -> str:
-        value = metrics[key]
-        return f"  {name:<34}{'-' if value is None else format(value, '.4g')}{'' if value is None else suffix}"
-
     lines = [
         f"Test set: {metrics['n_test']} photographs not used before "
         f"(train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']})",
+        *(f"  {name:<34}{value}" for name, value in key_figures(metrics)),
+        f"  {'parameters':<34}{metrics['parameters']:,}",
+        f"  {'training':<34}{metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.0f} images/s",
+        f"Results in {run}: report.html, metrics.json, predictions.csv, figures/; model in {run / 'model'}",
+    ]
+    return "\n".join(lines)
+
+
+def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, value with its unit) of the figures that tell how good a run is."""
+    unit = f" {metrics['unit']}" if metrics["unit"] else ""
+    direct = metrics["method"] == "direct"
+
+    def row(name: str, key: str, suffix: str = unit) -> tuple[str, str]:
+        value = metrics[key]
+        return name, "-" if value is None else f"{value:.4g}{suffix}"
+
+    rows = [
         row(f"RMSE ({'direct' if direct else metrics['combination']})", "rmse"),
         row("mean absolute error", "mae"),
         row("bias", "bias"),
@@ -30,21 +42,18 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
         row("R2", "r2", ""),
     ]
     if not direct:
-        lines += [
+        rows += [
             row("RMSE, mixture of all bins", "rmse_mixture"),
             row("RMSE, two likeliest bins", "rmse_top2"),
             row("RMSE, likeliest bin alone", "rmse_argmax"),
             row("RMSE, true bin given (oracle)", "rmse_oracle"),
             row("bin accuracy", "bin_accuracy", ""),
         ]
-    lines += [
+    return [
+        *rows,
         row("RMSE, colour statistics + ridge", "rmse_colour_baseline"),
         row("RMSE, mean of training targets", "rmse_mean_baseline"),
-        f"  {'parameters':<34}{metrics['parameters']:,}",
-        f"  {'training':<34}{metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.0f} images/s",
-        f"Results in {run}: metrics.json, predictions.csv, figures/; model in {run / 'model'}",
     ]
-    return "\n".join(lines)
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:

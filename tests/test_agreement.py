@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import root_mean_squared_error
+
+from twostage.bins import Bins
+from twostage.evaluation.agreement import bland_altman
+from twostage.evaluation.error_budget import (
+    DISTANCES,
+    before_temperature,
+    border_cost,
+    edge_distance,
+    errors_by,
+    reliability,
+    rmse_interval,
+    wrong_bin_cost,
+)
+
+EXACT = {"rel": 1e-9, "abs": 1e-9}
+UNEVEN = Bins([80, 100, 150, 260, 350])
+
+
+def some_predictions(count=200, seed=0):
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(70, 360, count)
+    return target, target + rng.normal(0.7, 3.0, count)
+
+
+def some_probabilities(count=300, bins=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(bins) / 2, count), rng.integers(0, bins, count)
+
+
+def test_the_published_example_of_bland_and_altman():
+    """Peak expiratory flow of 17 subjects with two meters; figures of Bland and Altman 1986 (Lancet i:307), l/min."""
+    large = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
+    mini = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]
+    found = bland_altman(np.array(mini), np.array(large))
+    assert found.count == 17
+    assert found.bias == pytest.approx(-2.1, abs=0.05)
+    assert found.sd == pytest.approx(38.8, abs=0.05)
+    # they round 1.96 to 2 in the limits, 1.96^2 / 2 to 2 and N - 1 to N in their standard error, 16.3
+    assert found.bias - 2 * found.sd == pytest.approx(-79.7, abs=0.1)
+    assert found.bias + 2 * found.sd == pytest.approx(75.5, abs=0.1)
+    assert found.bias_interval == pytest.approx((-22.0, 17.8), abs=0.1)
+    half = (found.lower_interval[1] - found.lower_interval[0]) / 2
+    assert half / stats.t.ppf(0.975, 16) == pytest.approx(16.3, abs=0.2)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_agreement_equals_an_independent_computation(confidence):
+    target, predicted = some_predictions()
+    found = bland_altman(target, predicted, confidence)
+    differences = [p - t for t, p in zip(target.tolist(), predicted.tolist(), strict=True)]
+    n = len(differences)
+    mean = sum(differences) / n
+    variance = sum((d - mean) ** 2 for d in differences) / (n - 1)
+    assert found.bias == pytest.approx(mean, **EXACT)
+    assert found.sd == pytest.approx(variance**0.5, **EXACT)
+    assert (found.lower, found.upper) == pytest.approx(stats.norm.interval(confidence, mean, variance**0.5), **EXACT)
+    of_mean = stats.t.interval(confidence, n - 1, mean, stats.sem(differences))
+    assert found.bias_interval == pytest.approx(of_mean, **EXACT)
+    z = stats.norm.isf((1 - confidence) / 2)
+    of_limit = (variance / n + z**2 * variance / (2 * (n - 1))) ** 0.5
+    assert found.upper_interval == pytest.approx(stats.t.interval(confidence, n - 1, found.upper, of_limit), **EXACT)
+    assert found.lower_interval == pytest.approx(stats.t.interval(confidence, n - 1, found.lower, of_limit), **EXACT)
+
+
+def test_the_intervals_hold_the_true_limits_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(2000):
+        low, high = bland_altman(np.zeros(30), rng.normal(1.0, 2.0, 30)).upper_interval
+        hits.append(low <= 1.0 + 2.0 * stats.norm.ppf(0.975) <= high)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.02)
+
+
+def test_one_photograph_has_a_bias_only():
+    found = bland_altman(np.array([3.0]), np.array([5.0]))
+    assert (found.count, found.bias) == (1, 2.0)
+    assert {found.sd, found.lower, found.upper, found.upper_interval} == {None}
+
+
+def test_the_cost_of_wrong_bins():
+    target, oracle = some_predictions()
+    worse = oracle + np.where(np.arange(len(target)) % 10 == 0, 12.0, 0.0)
+    table = wrong_bin_cost(target, {"argmax": worse, "oracle": oracle})
+    for name, values in (("argmax", worse), ("oracle", oracle)):
+        assert table.loc[name, "rmse"] == pytest.approx(root_mean_squared_error(target, values), **EXACT)
+    assert table.loc["oracle", ["cost", "share"]].tolist() == [0, 0]
+    squares = np.sum((worse - target) ** 2), np.sum((oracle - target) ** 2)
+    assert table.loc["argmax", "share"] == pytest.approx((squares[0] - squares[1]) / squares[0], **EXACT)
+    assert np.isnan(wrong_bin_cost(target, {"oracle": target}).loc["oracle", "share"])
+
+
+def test_the_distance_to_the_nearest_inner_edge():
+    target = np.array([60.0, 80, 99, 100, 125, 151, 205, 259, 305, 400])
+    # of 60: bin 0, 40 from the edge at 100, width 20; the outermost edges do not count
+    expected = [40 / 20, 20 / 20, 1 / 20, 0, 25 / 50, 1 / 110, 55 / 110, 1 / 110, 45 / 90, 140 / 90]
+    assert edge_distance(target, UNEVEN.edges) == pytest.approx(expected, **EXACT)
+    assert np.isinf(edge_distance(target, np.array([80.0, 350.0]))).all()
+
+
+def test_the_cost_at_the_borders():
+    target, predicted = some_predictions(2000)
+    inner = np.abs(target[:, None] - UNEVEN.edges[1:-1]).min(1)
+    predicted = predicted + np.where(inner < 2, 30.0, 0.0)
+    table = border_cost(target, {"mixture": predicted}, UNEVEN.edges)
+    assert table["count"].sum() == len(target)
+    assert table["mixture"].iloc[0] > 2 * table["mixture"].iloc[1:].max()
+    pooled = np.sqrt((table["count"] * table["mixture"] ** 2).sum() / len(target))
+    assert pooled == pytest.approx(root_mean_squared_error(target, predicted), **EXACT)
+    single = border_cost(target[:1], {"mixture": predicted[:1]}, UNEVEN.edges)
+    assert single["count"].tolist() == [1]
+    assert single["low"].item() in DISTANCES
+
+
+def test_the_interval_of_an_rmse_covers_as_it_says():
+    rng = np.random.default_rng(0)
+    found = np.sqrt((rng.normal(0, 3.0, (4000, 12)) ** 2).mean(1))
+    low, high = rmse_interval(found, 12)
+    assert np.mean((low <= 3.0) & (3.0 <= high)) == pytest.approx(0.95, abs=0.015)
+
+
+def test_errors_by_group():
+    target, predicted = some_predictions(60)
+    labels = np.repeat(["b", "a", "c"], [1, 30, 29])
+    table = errors_by(labels, target, predicted)
+    assert table.index.tolist() == ["a", "b", "c"]
+    for label, row in table.iterrows():
+        error = (predicted - target)[labels == label]
+        assert row["count"] == len(error)
+        assert row["bias"] == pytest.approx(error.mean(), **EXACT)
+        assert row["rmse"] == pytest.approx(root_mean_squared_error(error, 0 * error), **EXACT)
+    assert table.loc["a", "sd"] == pytest.approx(stats.tstd((predicted - target)[labels == "a"]), **EXACT)
+    assert np.isnan(table.loc["b", "sd"])
+
+
+def test_reliability_equals_scikit_learn_and_a_loop():
+    probabilities, true_bin = some_probabilities()
+    found = reliability(probabilities, true_bin)
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == true_bin
+    accuracy, mean = calibration_curve(hit, confidence, n_bins=10)
+    filled = found.count > 0
+    assert found.accuracy[filled] == pytest.approx(accuracy, **EXACT)
+    assert found.confidence[filled] == pytest.approx(mean, **EXACT)
+    assert np.isnan(found.accuracy[~filled]).all()
+    expected = 0.0
+    for low in range(10):
+        inside = [i for i, c in enumerate(confidence) if low / 10 < c <= (low + 1) / 10]
+        expected += abs(sum(hit[i] for i in inside) - sum(confidence[i] for i in inside)) / len(hit)
+    assert found.expected_error == pytest.approx(expected, **EXACT)
+
+
+def test_reliability_of_one_certain_photograph():
+    found = reliability(np.array([[1.0, 0.0]]), np.array([0]))
+    assert found.expected_error == 0
+    assert found.count.tolist() == [0] * 9 + [1]
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_the_probabilities_before_the_temperature(temperature):
+    logits = np.random.default_rng(0).normal(0, 4, (50, 6))
+    before, after = (np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in (logits, logits / temperature))
+    assert before_temperature(after, temperature) == pytest.approx(before, **EXACT)
+    certain = before_temperature(np.array([[1.0, 0.0]]), temperature)
+    assert certain.tolist() == [[1.0, 0.0]]

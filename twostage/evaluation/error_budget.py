@@ -1,0 +1,163 @@
+"""Where does the error come from? What the true bin would save, the bins' borders, the bins' probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from twostage.evaluation.metrics import rmse
+
+__all__ = [
+    "DISTANCES",
+    "Reliability",
+    "before_temperature",
+    "border_cost",
+    "edge_distance",
+    "errors_by",
+    "reliability",
+    "rmse_interval",
+    "wrong_bin_cost",
+]
+
+DISTANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, np.inf)
+"""Classes of the distance to the nearest inner edge, bin widths; only outer halves of the end bins lie beyond 0.5."""
+
+
+def wrong_bin_cost(target: np.ndarray, predicted: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """What each combination loses because the bin is not known.
+
+    Args:
+        target: Concentrations (N,).
+        predicted: Predictions (N,) by combination; "oracle", which is given the true bin, among them.
+
+    Returns:
+        Indexed by combination: `rmse`; `cost`, its RMSE above the oracle's (negative where a mixture averages errors
+        of neighbouring bins out); `share` of its mean squared error that is due to it, NaN where there is no error.
+    """
+    errors = pd.Series({name: rmse(target, values) for name, values in predicted.items()}, name="rmse")
+    share = 1 - errors["oracle"] ** 2 / (errors**2).replace(0.0, np.nan)
+    return pd.DataFrame({"rmse": errors, "cost": errors - errors["oracle"], "share": share})
+
+
+def edge_distance(target: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Distance of each concentration (N,) to the nearest inner one of K+1 edges, in widths of its own bin, (N,).
+
+    The outermost edges have no neighbouring bin to be confused with; a single bin has no inner edge: infinity.
+    """
+    target, edges = np.asarray(target, np.float64), np.asarray(edges, np.float64)
+    if len(edges) < 3:
+        return np.full(len(target), np.inf)
+    bins = np.clip(np.searchsorted(edges, target, side="right") - 1, 0, len(edges) - 2)
+    return np.abs(target[:, None] - edges[1:-1]).min(1) / np.diff(edges)[bins]
+
+
+def border_cost(target: np.ndarray, predicted: Mapping[str, np.ndarray], edges: np.ndarray) -> pd.DataFrame:
+    """RMSE against the distance to the nearest inner edge: is it larger at the borders of the bins?
+
+    Args:
+        target: Concentrations (N,).
+        predicted: Predictions (N,) by combination.
+        edges: Edges (K+1,) of the bins.
+
+    Returns:
+        One row per class of `DISTANCES` that holds images: `low`, `high` (bin widths), `count`, and the RMSE of each
+        combination.
+    """
+    distance = edge_distance(target, edges)
+    rows = []
+    for low, high in pairwise(DISTANCES):
+        inside = (distance >= low) & ((distance < high) | (high == np.inf))
+        if inside.any():
+            errors = {name: rmse(target[inside], values[inside]) for name, values in predicted.items()}
+            rows.append({"low": low, "high": high, "count": int(inside.sum()), **errors})
+    return pd.DataFrame(rows)
+
+
+def rmse_interval(error: np.ndarray | float, count: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % confidence interval of an RMSE over `count` independent, normally distributed errors of mean zero.
+
+    Their sum of squares over the variance follows a chi-square distribution of `count` degrees of freedom.
+
+    Returns:
+        Lower and upper end, of the shape of `error`.
+    """
+    low, high = stats.chi2.ppf(0.975, count), stats.chi2.ppf(0.025, count)
+    return error * np.sqrt(count / low), error * np.sqrt(count / high)
+
+
+def errors_by(labels: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """Errors of each group of images, or of each bin.
+
+    Args:
+        labels: What tells them apart, (N,).
+        target: Concentrations (N,).
+        predicted: Predictions (N,).
+
+    Returns:
+        Indexed by label, sorted: `count`, mean `target`, `bias` (mean of predicted minus measured), `sd` of the errors
+        (NaN for one image) and `rmse`.
+    """
+    frame = pd.DataFrame({"label": labels, "target": target, "error": predicted - target})
+    frame["square"] = frame["error"] ** 2
+    grouped = frame.groupby("label", sort=True)
+    return pd.DataFrame(
+        {
+            "count": grouped.size(),
+            "target": grouped["target"].mean(),
+            "bias": grouped["error"].mean(),
+            "sd": grouped["error"].std(ddof=1),
+            "rmse": np.sqrt(grouped["square"].mean()),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Classes of confidence: how many images (C,), their mean confidence and their share of hits (NaN where empty).
+
+    `expected_error` is the expected calibration error: the mean over images of the distance between the two.
+    """
+
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    expected_error: float
+
+
+def reliability(probabilities: np.ndarray, true_bin: np.ndarray, classes: int = 10) -> Reliability:
+    """Are the likeliest bins right as often as their probabilities say?
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks", equation 3, with `classes` intervals (l, r] of
+    equal width.
+
+    Args:
+        probabilities: Of each bin, (N,K).
+        true_bin: Index of the bin in which the concentration lies, (N,).
+        classes: Number of intervals between 0 and 1.
+    """
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == true_bin
+    inner = np.linspace(0, 1, classes + 1)[1:-1]
+    which = np.searchsorted(inner, confidence, side="left")
+    count = np.bincount(which, minlength=classes)
+    with np.errstate(invalid="ignore"):  # an empty class is 0 / 0: NaN
+        mean = np.bincount(which, confidence, classes) / count
+        accuracy = np.bincount(which, hit, classes) / count
+    expected = float(np.nansum(count * np.abs(mean - accuracy)) / len(confidence))
+    return Reliability(count, mean, accuracy, expected)
+
+
+def before_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Bin probabilities (N,K) as they were before a temperature was applied to their logits.
+
+    softmax(z / T)^T is proportional to softmax(z), so this is exact for one view; of an average over views it is what
+    one softmax with these probabilities would have been, an approximation.
+    """
+    with np.errstate(divide="ignore"):  # of a probability of zero, which stays zero
+        logits = temperature * np.log(probabilities)
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))

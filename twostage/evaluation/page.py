@@ -1,0 +1,169 @@
+"""report.html: one page that says how good a run is, where its errors come from, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twostage.evaluation.error_sections import (
+    agreement_section,
+    bin_name,
+    classifier_section,
+    error_budget_section,
+    groups_section,
+    residuals_section,
+)
+from twostage.evaluation.markup import (
+    document,
+    figure,
+    fold,
+    number,
+    paragraph,
+    percent,
+    photograph,
+    section,
+    table,
+    with_unit,
+)
+from twostage.evaluation.outcome import Outcome
+from twostage.evaluation.report import key_figures
+
+__all__ = ["WORST", "RunFacts", "page", "photographs_to_show"]
+
+WORST = 10
+"""So many of the photographs with the largest errors are shown."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the page tells beside the outcome.
+
+    `images` names and `pixels` shows the photographs of the outcome (N), `remarks` says of each what its status is if
+    it is not ok; `refused` are (name, reason) of those that were not read; `parts` has a row per part of the split;
+    `changed` maps options to (value, default), `options` all to their value, as text; `notes` are the run's warnings.
+    """
+
+    run: str
+    metrics: Mapping[str, Any]
+    images: Sequence[str]
+    pixels: Any
+    remarks: Sequence[str]
+    refused: Sequence[tuple[str, str]]
+    split: str
+    parts: pd.DataFrame
+    changed: Mapping[str, tuple[str, str]]
+    options: Mapping[str, str]
+    versions: Mapping[str, str]
+    notes: Sequence[str]
+
+
+def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str:
+    """The page as HTML, with everything that it shows inside it.
+
+    Args:
+        figures: As `draw` gives them.
+    """
+    sections = [_headline(outcome, facts), _warnings(facts), _scatter(figures), residuals_section(outcome, figures)]
+    if outcome.groups is not None:
+        sections.append(groups_section(outcome, outcome.groups, figures))
+    sections.append(agreement_section(outcome, figures))
+    if outcome.has_bins:
+        sections += [error_budget_section(outcome, figures), classifier_section(outcome, figures)]
+    sections += [_learning(facts, figures), _photographs(outcome, facts), _split(facts), _made(facts)]
+    return document(f"Run {facts.run}", sections)
+
+
+def _headline(outcome: Outcome, facts: RunFacts) -> str:
+    metrics, unit, error = facts.metrics, outcome.unit, np.abs(outcome.predicted - outcome.target)
+    said = f"On {outcome.described()} that played no part in training, the concentration is wrong by "
+    said += f"{with_unit(metrics['rmse'], unit)} (RMSE)"
+    if len(error) > 1:
+        half, most = np.quantile(error, [0.5, 0.95])
+        said += f": for half of them by less than {number(half)}, for 95 % by less than {with_unit(most, unit)}"
+    beside = (
+        f"Without a network, colour statistics with ridge regression are wrong by "
+        f"{with_unit(metrics['rmse_colour_baseline'], unit)}, the mean of the training targets by "
+        f"{with_unit(metrics['rmse_mean_baseline'], unit)}."
+    )
+    if metrics["rmse"] >= metrics["rmse_colour_baseline"]:
+        beside += " This run does not beat the colour statistics."
+    few = "So small a test set says little: another one may well give another figure."
+    parts = [paragraph(f"{said}.", "headline"), paragraph(beside), table(key_figures(metrics))]
+    small = len(error) < 30 or (outcome.groups is not None and len(np.unique(outcome.groups)) < 10)
+    return "\n".join([*parts[:1], paragraph(few), *parts[1:]] if small else parts)
+
+
+def _warnings(facts: RunFacts) -> str:
+    refused = [f"{name} was not read: {reason}" for name, reason in facts.refused]
+    if not facts.notes and not refused:
+        return section("Warnings", paragraph("None."))
+    return section("Warnings", *(paragraph(text, "warnings") for text in [*facts.notes, *refused[:20]]))
+
+
+def _scatter(figures: Mapping[str, bytes]) -> str:
+    alt = "predicted against measured concentration, above the residuals"
+    return section("Predicted against measured", figure(figures["predicted_against_measured"], alt))
+
+
+def _learning(facts: RunFacts, figures: Mapping[str, bytes]) -> str:
+    metrics = facts.metrics
+    text = (
+        f"{metrics['train_seconds']:.0f} s of training, {metrics['images_per_second']:.0f} photographs a second, "
+        f"{metrics['parameters']:,} parameters. The weights of the best epoch are kept."
+    )
+    alt = "validation RMSE and training loss of each epoch"
+    return section("Learning history", paragraph(text), figure(figures["learning_history"], alt))
+
+
+def photographs_to_show(error: np.ndarray) -> list[tuple[str, int]]:
+    """(title, row) of the largest, the median and the smallest absolute errors (N,), in this order, each row once."""
+    count, order = len(error), np.argsort(-np.abs(error), kind="stable").tolist()
+    median, smallest = count // 2, count - 1
+    places = sorted({*range(min(WORST, count)), median, smallest})
+    meaning = {median: ", the median", smallest: ", the smallest"} if count > 2 else {}
+    return [(f"error {place + 1} of {count}{meaning.get(place, '')}", order[place]) for place in places]
+
+
+def _photographs(outcome: Outcome, facts: RunFacts) -> str:
+    error, unit = outcome.predicted - outcome.target, outcome.unit
+    shown = []
+    for title, row in photographs_to_show(error):
+        lines = [
+            title,
+            facts.images[row],
+            f"measured {with_unit(float(outcome.target[row]), unit)}",
+            f"predicted {with_unit(float(outcome.predicted[row]), unit)}",
+            f"residual {with_unit(float(-error[row]), unit)}",
+        ]
+        if outcome.has_bins:
+            k = int(outcome.probabilities[row].argmax())
+            wrong = "" if k == outcome.true_bin[row] else ", wrong"
+            lines.append(f"bin {bin_name(outcome.edges, k)}: {percent(outcome.probabilities[row, k])}{wrong}")
+        if outcome.groups is not None:
+            lines.append(f"group {outcome.groups[row]}")
+        shown.append(photograph(facts.pixels[row], [*lines, *filter(None, [facts.remarks[row]])]))
+    return section(
+        "Photographs: the largest errors, the median, the best",
+        paragraph("As the network sees them, brought to its size; predictions.csv has all."),
+        '<div class="photographs">\n' + "\n".join(shown) + "\n</div>",
+    )
+
+
+def _split(facts: RunFacts) -> str:
+    rows = facts.parts.itertuples(index=False)
+    return section("Which photographs, split how", paragraph(facts.split), table(rows, list(facts.parts.columns)))
+
+
+def _made(facts: RunFacts) -> str:
+    changed = [[name, *both] for name, both in facts.changed.items()]
+    return section(
+        "How it was made",
+        paragraph("Options that differ from their defaults:" if changed else "All options have their defaults."),
+        table(changed, ["option", "value", "default"]) if changed else "",
+        fold("All options", table(facts.options.items(), ["option", "value"])),
+        table(facts.versions.items(), ["made with", ""]),
+    )

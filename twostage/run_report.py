@@ -1,0 +1,145 @@
+"""From a run to its report: gathers what was predicted and how the run was made, and writes figures and page."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import MISSING
+
+from twostage import __version__
+from twostage.compose import changed_options, flatten, to_plain
+from twostage.data.splits import PARTS
+from twostage.evaluation.outcome import Outcome, draw
+from twostage.evaluation.page import RunFacts, page
+from twostage.files import write_atomically
+from twostage.predictor import Prediction
+from twostage.preparation import Prepared
+from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine
+
+__all__ = ["outcome_of", "write_report"]
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "matplotlib")
+
+
+def outcome_of(prepared: Prepared, rows: np.ndarray, prediction: Prediction, network: TwoStage) -> Outcome:
+    """The outcome on the photographs of the given rows (N,) that were read."""
+    bins, read = prepared.bins, np.isfinite(prediction.concentration)
+    target = prepared.photos.table.targets[rows][read]
+    probabilities, offsets = prediction.bin_probabilities[read], prediction.offsets[read]
+    groups, classifier = prepared.photos.table.groups, network.classifier
+    return Outcome(
+        unit=prepared.config.data.unit,
+        edges=bins.edges,
+        target=target,
+        predicted=prediction.concentration[read],
+        by_combination={
+            method: combine(bins, probabilities, offsets, method, target) for method in (*COMBINATIONS, "oracle")
+        },
+        probabilities=probabilities,
+        true_bin=bins.index(target),
+        temperature=None if classifier is None else float(classifier.temperature),
+        views=int(prepared.config.combine.views),
+        groups=None if groups is None else groups[rows][read],
+    )
+
+
+def write_report(
+    prepared: Prepared, rows: np.ndarray, prediction: Prediction, outcome: Outcome, metrics: Mapping[str, Any]
+) -> None:
+    """Write figures/*.png and report.html into the run's folder.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    folder = prepared.folder
+    histories = {
+        stage: pd.read_csv(folder / stage / "history.csv")
+        for stage in ("classifier", "regressor")
+        if (folder / stage / "history.csv").is_file()
+    }
+    figures = draw(outcome, histories)
+    for name, png in figures.items():
+        write_atomically(folder / "figures" / f"{name}.png", png)
+    html = page(outcome, _facts(prepared, rows, prediction, metrics), figures)
+    write_atomically(folder / "report.html", html.encode(errors="replace"))  # names of files may be no Unicode
+
+
+def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics: Mapping[str, Any]) -> RunFacts:
+    config, names = prepared.config, [prepared.photos.table.images[i] for i in rows]
+    read = np.isfinite(prediction.concentration)
+    options = {name: _written(value) for name, value in flatten(to_plain(config)).items() if name != "run"}
+    changed = {name: (_written(value), _written(default)) for name, (value, default) in changed_options(config).items()}
+    return RunFacts(
+        run=config.run,
+        metrics=metrics,
+        images=[names[i] for i in np.flatnonzero(read)],
+        pixels=prepared.pixels(rows[read]),
+        remarks=[prediction.reason[i] for i in np.flatnonzero(read)],
+        refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
+        split=_split(prepared),
+        parts=_parts(prepared),
+        changed=changed,
+        options=options,
+        versions=_versions(prepared),
+        notes=prepared.notes,
+    )
+
+
+def _written(value: Any) -> str:
+    """An option as a user would write it; a dash where there is none."""
+    return "-" if value == MISSING else value if isinstance(value, str) else json.dumps(value)
+
+
+def _split(prepared: Prepared) -> str:
+    """One paragraph on how photographs came into the parts of the split."""
+    config, table = prepared.config, prepared.photos.table
+    column = getattr(config.data, "split_column", None)
+    whole = "whole groups together" if table.groups is not None else "photograph by photograph"
+    if column:
+        how = f"The column '{column}' of the table names the part of every photograph."
+    elif config.split.column:
+        values = ", ".join(config.split.test_values)
+        how = f"The test part is where the column '{config.split.column}' holds {values}; the rest is drawn, {whole}."
+    else:
+        how = f"Drawn at random, {whole} (seed {config.seed})."
+    if table.groups is None:
+        how += " No groups are named: if several photographs show one specimen, they may be on both sides of the split."
+    source = getattr(config.data, "table", None) or getattr(config.data, "root", None) or "the simulated assay"
+    return f"{len(table)} photographs of {source}. {how}"
+
+
+def _parts(prepared: Prepared) -> pd.DataFrame:
+    """A row per part: photographs, groups, and the span of their concentrations."""
+    table, unit = prepared.photos.table, prepared.config.data.unit
+    suffix = f" ({unit})" if unit else ""
+    found = []
+    for part in PARTS:
+        rows = prepared.part(part)
+        targets = table.targets[rows]
+        row: dict[str, Any] = {"part": part, "photographs": len(rows)}
+        if table.groups is not None:
+            row["groups"] = len(np.unique(table.groups[rows]))
+        for name, value in (("lowest", np.min), ("mean", np.mean), ("highest", np.max)):
+            row[name + suffix] = float(value(targets)) if len(rows) else None
+        found.append(row)
+    if prepared.photos.skipped:
+        found.append({"part": "left out, not readable", "photographs": len(prepared.photos.skipped)})
+    return pd.DataFrame(found)
+
+
+def _versions(prepared: Prepared) -> dict[str, str]:
+    found = {"twostage": __version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # installed in another way
+            found[name] = "unknown"
+    found |= {"device": str(prepared.device), "system": f"{platform.system()} {platform.machine()}"}
+    return found | {"evaluated": datetime.now().strftime("%Y-%m-%d %H:%M")}

@@ -15,13 +15,15 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     """The outcome of a run as lines of text."""
     unit = f" {metrics['unit']}" if metrics["unit"] else ""
     direct = metrics["method"] == "direct"
+    openings = metrics.get("n_test_openings", 1)  # older runs did not count
+    seen = "not used before" if openings == 1 else f"opened {openings} times"
 
     def row(name: str, key: str, suffix: str = unit) -> str:
         value = metrics[key]
         return f"  {name:<34}{'-' if value is None else format(value, '.4g')}{'' if value is None else suffix}"
 
     lines = [
-        f"Test set: {metrics['n_test']} photographs not used before "
+        f"Test set: {metrics['n_test']} photographs {seen} "
         f"(train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']})",
         row(f"RMSE ({'direct' if direct else metrics['combination']})", "rmse"),
         row("mean absolute error", "mae"),

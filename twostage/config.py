@@ -93,6 +93,9 @@ class SplitConfig:
     test: float = option(0.125, "share for the final figures", 0.01, 0.9)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")
     test_values: list[str] = option([], "values of split.column that form the test set")
+    duplicates: str = option(
+        "warn", "near-duplicates in different parts: warn, group them together, or ignore", choices="warn group ignore"
+    )
 
 
 @dataclass

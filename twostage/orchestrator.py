@@ -198,6 +198,7 @@ def _evaluate(prepared: Prepared) -> None:
         "interval_width_90": None,
         "n_refused": int((prediction.status == "refused").sum()),
         "n_test_openings": openings,
+        "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
         **_baselines(prepared),
         "parameters": sum(p.numel() for p in model.network.parameters()),
         **_training_cost(folder),

@@ -16,6 +16,7 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     unit = f" {metrics['unit']}" if metrics["unit"] else ""
     direct = metrics["method"] == "direct"
     openings = metrics.get("n_test_openings", 1)  # older runs did not count
+    leaks = metrics.get("n_duplicate_pairs")
     seen = "not used before" if openings == 1 else f"opened {openings} times"
 
     def row(name: str, key: str, suffix: str = unit) -> str:
@@ -42,6 +43,7 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     lines += [
         row("RMSE, colour statistics + ridge", "rmse_colour_baseline"),
         row("RMSE, mean of training targets", "rmse_mean_baseline"),
+        *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
         f"  {'parameters':<34}{metrics['parameters']:,}",
         f"  {'training':<34}{metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.0f} images/s",
         f"Results in {run}: metrics.json, predictions.csv, figures/; model in {run / 'model'}",

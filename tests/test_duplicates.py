@@ -8,6 +8,7 @@ import pytest
 from conftest import SHARED, TINY, TINY_TABLE
 from PIL import Image, ImageEnhance
 
+from twostage.data import duplicates
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.photographs import decode_photographs
 from twostage.data.simulated import render_photographs, sample_targets
@@ -71,6 +72,18 @@ def test_a_scene_photographed_very_often_is_one_group():
     assert len(set(groups)) == 6
 
 
+def test_the_search_loses_no_pair_that_a_comparison_of_all_finds(monkeypatch):
+    pixels = simulated(300)
+    for name in ("COLOR", "EDGES"):  # so wide that different photographs are near one another
+        monkeypatch.setattr(duplicates, name, 4 * getattr(duplicates, name))
+    monkeypatch.setattr(duplicates, "TURNED", 0.0)
+    signatures = duplicates._signatures(duplicates._cells(pixels))
+    near = [np.linalg.norm(signatures - one, axis=1) < 1 for one in signatures]
+    expected = np.argwhere(np.triu(near, 1))
+    assert len(expected) > 50
+    np.testing.assert_array_equal(near_duplicates(pixels), expected)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_photographs(count):
     assert near_duplicates(simulated(3)[:count]).shape == (0, 2)
@@ -109,13 +122,16 @@ def test_joined_groups_connect_chains_and_keep_given_groups():
 
 def test_the_message_counts_the_test_photographs_that_are_affected():
     parts = np.array(["train", "test", "test", "validation", "test"])
-    pairs = np.array([[0, 1], [0, 3], [1, 2], [1, 3]])
+    pairs = np.array([[0, 3], [0, 1], [1, 2], [1, 3]])
     across = across_parts(pairs, parts)
-    assert across.tolist() == [[0, 1], [0, 3], [1, 3]]
+    assert across.tolist() == [[0, 3], [0, 1], [1, 3]]
     message = duplicates_message(list("abcde"), parts, across)
     assert "3 pairs" in message
-    assert "a in train and b in test" in message
+    assert "(a in train and b in test, b in test and d in validation and 1 more)" in message
     assert "1 of 3 test photographs" in message
+    message = duplicates_message(list("abcde"), parts, np.array([[0, 3]]))
+    assert "1 pairs" in message
+    assert "none is in the test set" in message
 
 
 @real

@@ -13,11 +13,12 @@ field of colour without edges it finds only exact copies. And it knows nothing o
 concentration, seated alike under a fixed camera, are near it. To find no pair does not replace the column that names
 each photograph's specimen (`data.group_column`).
 
-Measured (tests/test_duplicates.py holds the figures). 29 specimens of nitrite, ten photographs each with a fixed
+Measured (tests/test_duplicates.py holds the first figures). 29 specimens of nitrite, ten photographs each with a fixed
 camera, five seconds apart, light falling by a fifth over them: of 1,305 pairs within a specimen 90 % are found at 64
 pixels (87 % at 32, 91 % at 128), enough to connect each specimen whole; of 40,600 pairs between specimens none, the
 nearest at 1.15. A DCT hash finds 78 % of the former together with 2,339 of the latter. 87 photographs of test strips,
-each laid anew: none, within groups or between. Simulated photographs, all different: 1 of 12.5 million pairs.
+each laid anew: none, within groups or between. Simulated photographs, all different: 1 of 50 million pairs; the same
+simulated scene with other noise: 82 % are found, at 0.8 of the exposure 72 %, the palest not.
 """
 
 from __future__ import annotations
@@ -95,12 +96,18 @@ def joined_groups(images: list[str], groups: np.ndarray | None, pairs: np.ndarra
 
 def duplicates_message(images: list[str], parts: np.ndarray, pairs: np.ndarray) -> str:
     """One line about near-duplicates (M,2), M > 0, that lie in different parts (N,) of the split."""
-    shown = some((f"{images[i]} in {parts[i]} and {images[j]} in {parts[j]}" for i, j in pairs), 3)
-    affected, tested = len(np.unique(pairs[parts[pairs] == "test"])), int((parts == "test").sum())
+    in_test = parts[pairs] == "test"
+    first = pairs[np.argsort(~in_test.any(axis=1), kind="stable")]
+    shown = some((f"{images[i]} in {parts[i]} and {images[j]} in {parts[j]}" for i, j in first), 2)
+    affected = len(np.unique(pairs[in_test]))
+    if affected:
+        total = int((parts == "test").sum())
+        effect = f"{affected} of {total} test photographs have one outside the test set, so the figures may be too good"
+    else:
+        effect = "none is in the test set, but temperature and intervals may come out too sure"
     return (
-        f"{len(pairs)} pairs of near-duplicate photographs lie in different parts of the split ({shown}); {affected} "
-        f"of {tested} test photographs have one outside the test set, so the figures may be too good: name the "
-        f"specimens with data.group_column=..., or keep such photographs together with split.duplicates=group"
+        f"{len(pairs)} pairs of near-duplicate photographs lie in different parts of the split ({shown}); {effect}: "
+        f"name the specimens with data.group_column=..., or keep such photographs together with split.duplicates=group"
     )
 
 

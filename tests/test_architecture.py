@@ -33,6 +33,7 @@ ROWS = (
     ("stage_length",),
     ("stage_training",),
     ("orchestrator",),
+    ("cross_validation",),
     ("cli",),
     ("__main__",),
 )

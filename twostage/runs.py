@@ -20,7 +20,17 @@ from twostage.config import Config
 from twostage.errors import RunError, StorageError, some
 from twostage.files import remove_leftovers, write_atomically, write_json
 
-__all__ = ["OUTPUTS", "begin_run", "count_opening", "find_run", "hold_run", "open_run", "run_folder", "saved_config"]
+__all__ = [
+    "OUTPUTS",
+    "begin_run",
+    "count_opening",
+    "find_run",
+    "hold_run",
+    "open_run",
+    "run_folder",
+    "saved_config",
+    "weights_file",
+]
 
 log = logging.getLogger("twostage")
 
@@ -124,6 +134,11 @@ def hold_run(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def weights_file(folder: Path, stage: str) -> Path:
+    """Where a stage's weights are in the folder of a run; they are written last, so with them it is finished."""
+    return folder / "model" / f"{stage}.safetensors"
 
 
 def begin_run(folder: Path, config: Config) -> None:

@@ -95,6 +95,9 @@ class SplitConfig:
     fold: int = option(0, "which fold, from 0", 0, 999)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")
     test_values: list[str] = option([], "values of split.column that form the test set")
+    duplicates: str = option(
+        "warn", "near-duplicates in different parts: warn, group them together, or ignore", choices="warn group ignore"
+    )
 
 
 @dataclass

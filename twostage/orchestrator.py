@@ -27,7 +27,7 @@ from twostage.model_folder import load_model, save_description
 from twostage.predictor import Predictor, make_prediction
 from twostage.preparation import Prepared, prepare, settle, spread
 from twostage.run_report import outcome_of, write_report
-from twostage.runs import find_run, hold_run, open_run, weights_file
+from twostage.runs import count_opening, find_run, hold_run, open_run, weights_file
 from twostage.stage_length import describe
 from twostage.stage_training import (
     plans_of,
@@ -175,6 +175,7 @@ def _evaluate(prepared: Prepared) -> None:
     photos, rows = prepared.photos, prepared.part("test")
     save_description(folder / "model", config, bins, n_train=int((prepared.parts == "train").sum()))
     model = load_model(folder, prepared.device)
+    openings = count_opening(folder)
     probabilities, offsets = model.network.predict(prepared.pixels(rows), views=config.combine.views)
     target = photos.table.targets[rows]
     prediction = make_prediction(bins, probabilities, offsets, config.combine.method)
@@ -196,6 +197,8 @@ def _evaluate(prepared: Prepared) -> None:
         "coverage_90": None,
         "interval_width_90": None,
         "n_refused": int((prediction.status == "refused").sum()),
+        "n_test_openings": openings,
+        "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
         **_baselines(prepared),
         "parameters": sum(p.numel() for p in model.network.parameters()),
         **outcome.summary(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from twostage.compose import options_that_count
 from twostage.config import Config
 from twostage.data.augment import augment, moves_color
 from twostage.data.color import channels, to_color
+from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.photographs import Photographs, load_photographs
 from twostage.data.splits import changed_photographs, split_table, splits_table
 from twostage.data.store import Rows
@@ -32,7 +33,7 @@ from twostage.stages.build import build_classifier, build_regressor, initialize
 from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
-from twostage.training.distributed import first_process_first, is_first_process, my_device
+from twostage.training.distributed import first_process_first, from_first_process, is_first_process, my_device
 
 __all__ = ["Prepared", "lay_bins", "prepare", "settle", "spread"]
 
@@ -51,6 +52,8 @@ class Prepared:
     bins: Bins
     notes: list[str]
     device: torch.device
+    leaks: np.ndarray | None
+    """Pairs of near-duplicates (M,2) in different parts of the split; None if they were not looked for."""
 
     def part(self, name: str) -> np.ndarray:
         """Rows of one part of the split."""
@@ -103,23 +106,56 @@ def prepare(config: Config, folder: Path) -> Prepared:
         photos = load_photographs(
             config.data, config.image, config.split, config.seed, cache, progress, config.runtime.threads
         )
-    parts = split_table(
-        photos.table,
-        validation=config.split.validation,
-        calibration=config.split.calibration,
-        test=config.split.test,
-        seed=config.seed,
-        split_column=getattr(config.data, "split_column", None),
-        test_column=config.split.column,
-        test_values=config.split.test_values,
-        folds=config.split.folds,
-        fold=config.split.fold,
-    )
+    pairs = _near_duplicates(config, photos)
+    photos, parts = _split(config, photos, pairs)
     targets = photos.table.targets[parts == "train"]
     bins, merged = lay_bins(config, targets)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
     notes += [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
-    return Prepared(config, folder, photos, parts, splits, bins, notes, device)
+    leaks = None if pairs is None else across_parts(pairs, parts)
+    if leaks is not None and len(leaks):
+        notes.append(duplicates_message(photos.table.images, parts, leaks))
+    return Prepared(config, folder, photos, parts, splits, bins, notes, device, leaks)
+
+
+def _near_duplicates(config: Config, photos: Photographs) -> np.ndarray | None:
+    """Pairs of near-duplicates (M,2), or None where they are not looked for.
+
+    It is all that is done with the test photographs before the end, and nothing that is trained depends on it.
+    """
+    # each simulated photograph is drawn from random numbers of its own: no scene is there twice
+    if config.split.duplicates == "ignore" or config.data.kind == "simulated":
+        return None
+    # found once, for all must split alike
+    found: np.ndarray = from_first_process(near_duplicates(photos.pixels) if is_first_process() else None)
+    return found
+
+
+def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tuple[Photographs, np.ndarray]:
+    """The photographs, near-duplicates (M,2) in one group where that is wished for, and the part (N,) of each."""
+    table, hint = photos.table, ""
+    if pairs is not None and len(pairs) and config.split.duplicates == "group":
+        groups = joined_groups(table.images, table.groups, pairs)
+        table, count = replace(table, groups=groups), len(np.unique(groups))
+        hint = "; near-duplicates are one group: set split.duplicates=warn to leave them apart"
+        if is_first_process():
+            log.info("split.duplicates=group: %d pairs of near-duplicates leave %d groups", len(pairs), count)
+    try:
+        parts = split_table(
+            table,
+            validation=config.split.validation,
+            calibration=config.split.calibration,
+            test=config.split.test,
+            seed=config.seed,
+            split_column=getattr(config.data, "split_column", None),
+            test_column=config.split.column,
+            test_values=config.split.test_values,
+            folds=config.split.folds,
+            fold=config.split.fold,
+        )
+    except DataError as error:
+        raise DataError(f"{error}{hint}") from error
+    return replace(photos, table=table), parts
 
 
 def _try_networks(config: Config, folder: Path) -> list[str]:

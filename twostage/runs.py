@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 import yaml
@@ -16,9 +18,19 @@ from filelock import FileLock, Timeout
 from twostage.compose import differences, to_plain, to_typed
 from twostage.config import Config
 from twostage.errors import RunError, StorageError, some
-from twostage.files import remove_leftovers, write_atomically
+from twostage.files import remove_leftovers, write_atomically, write_json
 
-__all__ = ["OUTPUTS", "begin_run", "find_run", "hold_run", "open_run", "run_folder", "saved_config", "weights_file"]
+__all__ = [
+    "OUTPUTS",
+    "begin_run",
+    "count_opening",
+    "find_run",
+    "hold_run",
+    "open_run",
+    "run_folder",
+    "saved_config",
+    "weights_file",
+]
 
 log = logging.getLogger("twostage")
 
@@ -133,6 +145,26 @@ def begin_run(folder: Path, config: Config) -> None:
     """Write the options into the run's folder, once its photographs are known to be good, and let latest lead to it."""
     write_atomically(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False).encode())
     _point_latest_to(folder)
+
+
+def count_opening(folder: Path) -> int:
+    """Note in the run's folder that its test set is about to be opened; returns how often it was, this time included.
+
+    Before, not after: an evaluation that is killed may have been looked at.
+
+    Raises:
+        RunError: test_openings.json is not what was written.
+    """
+    path = folder / "test_openings.json"
+    try:
+        openings = list(json.loads(path.read_text())["openings"]) if path.is_file() else []
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read, so it is not known how often the test set was opened: restore it, or choose "
+            f"another run=NAME"
+        ) from error
+    write_json(path, {"openings": [*openings, datetime.now(timezone.utc).isoformat(timespec="seconds")]})
+    return len(openings) + 1
 
 
 def _point_latest_to(folder: Path) -> None:

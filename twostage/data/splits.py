@@ -117,12 +117,21 @@ def _check(parts: np.ndarray, table: Table) -> None:
         if not (parts == part).any():
             raise DataError(f"the {part} set is empty ({len(table)} photographs in all): add data or change split.*")
     if table.groups is not None:
-        straddling = [group for group in np.unique(table.groups) if len(set(parts[table.groups == group])) > 1]
+        parts_of = pd.Series(parts).groupby(table.groups).nunique()  # sorted by group
+        straddling = [str(group) for group in parts_of.index[parts_of > 1]]
         if straddling:
+            shown = [_where(group, table, parts) for group in straddling[:3]]
             raise DataError(
-                f"{len(straddling)} groups lie in more than one part of the split: {some(straddling)}; "
-                f"photographs of one group must stay together"
+                f"{len(straddling)} groups lie in more than one part of the split: "
+                f"{some(shown + straddling[3:], 3)}; photographs of one group must stay together"
             )
+
+
+def _where(group: str, table: Table, parts: np.ndarray) -> str:
+    """A group, with one of its photographs in each part that it lies in: "g9 (a.png in test, b.png in train)"."""
+    rows = np.flatnonzero(table.groups == group)
+    firsts = [rows[parts[rows] == part][0] for part in np.unique(parts[rows])]
+    return f"{group} ({', '.join(f'{table.images[i]} in {parts[i]}' for i in firsts)})"
 
 
 def splits_table(table: Table, parts: np.ndarray, digests: list[str], skipped: dict[str, str]) -> str:

@@ -14,8 +14,10 @@ __all__ = ["closing_table", "key_figures", "leaderboard"]
 
 def closing_table(metrics: dict[str, Any], run: Path) -> str:
     """The outcome of a run as lines of text."""
+    openings = metrics.get("n_test_openings", 1)  # older runs did not count
+    seen = "not used before" if openings == 1 else f"opened {openings} times"
     lines = [
-        f"Test set: {metrics['n_test']} photographs not used before "
+        f"Test set: {metrics['n_test']} photographs {seen} "
         f"(train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']})",
         *(f"  {name:<34}{value}" for name, value in key_figures(metrics)),
         f"  {'parameters':<34}{metrics['parameters']:,}",
@@ -28,7 +30,7 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
 def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value with its unit) of the figures that tell how good a run is."""
     unit = f" {metrics['unit']}" if metrics["unit"] else ""
-    direct = metrics["method"] == "direct"
+    direct, leaks = metrics["method"] == "direct", metrics.get("n_duplicate_pairs")
 
     def row(name: str, key: str, suffix: str = unit) -> tuple[str, str]:
         value = metrics[key]
@@ -53,6 +55,7 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         *rows,
         row("RMSE, colour statistics + ridge", "rmse_colour_baseline"),
         row("RMSE, mean of training targets", "rmse_mean_baseline"),
+        *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
     ]
 
 

@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate predict sweep bench test test-all lint check
+.PHONY: help setup train train-classifier train-regressor evaluate predict crossval sweep bench test test-all lint check
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,6 +33,9 @@ evaluate: $(READY)  ## combine trained stages and evaluate: ARGS="run=NAME"
 
 predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=table.csv"
 	@$(RUN) predict $(ARGS)
+
+crossval: $(READY)  ## every photograph read by a model that has not seen it: ARGS="run=NAME split.folds=5"
+	@$(RUN) crossval $(ARGS)
 
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)

@@ -33,6 +33,7 @@ ROWS = (
     ("stage_length",),
     ("stage_training", "run_report"),
     ("orchestrator",),
+    ("cross_validation",),
     ("cli",),
     ("__main__",),
 )

@@ -4,6 +4,7 @@ import pytest
 from test_cli import one_line
 
 from twostage import load_config
+from twostage.backbone_config import backbone_config
 from twostage.backbone_table import backbone_table, smallest_size
 
 SMALL = ["image.size=32", "batch_size=2", "runtime.threads=1"]
@@ -33,8 +34,17 @@ def test_the_command_prints_a_table_or_json(here, run):
 
 
 def test_the_smallest_size_is_found():
-    assert smallest_size("compact", "srgb") == 32
-    assert smallest_size("inception_v3", "srgb") == 75
+    assert smallest_size(backbone_config("compact"), "srgb") == 32
+    assert smallest_size(backbone_config("inception_v3"), "srgb") == 75
+
+
+def test_a_backbone_with_options_of_its_own():
+    def parameters(*options):
+        table = backbone_table(load_config(["backbone=inception", *SMALL, *options], "backbones"))
+        assert table["name"].tolist() == ["inception"]
+        return table["parameters"][0]
+
+    assert 3 < parameters("backbone.width=2") / parameters() < 4
 
 
 @pytest.mark.parametrize(
@@ -42,6 +52,9 @@ def test_the_smallest_size_is_found():
     [
         (["names=[resnt18]"], ["resnet18"]),
         (["nams=[compact]"], ["names"]),
+        (["names=[]"], ["name backbones"]),
+        (["backbone=inception", "backbone.depth=3"], ["backbone.depth"]),
+        (["names=[timm]"], ["backbone=timm"]),
         (["names=[p4m]", "image.size=66"], ["64 or 68"]),
         (["names=[p4m]", "pooling=flatten"], ["masks or mean"]),
         (["image.size=16"], ["32..512"]),

@@ -60,12 +60,20 @@ def test_a_run_of_minutes_keeps_its_length(here, run):
     # as if it had been killed before its first checkpoint
     for name in ("classifier/last.pt", "model/classifier.safetensors"):
         (here / "outputs/a" / name).unlink()
-    (folder / "length.json").write_text('{"epochs": 3, "steps": 1}')
+    (folder / "length.json").write_text('{"minutes": 0.03, "batch_size": 16, "epochs": 3, "steps": 1}')
     train_classifier(load_config([*MINUTES, "run=a"]))
     assert len(pd.read_csv(folder / "history.csv")) == 3
     metrics = train(load_config([*MINUTES, "run=a"]))
     assert 0 < metrics["train_seconds"] < 60
     assert metrics["images_per_second"] > 0
+
+
+def test_other_minutes_are_another_length(here, run):
+    assert run("train-classifier", *MINUTES, "run=a")[0] == 0
+    (here / "outputs/a/model/classifier.safetensors").unlink()
+    status, _, err = run("train-classifier", *MINUTES, "run=a", "train.minutes=0.06", "resume=force")
+    assert status == 0, err
+    assert json.loads((here / "outputs/a/classifier/length.json").read_text())["minutes"] == 0.06
 
 
 def test_a_length_that_cannot_be_read_is_said(tmp_path):

@@ -1,16 +1,25 @@
 import copy
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from twostage.backbone_config import SteerableConfig
 from twostage.backbones.compact import Compact
 from twostage.backbones.steerable import Steerable, circle_samples, rotation, steerable_basis
 from twostage.data.color import to_color
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import BackboneError
+
+
+def default(in_channels, **options):
+    """The backbone with the options of its configuration, but for those named."""
+    chosen = {key: value for key, value in asdict(SteerableConfig()).items() if key != "name"}
+    return Steerable(in_channels, **(chosen | options))
+
 
 SMALL = {"widths": [3, 4, 6], "strides": [2, 1, 1], "frequencies": 2}
 
@@ -33,7 +42,7 @@ def settled(net, photos):
 def steerable(reflections, seed=0, photos=None, **options):
     torch.manual_seed(seed)
     photos = images().double() if photos is None else photos
-    net = Steerable(photos.shape[1], reflections=reflections, **(SMALL | options)).to(photos.dtype)
+    net = default(photos.shape[1], reflections=reflections, **(SMALL | options)).to(photos.dtype)
     return settled(net, photos)
 
 
@@ -135,13 +144,13 @@ class TestNetwork:
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("size", [32, 48, 80])
     def test_shape(self, reflections, channels, size):
-        net = Steerable(channels, reflections=reflections).eval()
+        net = default(channels, reflections=reflections).eval()
         assert net.size_multiple == 4
         with torch.no_grad():
             assert net(images(2, channels, size)).shape == (2, 64, size // 4, size // 4)
 
     def test_gradient_reaches_every_parameter(self, reflections):
-        net = Steerable(3, reflections=reflections).double().train()
+        net = default(3, reflections=reflections).double().train()
         net(images(4, size=32).double()).square().sum(1).mean((1, 2)).square().sum().backward()
         largest = {
             key: float(p.grad.abs().amax((0, 1) if p.ndim == 3 else ()).min()) for key, p in net.named_parameters()
@@ -150,7 +159,7 @@ class TestNetwork:
 
     def test_state_dict_round_trip_and_copy(self, reflections):
         one, photos = steerable(reflections), images(seed=2).double()
-        other = Steerable(3, reflections=reflections, **SMALL).double().eval()
+        other = default(3, reflections=reflections, **SMALL).double().eval()
         other.load_state_dict(one.state_dict())
         with torch.no_grad():
             assert torch.equal(one(photos), other(photos))
@@ -185,7 +194,7 @@ def test_rotation_error():
     photos = disc_photographs(0.0)
     torch.manual_seed(0)
     nets = {
-        "steerable": settled(Steerable(3), photos),
+        "steerable": settled(default(3), photos),
         "plain": settled(Compact(3, [32, 32, 64, 64, 64, 64], [2, 1, 2, 1, 1, 1], [1, 1, 1, 1, 2, 4]), photos),
     }
     errors = {}
@@ -203,7 +212,7 @@ def test_rotation_error():
 def test_variance_is_kept_at_the_start():
     """White noise through one layer: every frequency comes out about as strong as its field's share of it."""
     torch.manual_seed(0)
-    layer = Steerable(64, [256, 1], [1, 1], frequencies=2, reflections=False)[0]
+    layer = default(64, widths=[256, 1], strides=[1, 1], frequencies=2, reflections=False)[0]
     maps = F.conv2d(images(2, 64, 16), layer.kernel().detach(), padding=2)
     per_channel = maps[:, :, 4:-4, 4:-4].var((0, 2, 3)).view(256, 5).mean(0)
     torch.testing.assert_close(per_channel, torch.full((5,), 2.0), rtol=0.2, atol=0)
@@ -223,5 +232,5 @@ def test_variance_is_kept_at_the_start():
 )
 def test_refused_options(options, word):
     with pytest.raises(BackboneError, match=word) as error:
-        Steerable(3, **options)
+        default(3, **options)
     assert "\n" not in str(error.value)

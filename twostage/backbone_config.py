@@ -115,4 +115,4 @@ BACKBONES: dict[str, type] = {
 
 def backbone_config(name: str) -> Any:
     """The options of a backbone as they are by default."""
-    return BACKBONES[name]() if name in BACKBONES else TimmConfig(name)
+    return BACKBONES[name]() if name in BACKBONES and name != "timm" else TimmConfig(name)

@@ -15,7 +15,7 @@ from twostage.backbones import build_backbone, check_size, map_shape, symmetry
 from twostage.bins import Bins
 from twostage.config import BackbonesConfig, Config, ImageConfig, SimulatedConfig
 from twostage.data.color import channels
-from twostage.errors import BackboneError
+from twostage.errors import BackboneError, ConfigError
 from twostage.stages.build import build_regressor
 from twostage.stages.network import Network
 from twostage.training.device import resolve_device, use_threads
@@ -25,23 +25,29 @@ __all__ = ["backbone_table", "smallest_size", "text_table"]
 
 log = logging.getLogger("twostage")
 
+BINS = Bins.uniform(80, 350, 9)
+
 
 def backbone_table(config: BackbonesConfig) -> pd.DataFrame:
     """One row per backbone, each as the network of one stage: with pooling and readout.
 
-    Columns: name, parameters, multiply_adds (of one image, counted by torch), train_ms and predict_ms (milliseconds
-    per image on this machine: a training step; one view of a prediction, which takes 8 of each stage by default),
-    precision (with which training was fastest), symmetry, smallest_size (pixels, from 32 up).
+    Columns: name, parameters, multiply_adds (of one image alone, counted by torch), train_ms and predict_ms (per image
+    on this machine: a training step; one view of a prediction, which takes 8 of each stage by default), precision
+    (with which training was fastest), symmetry, smallest_size (pixels, from 32 up).
 
     Raises:
+        ConfigError: No names.
         BackboneError: A name is unknown, or does not go with the image size or the pooling.
     """
+    if not config.names:
+        raise ConfigError("names=[] shows nothing: name backbones, as names=[compact,resnet18]")
     use_threads(config.runtime.threads)
     device = resolve_device(config.runtime.device)
+    shown = [config.backbone] if config.backbone else [backbone_config(name) for name in dict.fromkeys(config.names)]
     rows = []
-    for name in config.names:
-        log.info("%s:", name)
-        rows.append(_row(name, config, device))
+    for options in shown:
+        log.info("%s:", options.name)
+        rows.append(_row(options, config, device))
     return pd.DataFrame(rows)
 
 
@@ -56,63 +62,57 @@ def text_table(table: pd.DataFrame) -> str:
     return shown.to_string(index=False)
 
 
-def smallest_size(name: str, color: str, pooling: str = "masks") -> int | None:
+def smallest_size(options: Any, color: str) -> int | None:
     """The smallest allowed image.size, pixels, that a backbone can take; None if there is none."""
     in_channels = channels(color)
-    backbone = build_backbone(backbone_config(name), in_channels)
+    backbone = build_backbone(options, in_channels)
     for size in range(32, 513):
         try:
-            check_size(backbone, size, name)
-            map_shape(backbone, in_channels, size, name)
+            check_size(backbone, size, options.name)
+            map_shape(backbone, in_channels, size, options.name)
             return size
         except BackboneError:
             continue
     return None
 
 
-def _row(name: str, config: BackbonesConfig, device: torch.device) -> dict[str, Any]:
-    network = _regressor(name, config).network
+def _row(options: Any, config: BackbonesConfig, device: torch.device) -> dict[str, Any]:
+    stage = _regressor(options, config)
+    network = stage.network
     images = torch.randn(config.batch_size, channels(config.image.color), config.image.size, config.image.size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _estimate(network.eval(), images[:1])
-    images = images.to(device)
-    plan, train = _training(name, config, images)
+    stage, images = stage.to(device), images.to(device)
+    targets = stage.targets(np.linspace(BINS.edges[0], BINS.edges[-1], len(images)), BINS, 0.5).to(device)
+    plan = choose_plan(stage, images, targets, config.runtime.precision)
+    train = seconds_per_step(plan, stage, images, targets)
+    predict = _seconds_of_prediction(network.to(memory_format=torch.channels_last), images)
     return {
-        "name": name,
+        "name": options.name,
         "parameters": sum(p.numel() for p in network.parameters()),
         "multiply_adds": counter.get_total_flops() // 2,
         "train_ms": train * 1000 / config.batch_size,
-        "predict_ms": _prediction(name, config, images) * 1000 / config.batch_size,
-        "precision": plan,
+        "predict_ms": predict * 1000 / config.batch_size,
+        "precision": plan.precision,
         "symmetry": symmetry(network.backbone),
-        "smallest_size": smallest_size(name, config.image.color, config.pooling),
+        "smallest_size": smallest_size(options, config.image.color),
     }
 
 
-def _regressor(name: str, config: BackbonesConfig) -> Any:
-    options = Config(
-        run="", data=SimulatedConfig(), backbone=backbone_config(name), pooling=config.pooling,
+def _regressor(options: Any, config: BackbonesConfig) -> Any:
+    whole = Config(
+        run="", data=SimulatedConfig(), backbone=options, pooling=config.pooling,
         image=ImageConfig(size=config.image.size, color=config.image.color),
     )  # fmt: skip
-    return build_regressor(options, Bins.uniform(80, 350, 9))
+    return build_regressor(whole, BINS)
 
 
 def _estimate(network: Network, images: torch.Tensor) -> torch.Tensor:
     return network.estimate(network.pooled(images))
 
 
-def _training(name: str, config: BackbonesConfig, images: torch.Tensor) -> tuple[str, float]:
-    """The fastest number format and layout, and the seconds of a step with it."""
-    stage = _regressor(name, config).to(images.device)
-    targets = stage.targets(np.linspace(80, 350, len(images)), Bins.uniform(80, 350, 9), 0.5).to(images.device)
-    plan = choose_plan(stage, images, targets, config.runtime.precision)
-    return plan.precision, seconds_per_step(plan, stage, images, targets)
-
-
-def _prediction(name: str, config: BackbonesConfig, images: torch.Tensor) -> float:
-    """Seconds for a batch, one view of each image, float32 as predictions are."""
-    network = _regressor(name, config).network.to(images.device).eval()
-    network.to(memory_format=torch.channels_last)
+def _seconds_of_prediction(network: Network, images: torch.Tensor) -> float:
+    """For a batch, one view of each image, float32 as predictions are."""
 
     @torch.no_grad()
     def predict() -> None:

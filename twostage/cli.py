@@ -24,6 +24,7 @@ MEANINGS = {
     "train-classifier": "train stage 1 alone",
     "train-regressor": "train stage 2 alone, after stage 1 of the same run",
     "evaluate": "combine the trained stages and evaluate on the test set",
+    "crossval": "train and evaluate once per fold; every photograph is read by a model that has not seen it",
     "predict": "read photographs with a trained model",
     "backbones": "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
 }
@@ -47,7 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(__version__)
         return
-    command, overrides = arguments[0], ["json=true" if text == "--json" else text for text in arguments[1:]]
+    command, overrides = arguments[0], arguments[1:]
+    if command == "backbones":
+        overrides = ["json=true" if text == "--json" else text for text in overrides]
     if command not in COMMANDS:
         print(f"twostage: unknown command '{command}': {suggest(command, COMMANDS)}", file=sys.stderr)
         sys.exit(2)
@@ -150,6 +153,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 
 def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
+    from twostage.cross_validation import cross_validate
     from twostage.evaluation.report import closing_table, leaderboard
     from twostage.files import write_atomically
     from twostage.runs import run_folder
@@ -160,6 +164,9 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
         folder = function(config)
         following = "train-regressor" if stage == "classifier" else "evaluate"
         _print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
+        return
+    if command == "crossval":
+        _print(cross_validate(config))
         return
     metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
     _print(closing_table(metrics, run_folder(config.run)))

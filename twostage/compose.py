@@ -194,10 +194,19 @@ def _check_together(config: Config) -> None:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
     if config.train.epochs and config.train.minutes:
         raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")
+    for options in (config.backbone, config.classifier.backbone, config.regressor.backbone):
+        if getattr(options, "pretrained", False) and options.weights is not None:
+            raise ConfigError("backbone.pretrained and backbone.weights exclude each other: give one of them")
     for stage in ("classifier", "regressor"):
         if isinstance(getattr(config, stage).backbone, str):
             name = getattr(config, stage).backbone
             raise ConfigError(f"{stage}.backbone={name} sets nothing: write +backbone@{stage}.backbone={name}")
+    if config.split.fold >= (config.split.folds or 1):
+        raise ConfigError(
+            f"split.fold={config.split.fold} needs more folds than that: split.folds={config.split.folds}"
+        )
+    if config.split.folds and (config.split.column or getattr(config.data, "split_column", None)):
+        raise ConfigError("split.folds draws the test set, and a column names it: give one of them")
     column = getattr(config.data, "split_column", None)
     if column and config.split.column:
         raise ConfigError("data.split_column and split.column exclude each other: give one of them")

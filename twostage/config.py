@@ -91,6 +91,8 @@ class SplitConfig:
     validation: float = option(0.125, "share for early stopping and temperature", 0.01, 0.5)
     calibration: float = option(0.125, "share kept for intervals; 0 is allowed", 0.0, 0.5)
     test: float = option(0.125, "share for the final figures", 0.01, 0.9)
+    folds: int | None = option(None, "the test set is one of so many folds instead; crossval: 5", 2, 1000)
+    fold: int = option(0, "which fold, from 0", 0, 999)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")
     test_values: list[str] = option([], "values of split.column that form the test set")
 
@@ -243,6 +245,7 @@ class BackbonesConfig:
         "compact vgg resnet10t resnet18 inception p4 p4m steerable mixed_scale".split(),
         "backbones to be shown, timm's included",
     )
+    backbone: Any = field(default=None, metadata={"meaning": "one with options of its own instead: backbone=NAME"})
     image: ImageConfig = part(ImageConfig)
     pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
     batch_size: int = option(16, "images per step", 2, 65_536)
@@ -255,6 +258,7 @@ COMMANDS: dict[str, type] = {
     "train-classifier": Config,
     "train-regressor": Config,
     "evaluate": Config,
+    "crossval": Config,
     "predict": PredictConfig,
     "backbones": BackbonesConfig,
 }

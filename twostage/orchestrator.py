@@ -27,13 +27,12 @@ from twostage.model_folder import load_model, save_description
 from twostage.predictor import Predictor, make_prediction
 from twostage.preparation import Prepared, prepare, settle, spread
 from twostage.run_report import outcome_of, write_report
-from twostage.runs import find_run, hold_run, open_run
+from twostage.runs import find_run, hold_run, open_run, weights_file
 from twostage.stage_length import describe
 from twostage.stage_training import (
     plans_of,
     train_classifier_stage,
     train_regressor_stage,
-    weights_file,
 )
 from twostage.stages.two_stage import combine
 from twostage.training.device import use_threads

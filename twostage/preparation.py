@@ -27,7 +27,7 @@ from twostage.errors import DataError, RunError, some
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
-from twostage.runs import begin_run
+from twostage.runs import begin_run, weights_file
 from twostage.stages.build import build_classifier, build_regressor, initialize
 from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Examples
@@ -96,7 +96,7 @@ def prepare(config: Config, folder: Path) -> Prepared:
     """
     use_threads(config.runtime.threads)
     device = my_device(resolve_device(config.runtime.device))
-    notes = _try_networks(config)
+    notes = _try_networks(config, folder)
     cache = Path(config.runtime.cache_dir).expanduser()
     with first_process_first():
         progress = config.runtime.progress and is_first_process()
@@ -112,6 +112,8 @@ def prepare(config: Config, folder: Path) -> Prepared:
         split_column=getattr(config.data, "split_column", None),
         test_column=config.split.column,
         test_values=config.split.test_values,
+        folds=config.split.folds,
+        fold=config.split.fold,
     )
     targets = photos.table.targets[parts == "train"]
     bins, merged = lay_bins(config, targets)
@@ -120,14 +122,16 @@ def prepare(config: Config, folder: Path) -> Prepared:
     return Prepared(config, folder, photos, parts, splits, bins, notes, device)
 
 
-def _try_networks(config: Config) -> list[str]:
-    """Build both stages, with their trained weights where some are wished for; returns what is to be said of these."""
+def _try_networks(config: Config, folder: Path) -> list[str]:
+    """Build both stages, with the weights that those still to be trained start from; returns what to say of these."""
     stages: dict[str, Any] = {"regressor": build_regressor}
     if config.method == "two_stage":
         stages["classifier"] = build_classifier
     mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
     bins = Bins([0.0, 1.0])
-    notes = [initialize(build(config, bins).network, config, name, mean, std) for name, build in stages.items()]
+    networks = {name: build(config, bins).network for name, build in stages.items()}
+    untrained = [name for name in networks if not weights_file(folder, name).is_file()]
+    notes = [initialize(networks[name], config, name, mean, std) for name in untrained]
     return list(dict.fromkeys(chain(*notes)))
 
 

@@ -18,7 +18,7 @@ from twostage.config import Config
 from twostage.errors import RunError, StorageError, some
 from twostage.files import remove_leftovers, write_atomically
 
-__all__ = ["OUTPUTS", "begin_run", "find_run", "hold_run", "open_run", "run_folder", "saved_config"]
+__all__ = ["OUTPUTS", "begin_run", "find_run", "hold_run", "open_run", "run_folder", "saved_config", "weights_file"]
 
 log = logging.getLogger("twostage")
 
@@ -122,6 +122,11 @@ def hold_run(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def weights_file(folder: Path, stage: str) -> Path:
+    """Where a stage's weights are in the folder of a run; they are written last, so with them it is finished."""
+    return folder / "model" / f"{stage}.safetensors"
 
 
 def begin_run(folder: Path, config: Config) -> None:

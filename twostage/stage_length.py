@@ -7,6 +7,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -23,9 +24,9 @@ __all__ = ["describe", "epochs_of_stages", "with_length"]
 log = logging.getLogger("twostage")
 
 LEAST_EPOCHS = 8
-"""Where minutes allow fewer passes over the photographs, epochs end earlier, so that the best of several is kept."""
+"""Where minutes allow fewer passes over the photographs, epochs end early, so that the best of several is kept."""
 VALIDATION_SHARE = 0.2
-"""At most this share of the minutes goes to validation."""
+"""At most this share of the minutes goes to validation where epochs end early."""
 MEASURED_SECONDS = 2.0
 
 
@@ -56,20 +57,24 @@ def with_length(course: Course, stage: nn.Module, train: Examples, validation: E
     if not prepared.config.train.minutes:
         return replace(course, epochs=epochs_of_stages(prepared)[course.label == "regressor"])
     path = prepared.folder / course.label / "length.json"
+    options = prepared.config.train
+    asked = {"minutes": float(options.minutes or 0), "batch_size": options.batch_size}
     length = from_first_process(_read(path) if path.is_file() else None)
-    if length is None:
+    if length is None or length.items() & asked.items() != asked.items():  # other minutes only with resume=force
         seconds = from_first_process(_seconds_left(course.label, prepared))
-        length = from_first_process(_length(seconds, course, stage, train, validation))
+        length = asked | from_first_process(_length(seconds, course, stage, train, validation))
         if is_first_process():
             write_json(path, length)
-            log.info("%s: %d epochs of %d steps fit into %.0f s", course.label, *length.values(), seconds)
+            log.info(
+                "%s: %d epochs of %d steps fit into %.0f s", course.label, length["epochs"], length["steps"], seconds
+            )
     return replace(course, epochs=length["epochs"], steps=length["steps"])
 
 
-def _read(path: Path) -> dict[str, int]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
-        return {key: int(content[key]) for key in ("epochs", "steps")}
+        return content | {key: int(content[key]) for key in ("epochs", "steps")}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} cannot be read ({error}): delete it, and the length is chosen again") from error
 
@@ -86,7 +91,10 @@ def _seconds_left(stage: str, prepared: Prepared) -> float:
 
 
 def _length(seconds: float, course: Course, stage: nn.Module, train: Examples, validation: Examples) -> dict[str, int]:
-    """Epochs and steps that fit into so many seconds, from the time that a few real ones take."""
+    """Epochs and steps that fit into so many seconds, from the time that a few real ones take.
+
+    That time, some seconds, is not counted.
+    """
     steps_of_epoch = max(1, len(train.names) // course.options.batch_size)
 
     def seconds_of(steps: int) -> float:

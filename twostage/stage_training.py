@@ -18,8 +18,9 @@ from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.model_folder import load_weights, save_weights
 from twostage.preparation import Prepared
+from twostage.runs import weights_file
 from twostage.stage_length import with_length
-from twostage.stages.build import build_classifier, build_regressor, initialize, warm_start
+from twostage.stages.build import build_classifier, build_regressor, initialize, starts_from_own_weights, warm_start
 from twostage.stages.classifier import fit_temperature
 from twostage.stages.two_stage import to_srgb
 from twostage.training.checkpoint import Checkpoint
@@ -28,14 +29,9 @@ from twostage.training.distributed import from_first_process, is_first_process, 
 from twostage.training.fit import fit
 from twostage.training.precision import Plan, choose_plan
 
-__all__ = ["plans_of", "train_classifier_stage", "train_regressor_stage", "weights_file"]
+__all__ = ["plans_of", "train_classifier_stage", "train_regressor_stage"]
 
 log = logging.getLogger("twostage")
-
-
-def weights_file(folder: Path, stage: str) -> Path:
-    """Where a stage's weights are in the folder of a run; they are written last, so with them it is finished."""
-    return folder / "model" / f"{stage}.safetensors"
 
 
 def plans_of(folder: Path) -> dict[str, str]:
@@ -70,7 +66,7 @@ def train_regressor_stage(prepared: Prepared) -> None:
     if warm:
         classifier = build_classifier(config, bins)
         load_weights(weights_file(prepared.folder, "classifier"), classifier)
-        for name in warm_start(regressor, classifier):
+        for name in warm_start(regressor, classifier, keep_backbone=starts_from_own_weights(config)):
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
     _fit(regressor, "regressor", targets, prepared, warm)

@@ -19,14 +19,17 @@ from twostage.errors import BackboneError
 
 __all__ = ["build_backbone", "check_size", "map_shape", "symmetry"]
 
-_GROUP: Callable[[int, Any], nn.Module] = lambda c, o: GroupEquivariant(c, o.name, o.widths, o.strides, o.dilations)  # noqa: E731
+
+def _group(in_channels: int, options: Any) -> nn.Module:
+    return GroupEquivariant(in_channels, options.name, options.widths, options.strides, options.dilations)
+
 
 BUILDERS: dict[str, Callable[[int, Any], nn.Module]] = {
     "compact": lambda c, o: Compact(c, o.widths, o.strides, o.dilations),
     "vgg": lambda c, o: Vgg(c, o.widths, o.depth, o.dropout),
     "inception": lambda c, o: Inception(c, o.width),
-    "p4": _GROUP,
-    "p4m": _GROUP,
+    "p4": _group,
+    "p4m": _group,
     "steerable": lambda c, o: Steerable(c, o.widths, o.strides, o.frequencies, o.kernel_size, o.reflections),
     "mixed_scale": lambda c, o: MixedScale(c, o.width, o.depth),
 }
@@ -52,10 +55,11 @@ def check_size(backbone: nn.Module, size: int, name: str) -> None:
     """Raise BackboneError for an image size with which a backbone would lose its symmetry, naming the nearest good."""
     multiple = int(getattr(backbone, "size_multiple", 1))
     if size % multiple:
-        below, above = size // multiple * multiple, (size // multiple + 1) * multiple
+        near = [good for good in (size // multiple * multiple, -(-size // multiple) * multiple) if 32 <= good <= 512]
+        choose = " or ".join(map(str, near)) or "fewer backbone.strides of 2"
         raise BackboneError(
             f"backbone={name} keeps its symmetry {symmetry(backbone)} only at multiples of {multiple} pixels, which "
-            f"image.size={size} is not: choose {below} or {above}"
+            f"image.size={size} is not: choose {choose}"
         )
 
 

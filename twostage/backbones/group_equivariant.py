@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from twostage.errors import BackboneError
 
-__all__ = ["GROUPS", "GroupConv", "GroupEquivariant", "GroupNorm"]
+__all__ = ["GROUPS", "GroupBatchNorm", "GroupConv", "GroupEquivariant"]
 
 GROUPS = {"p4": 4, "p4m": 8}
 """Number of elements: the quarter turns, and those of the mirror image."""
@@ -68,7 +68,7 @@ class GroupConv(nn.Module):
         return F.conv2d(maps, self.filters(), None, self.stride, self.padding, self.dilation)
 
 
-class GroupNorm(nn.Module):
+class GroupBatchNorm(nn.Module):
     """Batch norm with one mean, variance, scale and bias for all elements of the group: (N,F*G,H,W) -> the same."""
 
     def __init__(self, channels: int) -> None:
@@ -104,7 +104,7 @@ class GroupEquivariant(nn.Sequential):
         layers: list[nn.Module] = []
         for i, (width, stride, dilation) in enumerate(zip(widths, strides, dilations, strict=True)):
             conv = GroupConv(in_channels, width, GROUPS[group], stride=stride, dilation=dilation, lifts=i == 0)
-            layers += [conv, GroupNorm(width), nn.ReLU(inplace=True)]
+            layers += [conv, GroupBatchNorm(width), nn.ReLU(inplace=True)]
             in_channels = width
         super().__init__(*layers)
         self.order, self.symmetry, self.size_multiple = GROUPS[group], group, int(np.prod(strides))

@@ -15,6 +15,9 @@ from twostage.errors import BackboneError, some
 
 __all__ = ["load_pretrained"]
 
+ENOUGH = 0.9
+"""Share of a backbone's tensors that must be among the weights: with fewer they are of another depth."""
+
 
 def load_pretrained(backbone: TimmBackbone, *, pretrained: bool = False, weights: str | None = None) -> list[str]:
     """Give a backbone the weights of a safetensors file, or those that timm knows for its name.
@@ -26,7 +29,7 @@ def load_pretrained(backbone: TimmBackbone, *, pretrained: bool = False, weights
         BackboneError: The file is missing, damaged, no safetensors file or of another network; the hub was not
             reached or has none.
     """
-    if weights:
+    if weights is not None:
         found, source = _from_file(Path(weights).expanduser()), weights
     elif pretrained:
         found, source = _from_hub(backbone), f"the hub's {backbone.name}"
@@ -58,11 +61,10 @@ def _from_hub(backbone: TimmBackbone) -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):
             found: dict[str, Tensor] = timm.create_model(backbone.name, pretrained=True).state_dict()
     except Exception as error:  # whatever the network, the hub's library or the disk raise
-        reason = " ".join(str(error).split())[:160]
+        reason, where = " ".join(str(error).split())[:160], timm.get_pretrained_cfg(backbone.name).hf_hub_id
         raise BackboneError(
             f"backbone.pretrained: the weights of {backbone.name} could not be fetched ({type(error).__name__}: "
-            f"{reason}); without a network, fetch model.safetensors of timm/{backbone.name} elsewhere and say "
-            f"backbone.weights=FILE"
+            f"{reason}); without a network, fetch model.safetensors of {where} elsewhere and say backbone.weights=FILE"
         ) from error
     return found
 
@@ -78,14 +80,23 @@ def _copy(found: dict[str, Tensor], backbone: TimmBackbone, source: str) -> str:
         for name, tensor in loaded.items()
         if tensor.shape != own[name].shape
     ]
-    if other or 2 * len(loaded) < len(own):
+    missing, unused = [name for name in own if name not in pairs], sorted(found.keys() - set(pairs.values()))
+    whole = _names_of_whole(backbone)
+    other += [f"it has {name}" for name in unused if name.replace(".", "_") not in whole]
+    if other or len(loaded) < ENOUGH * len(own):
         why = some(other, 2) if other else f"only {len(loaded)} of {len(own)} tensors of {backbone.name} are in it"
         raise BackboneError(f"{source}: weights of another network than {backbone.name} ({why}); choose the file of it")
     backbone.model.load_state_dict(loaded, strict=False)
-    missing, unused = [name for name in own if name not in pairs], sorted(found.keys() - set(pairs.values()))
     text = f"{backbone.name}: {len(loaded)} of {len(own)} tensors come from {source}"
     text += f"; not in it, and left random: {some(missing)}" if missing else ""
     return text + (f"; not used: {some(unused)}" if unused else "")
+
+
+def _names_of_whole(backbone: TimmBackbone) -> set[str]:
+    """What the network has with its last layers, which a backbone goes without."""
+    with torch.device("meta"):  # no memory, no numbers
+        whole = import_timm().create_model(backbone.name, pretrained=False)
+    return {name.replace(".", "_") for name in whole.state_dict()}
 
 
 def _fitted(theirs: Tensor, own: Tensor) -> Tensor:

@@ -40,18 +40,18 @@ class Steerable(nn.Sequential):
         symmetry: "O(2)" with reflections, otherwise "SO(2)".
         size_multiple: The product of the strides.
 
-    >>> Steerable(3)(torch.zeros(2, 3, 64, 64)).shape
+    >>> Steerable(3, [12, 64], [2, 2], 1, 5, True)(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 64, 16, 16])
     """
 
     def __init__(
         self,
         in_channels: int,
-        widths: tuple[int, ...] | list[int] = (12, 12, 16, 16, 64),
-        strides: tuple[int, ...] | list[int] = (2, 2, 1, 1, 1),
-        frequencies: int = 1,
-        kernel_size: int = 5,
-        reflections: bool = True,
+        widths: list[int],
+        strides: list[int],
+        frequencies: int,
+        kernel_size: int,
+        reflections: bool,
     ) -> None:
         """Build the layers.
 
@@ -66,7 +66,7 @@ class Steerable(nn.Sequential):
         Raises:
             BackboneError: A list is empty, of another length or out of range.
         """
-        _check(list(widths), list(strides), frequencies, kernel_size)
+        _check(widths, strides, frequencies, kernel_size)
         orders = [0] + [frequencies] * (len(widths) - 1) + [0]
         fields = [in_channels, *widths]
         super().__init__(

@@ -88,8 +88,12 @@ class TimmBackbone(nn.Module):
             return []
         modules = [(name.replace(".", "_"), module) for name, module in self.model.named_modules() if name]
         end = stages[count - 1]
-        last = max(i for i, (name, _) in enumerate(modules) if name == end or name.startswith(end + "_"))
-        return [module for _, module in modules[: last + 1]]
+        inside = [i for i, (name, _) in enumerate(modules) if name == end or name.startswith(end + "_")]
+        if not inside:
+            raise BackboneError(
+                f"backbone.freeze={count}: {self.name} has no stages that can be told apart: leave it 0"
+            )
+        return [module for _, module in modules[: inside[-1] + 1]]
 
     def train(self, mode: bool = True) -> TimmBackbone:
         """As usual, but frozen stages stay as they are in prediction."""

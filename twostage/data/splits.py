@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from twostage.data.table import Table
 from twostage.errors import DataError, some, suggest
@@ -26,11 +27,13 @@ def split_table(
     split_column: str | None = None,
     test_column: str | None = None,
     test_values: list[str] | None = None,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> np.ndarray:
     """Assign each photograph to a part: (N,) of the words in `PARTS`.
 
     Photographs of one group always share a part. Either `split_column` names the part of every row, or the rows whose
-    `test_column` is one of `test_values` are the test set, or the test set is drawn like the others.
+    `test_column` is one of `test_values` are the test set, or it is one of so many `folds`, or drawn like the others.
 
     Raises:
         DataError: A part would be empty, a group would straddle, or a value is unknown.
@@ -41,6 +44,9 @@ def split_table(
         parts = np.full(len(table), "train", dtype="<U11")
         if test_column:
             parts[_rows_with(table, test_column, test_values or [])] = "test"
+        elif folds:
+            parts[_rows_of_fold(table, folds, fold, seed)] = "test"
+            test = 1 / folds
         else:
             _draw(parts, table, "test", test, 1.0, seed)
         left = 1.0 - (0.0 if test_column else test)
@@ -66,6 +72,21 @@ def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, s
     share = min(max(share / of, 1 / pieces), 1 - 1 / pieces)
     _, drawn = next(splitter(n_splits=1, test_size=share, random_state=seed % 2**32).split(rows, groups=groups))
     parts[rows[drawn]] = part
+
+
+def _rows_of_fold(table: Table, folds: int, fold: int, seed: int) -> np.ndarray:
+    """One of so many test sets that together hold every photograph once, each with all concentrations alike."""
+    pieces = len(table) if table.groups is None else len(np.unique(table.groups))
+    if pieces < folds:
+        kind = "photographs" if table.groups is None else "groups"
+        raise DataError(f"{pieces} {kind} are fewer than split.folds={folds}: choose at most {pieces}")
+    inner = np.quantile(table.targets, np.linspace(0, 1, max(2, min(9, pieces // folds + 1)))[1:-1])
+    strata = np.searchsorted(inner, table.targets)
+    splitter = StratifiedKFold if table.groups is None else StratifiedGroupKFold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a stratum of fewer photographs than folds is all right
+        found = list(splitter(folds, shuffle=True, random_state=seed).split(strata, strata, table.groups))
+    return np.asarray(found[fold][1])
 
 
 def _from_column(table: Table, column: str) -> np.ndarray:

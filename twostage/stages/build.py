@@ -18,7 +18,7 @@ from twostage.stages.classifier import Classifier
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
 
-__all__ = ["build_classifier", "build_regressor", "initialize", "warm_start"]
+__all__ = ["build_classifier", "build_regressor", "initialize", "starts_from_own_weights", "warm_start"]
 
 
 def _backbone_config(config: Config, stage: str) -> Any:
@@ -83,19 +83,32 @@ def initialize(network: Network, config: Config, stage: str, mean: Tensor, std: 
     return notes
 
 
-def warm_start(regressor: Regressor, classifier: Classifier) -> list[str]:
+def starts_from_own_weights(config: Config) -> bool:
+    """Has stage 2 a backbone of its own with trained weights, which the classifier's must not replace?"""
+    own = config.regressor.backbone
+    return bool(own and (getattr(own, "weights", None) or getattr(own, "pretrained", False)))
+
+
+def warm_start(regressor: Regressor, classifier: Classifier, *, keep_backbone: bool = False) -> list[str]:
     """Let the regressor start where the classifier ended: backbone, pooling, and the readout of the shared estimate.
 
+    With its backbone goes the normalisation of the input that it has learned with.
+
+    Args:
+        keep_backbone: Leave the regressor's own.
+
     Returns:
-        The parts that could not be copied because the two networks differ.
+        The parts that were not copied because the two networks differ.
     """
     different = []
-    for name in ("backbone", "pooling", "readout"):
+    for name in ("pooling", "readout") if keep_backbone else ("backbone", "pooling", "readout"):
         source: nn.Module = getattr(classifier.network, name)
         target: nn.Module = getattr(regressor.network, name)
         old, new = source.state_dict(), target.state_dict()
         if {k: v.shape for k, v in old.items()} == {k: v.shape for k, v in new.items()}:
             target.load_state_dict(old)
+            if name == "backbone":
+                regressor.network.normalize(classifier.network.mean, classifier.network.std)
         else:
             different.append(name)
     return different

@@ -6,6 +6,7 @@ Alone, without torchrun, every function here does nothing or returns what it was
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,7 +43,12 @@ def join_processes() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(days=30))  # the others wait while the first decodes
-        atexit.register(dist.destroy_process_group)  # else its threads may crash the end of the program
+        atexit.register(_leave_processes)  # else its threads may crash the end of the program
+
+
+def _leave_processes() -> None:
+    gc.collect()  # what still holds on to the group, as DistributedDataParallel does
+    dist.destroy_process_group()
 
 
 def process_count() -> int:

@@ -1,0 +1,109 @@
+"""Cross-validation: one run per fold, and every photograph read once by a model that has not seen its specimen."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twostage.config import Config
+from twostage.evaluation.confidence import rmse_interval
+from twostage.evaluation.metrics import regression_metrics
+from twostage.files import write_atomically, write_json
+from twostage.orchestrator import train
+from twostage.runs import run_folder
+from twostage.training.distributed import is_first_process
+
+__all__ = ["cross_validate"]
+
+log = logging.getLogger("twostage")
+
+
+def cross_validate(config: Config) -> str:
+    """Train and evaluate on each of ``split.folds`` (5) folds; the folds are runs in the folder of this one.
+
+    A finished fold is not trained again and a killed one goes on, so the same command completes what was interrupted.
+
+    Returns:
+        The outcome as lines of text; predictions.csv (every photograph once) and metrics.json are in the run's folder.
+    """
+    folds = config.split.folds or 5
+    config.run = str(run_folder(config.run))
+    for fold in range(folds):
+        log.info("fold %d of %d", fold + 1, folds)
+        train(_of_fold(config, folds, fold))
+    folder = Path(config.run)
+    names = [folder / f"fold_{fold}" for fold in range(folds)]
+    predictions, metrics = _collected(names), [json.loads((name / "metrics.json").read_text()) for name in names]
+    result = _metrics(predictions, metrics, config)
+    if is_first_process():
+        write_atomically(folder / "predictions.csv", predictions.to_csv(index=False).encode())
+        write_json(folder / "metrics.json", result)
+    return _text(result, folder)
+
+
+def _of_fold(config: Config, folds: int, fold: int) -> Config:
+    config = copy.deepcopy(config)
+    config.split.folds, config.split.fold, config.run = folds, fold, f"{config.run}/fold_{fold}"
+    return config
+
+
+def _collected(folders: list[Path]) -> pd.DataFrame:
+    """The test photographs of all folds in the order of the table, with their fold and group."""
+    order = pd.read_csv(folders[0] / "splits.csv", dtype={"image": str, "group": str})
+    order = order[order["split"] != "skipped"]
+    frames = [pd.read_csv(folder / "predictions.csv", dtype={"image": str}) for folder in folders]
+    found = pd.concat([frame.assign(fold=fold) for fold, frame in enumerate(frames)], ignore_index=True)
+    found = found.set_index("image").loc[order["image"]].reset_index()
+    if "group" in order:
+        found["group"] = order["group"].to_numpy()
+    return found
+
+
+def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Config) -> dict[str, Any]:
+    read = predictions[predictions["status"] != "refused"]
+    target, found = read["target"].to_numpy(), read["concentration"].to_numpy()
+    groups = read["group"].to_numpy() if "group" in read else None
+    low, high = rmse_interval(found - target, groups)
+    weights = np.array([fold["n_test"] for fold in folds], float)
+
+    def pooled(name: str) -> float:
+        return float(np.sqrt(np.average([fold[name] ** 2 for fold in folds], weights=weights)))
+
+    names = ("rmse_mixture", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline", "rmse_mean_baseline")
+    return {
+        "method": config.method, "unit": config.data.unit, "n_folds": len(folds), "n": len(predictions),
+        "n_groups": None if groups is None else len(np.unique(groups)),
+        "n_refused": int((predictions["status"] == "refused").sum()), **regression_metrics(target, found),
+        "rmse_low_95": None if np.isnan(low) else low, "rmse_high_95": None if np.isnan(high) else high,
+        **{name: pooled(name) for name in names}, "rmse_of_folds": [fold["rmse"] for fold in folds],
+        "train_seconds": sum(fold["train_seconds"] for fold in folds),
+    }  # fmt: skip
+
+
+def _text(result: dict[str, Any], folder: Path) -> str:
+    unit = f" {result['unit']}" if result["unit"] else ""
+    over = "photographs" if result["n_groups"] is None else f"photographs of {result['n_groups']} groups"
+    interval = "not defined"
+    if result["rmse_low_95"] is not None:
+        interval = f"{result['rmse_low_95']:.4g}..{result['rmse_high_95']:.4g}{unit}"
+    rows = {
+        "RMSE": f"{result['rmse']:.4g}{unit}",
+        "  95 % interval (bootstrap)": interval,
+        "mean absolute error": f"{result['mae']:.4g}{unit}",
+        "bias": f"{result['bias']:.4g}{unit}",
+        "largest error": f"{result['max_abs_error']:.4g}{unit}",
+        "RMSE of each fold": ", ".join(f"{value:.4g}" for value in result["rmse_of_folds"]),
+        "RMSE, true bin given (oracle)": f"{result['rmse_oracle']:.4g}{unit}",
+        "RMSE, colour statistics + ridge": f"{result['rmse_colour_baseline']:.4g}{unit}",
+        "RMSE, mean of training targets": f"{result['rmse_mean_baseline']:.4g}{unit}",
+        "training": f"{result['train_seconds']:.0f} s",
+    }
+    lines = [f"{result['n']} {over}, each read by a model that has not seen it, in {result['n_folds']} folds"]
+    lines += [f"  {name:<34}{value}" for name, value in rows.items()]
+    return "\n".join([*lines, f"Results in {folder}: metrics.json, predictions.csv, fold_0/ ..."])

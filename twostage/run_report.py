@@ -107,6 +107,9 @@ def _split(prepared: Prepared) -> str:
     elif config.split.column:
         values = ", ".join(config.split.test_values)
         how = f"The test part is where the column '{config.split.column}' holds {values}; the rest is drawn, {whole}."
+    elif config.split.folds:
+        fold = f"fold {config.split.fold + 1} of {config.split.folds}"
+        how = f"The test part is {fold}; the rest is drawn at random, {whole} (seed {config.seed})."
     else:
         how = f"Drawn at random, {whole} (seed {config.seed})."
     if table.groups is None:

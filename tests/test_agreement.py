@@ -12,8 +12,8 @@ from twostage.evaluation.error_budget import (
     border_cost,
     edge_distance,
     errors_by,
+    normal_rmse_interval,
     reliability,
-    rmse_interval,
     wrong_bin_cost,
 )
 
@@ -119,7 +119,7 @@ def test_the_cost_at_the_borders():
 def test_the_interval_of_an_rmse_covers_as_it_says():
     rng = np.random.default_rng(0)
     found = np.sqrt((rng.normal(0, 3.0, (4000, 12)) ** 2).mean(1))
-    low, high = rmse_interval(found, 12)
+    low, high = normal_rmse_interval(found, 12)
     assert np.mean((low <= 3.0) & (3.0 <= high)) == pytest.approx(0.95, abs=0.015)
 
 

@@ -19,8 +19,8 @@ __all__ = [
     "border_cost",
     "edge_distance",
     "errors_by",
+    "normal_rmse_interval",
     "reliability",
-    "rmse_interval",
     "wrong_bin_cost",
 ]
 
@@ -78,7 +78,7 @@ def border_cost(target: np.ndarray, predicted: Mapping[str, np.ndarray], edges: 
     return pd.DataFrame(rows)
 
 
-def rmse_interval(error: np.ndarray | float, count: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+def normal_rmse_interval(error: np.ndarray | float, count: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """95 % confidence interval of an RMSE over `count` independent, normally distributed errors of mean zero.
 
     Their sum of squares over the variance follows a chi-square distribution of `count` degrees of freedom.

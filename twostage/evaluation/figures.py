@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from twostage.evaluation.agreement import Agreement
-from twostage.evaluation.error_budget import Reliability, errors_by, rmse_interval
+from twostage.evaluation.error_budget import Reliability, errors_by, normal_rmse_interval
 
 __all__ = [
     "COMBINATION_NAMES",
@@ -270,7 +270,7 @@ def _residuals(axes: Axes, target: np.ndarray, predicted: np.ndarray, unit: str)
 
 def _ends(error: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Lengths (2,N) of the error bars of RMSEs (N,); those over fewer than three images would say nothing."""
-    return np.where(count > 2, np.abs(np.array(rmse_interval(error, count)) - error), np.nan)
+    return np.where(count > 2, np.abs(np.array(normal_rmse_interval(error, count)) - error), np.nan)
 
 
 def _log_scale(axes: Axes, values: pd.Series) -> None:

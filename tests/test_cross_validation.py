@@ -84,6 +84,12 @@ def test_folds_that_cannot_be_get_one_line(photos, run, options, words):
     one_line((status, out, err.removeprefix("fold 1 of 20\n")), *words)
 
 
+@pytest.mark.parametrize("option", ["split.column=day", "data.split_column=day", "split.fold=1"])
+def test_a_test_set_of_its_own_does_not_go_with_all_folds(photos, run, option):
+    common = [text for text in CROSS if option == "split.fold=1" or "folds" not in text]
+    one_line(run("crossval", *common, option), "all folds", option.split("=")[1])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
 def test_nitrite_by_group_has_the_known_baseline(here, run):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from twostage.config import Config
+from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
 from twostage.evaluation.metrics import regression_metrics
 from twostage.files import write_atomically, write_json
@@ -31,7 +32,14 @@ def cross_validate(config: Config) -> str:
 
     Returns:
         The outcome as lines of text; predictions.csv (every photograph once) and metrics.json are in the run's folder.
+
+    Raises:
+        ConfigError: The options name a test set of their own, or one fold.
     """
+    named = config.split.column or getattr(config.data, "split_column", None)
+    if named or config.split.fold:
+        what = f"column '{named}' names one test set" if named else f"split.fold={config.split.fold} is one of them"
+        raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
     folds = config.split.folds or 5
     config.run = str(run_folder(config.run))
     for fold in range(folds):

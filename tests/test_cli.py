@@ -267,6 +267,19 @@ def test_direct_has_one_bin_no_classifier_and_all_the_epochs(here, run):
     one_line(run("train-classifier", *TINY, "run=d2", "method=direct"), "direct", "no classifier")
 
 
+def test_a_classifier_alone_reads_bin_centers(here, run):
+    status, _, err = run("train", *TINY, "run=c", "method=classifier", "combine.method=argmax")
+    assert status == 0, err
+    assert not (here / "outputs/c/model/regressor.safetensors").exists()
+    predictions = pd.read_csv(here / "outputs/c/predictions.csv")
+    centers = (predictions["bin_low"] + predictions["bin_high"]) / 2
+    assert predictions["concentration"].tolist() == pytest.approx(centers.tolist())
+    metrics = json.loads((here / "outputs/c/metrics.json").read_text())
+    assert metrics["rmse_mixture"] != metrics["rmse_argmax"] == metrics["rmse"]
+    assert len(pd.read_csv(here / "outputs/c/classifier/history.csv")) == 4  # all epochs, not a share of them
+    one_line(run("train-regressor", "run=c"), "method=classifier", "no regressor")
+
+
 def test_predict_file_folder_glob_and_table(photos, run):
     assert run("train", *TINY_TABLE, "run=a", "data.group_column=group")[0] == 0
     status, out, _ = run("predict", "input=p03.png")

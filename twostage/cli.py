@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.config import COMMANDS, Config
+from twostage.config import COMMANDS, METHODS, Config
 from twostage.errors import Stopped, TwoStageError, suggest
 
 __all__ = ["main"]
@@ -162,7 +162,7 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
         stage = command.removeprefix("train-")
         function = orchestrator.train_classifier if stage == "classifier" else orchestrator.train_regressor
         folder = function(config)
-        following = "train-regressor" if stage == "classifier" else "evaluate"
+        following = "train-regressor" if METHODS[config.method][-1] != stage else "evaluate"
         _print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
         return
     if command == "crossval":

@@ -15,6 +15,7 @@ from twostage.options import option, part
 __all__ = [
     "COMMANDS",
     "DATA",
+    "METHODS",
     "AugmentConfig",
     "BackbonesConfig",
     "BackbonesRuntimeConfig",
@@ -71,6 +72,13 @@ class FolderConfig:
     unit: str = option("", "unit of the concentration, for reports")
     on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
 
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "two_stage": ("classifier", "regressor"),
+    "direct": ("regressor",),
+    "classifier": ("classifier",),
+}
+"""Which stages a method trains, in this order."""
 
 DATA: dict[str, type] = {"simulated": SimulatedConfig, "csv": CsvConfig, "folder": FolderConfig}
 
@@ -200,7 +208,11 @@ class Config:
     """Options of the commands that train and evaluate."""
 
     run: str = option(MISSING, "name of the run: its folder is outputs/NAME")
-    method: str = option("two_stage", "two_stage, or direct: one bin, no classifier", choices="two_stage direct")
+    method: str = option(
+        "two_stage",
+        "two_stage; direct: one bin, no classifier; classifier: bin centers alone",
+        choices=" ".join(METHODS),
+    )
     seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
     resume: str = option("auto", "an existing run goes on if nothing changed; force: in any case", choices="auto force")
     data: Any = MISSING

@@ -16,7 +16,7 @@ from torch import nn
 
 from twostage.bins import Bins
 from twostage.compose import to_plain, to_typed
-from twostage.config import Config
+from twostage.config import METHODS, Config
 from twostage.errors import ModelFolderError, TwoStageError
 from twostage.files import write_atomically, write_json
 from twostage.stages.build import build_classifier, build_regressor
@@ -104,11 +104,12 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, TwoStageError) as error:
         reason = " ".join(str(error).split())
         raise ModelFolderError(f"{path / 'model.json'}: cannot be read ({type(error).__name__}: {reason})") from error
-    classifier = build_classifier(config, bins) if config.method == "two_stage" else None
-    regressor = build_regressor(config, bins)
-    if classifier is not None:
-        _load_described(path / "classifier.safetensors", classifier, description)
-    _load_described(path / "regressor.safetensors", regressor, description)
+    stages = METHODS[config.method]
+    classifier = build_classifier(config, bins) if "classifier" in stages else None
+    regressor = build_regressor(config, bins) if "regressor" in stages else None
+    for name, stage in (("classifier", classifier), ("regressor", regressor)):
+        if stage is not None:
+            _load_described(path / f"{name}.safetensors", stage, description)
     network = TwoStage(bins, classifier, regressor, config.image.color)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
     return TrainedModel(network.eval(), bins, config, description)

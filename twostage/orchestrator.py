@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from twostage.compose import flatten, to_plain
-from twostage.config import Config, PredictConfig
+from twostage.config import METHODS, Config, PredictConfig
 from twostage.data.table import Table, find_photographs, read_table
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
@@ -42,6 +42,8 @@ __all__ = ["evaluate", "predict", "train", "train_classifier", "train_regressor"
 
 log = logging.getLogger("twostage")
 
+TRAIN = {"classifier": train_classifier_stage, "regressor": train_regressor_stage}
+
 
 def train(config: Config) -> dict[str, Any]:
     """Train both stages, combine them and evaluate once on the test set.
@@ -50,47 +52,48 @@ def train(config: Config) -> dict[str, Any]:
         The content of metrics.json.
     """
     folder = _open(config)
-    if not _is_finished(folder, _stages(config)):
+    if not _is_finished(folder, METHODS[config.method]):
         with _at_work(config, folder) as prepared:
             log.info(
                 "run %s: %d training photographs, %d bins over %g..%g, %s; results in %s", folder.name,
                 len(prepared.part("train")), prepared.bins.count, *prepared.bins.edges[[0, -1]], describe(prepared),
                 folder,
             )  # fmt: skip
-            if config.method == "two_stage":
-                train_classifier_stage(prepared)
-            train_regressor_stage(prepared)
+            for stage in METHODS[config.method]:
+                TRAIN[stage](prepared)
             _evaluate(prepared)
     return _metrics(folder)
 
 
 def train_classifier(config: Config) -> Path:
     """Train stage 1 alone; returns the run's folder."""
-    if config.method == "direct":
-        raise RunError("method=direct has no classifier: use train-regressor, or method=two_stage")
-    folder = _open(config)
-    if not weights_file(folder, "classifier").is_file():
-        with _at_work(config, folder) as prepared:
-            train_classifier_stage(prepared)
-    return folder
+    return _train_one("classifier", config)
 
 
 def train_regressor(config: Config) -> Path:
     """Train stage 2 alone, after stage 1 of the same run; returns the run's folder."""
+    return _train_one("regressor", config)
+
+
+def _train_one(stage: str, config: Config) -> Path:
+    """Train one stage, if those before it are there and it is not."""
+    stages = METHODS[config.method]
+    if stage not in stages:
+        raise RunError(f"method={config.method} has no {stage}: use train-{stages[0]}, or method=two_stage")
     folder = _open(config)
-    if config.method == "two_stage":
-        _demand(folder, "classifier")
-    if not weights_file(folder, "regressor").is_file():
+    for earlier in stages[: stages.index(stage)]:
+        _demand(folder, earlier)
+    if not weights_file(folder, stage).is_file():
         with _at_work(config, folder) as prepared:
-            train_regressor_stage(prepared)
+            TRAIN[stage](prepared)
     return folder
 
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Combine both trained stages and evaluate once on the test set; returns the content of metrics.json."""
     folder = _open(config)
-    if not _is_finished(folder, _stages(config)):
-        for stage in _stages(config):
+    if not _is_finished(folder, METHODS[config.method]):
+        for stage in METHODS[config.method]:
             _demand(folder, stage)
         with _at_work(config, folder) as prepared:
             _evaluate(prepared)
@@ -144,10 +147,6 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> Table:
         return find_photographs(config.input)
     image_column = config.image_column or getattr(trained.data, "image_column", "image")
     return read_table(config.input, str(image_column), config.target_column)
-
-
-def _stages(config: Config) -> tuple[str, ...]:
-    return ("classifier", "regressor") if config.method == "two_stage" else ("regressor",)
 
 
 def _demand(folder: Path, stage: str) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from twostage.bins import Bins
 from twostage.compose import options_that_count
-from twostage.config import Config
+from twostage.config import METHODS, Config
 from twostage.data.augment import augment, moves_color
 from twostage.data.color import channels, to_color
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
@@ -160,12 +160,10 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
 
 def _try_networks(config: Config, folder: Path) -> list[str]:
     """Build both stages, with the weights that those still to be trained start from; returns what to say of these."""
-    stages: dict[str, Any] = {"regressor": build_regressor}
-    if config.method == "two_stage":
-        stages["classifier"] = build_classifier
+    builders: dict[str, Any] = {"classifier": build_classifier, "regressor": build_regressor}
     mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
     bins = Bins([0.0, 1.0])
-    networks = {name: build(config, bins).network for name, build in stages.items()}
+    networks = {name: builders[name](config, bins).network for name in METHODS[config.method]}
     untrained = [name for name in networks if not weights_file(folder, name).is_file()]
     notes = [initialize(networks[name], config, name, mean, std) for name in untrained]
     return list(dict.fromkeys(chain(*notes)))

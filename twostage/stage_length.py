@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from twostage.config import METHODS
 from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.preparation import Prepared
@@ -35,15 +36,19 @@ def describe(prepared: Prepared) -> str:
     minutes = prepared.config.train.minutes
     if minutes:
         return f"{minutes:g} minutes of training"
-    return "epochs: classifier {}, regressor {}".format(*epochs_of_stages(prepared))
+    epochs = dict(zip(("classifier", "regressor"), epochs_of_stages(prepared), strict=True))
+    return "epochs: " + ", ".join(f"{stage} {epochs[stage]}" for stage in METHODS[prepared.config.method])
 
 
 def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
-    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
+    """Epochs of the classifier and of the regressor; small training sets are shown more often.
+
+    A stage that is the only one has them all.
+    """
     config = prepared.config
     total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
-    if config.method == "direct":
-        return 0, total
+    if config.method != "two_stage":
+        return total, total
     classifier = min(total - 1, max(1, round(total * config.classifier.share)))
     return classifier, total - classifier
 
@@ -83,11 +88,12 @@ def _seconds_left(stage: str, prepared: Prepared) -> float:
     """The classifier's share of the minutes, or what it left of them; all, where there is none."""
     config = prepared.config
     total = 60 * float(config.train.minutes or 0)
+    if config.method != "two_stage":
+        return total
     if stage == "classifier":
         return total * config.classifier.share
     history = prepared.folder / "classifier" / "history.csv"
-    spent = float(pd.read_csv(history)["seconds"].sum()) if config.method == "two_stage" else 0.0
-    return max(total - spent, total * (1 - config.classifier.share) / 2)
+    return max(total - float(pd.read_csv(history)["seconds"].sum()), total * (1 - config.classifier.share) / 2)
 
 
 def _length(seconds: float, course: Course, stage: nn.Module, train: Examples, validation: Examples) -> dict[str, int]:

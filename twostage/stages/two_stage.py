@@ -66,19 +66,26 @@ def to_srgb(pixels: np.ndarray | Tensor, device: torch.device) -> Tensor:
 
 
 class TwoStage(nn.Module):
-    """A classifier (or none, for the direct method) and a regressor over the same bins."""
+    """A classifier and a regressor over the same bins, or only one of them.
 
-    def __init__(self, bins: Bins, classifier: Classifier | None, regressor: Regressor, color: str) -> None:
+    Without a classifier (the direct method) there is one bin, which is certain; without a regressor every offset is
+    zero, the center of its bin.
+    """
+
+    def __init__(self, bins: Bins, classifier: Classifier | None, regressor: Regressor | None, color: str) -> None:
+        """Raises ValueError without either."""
+        if classifier is None and regressor is None:
+            raise ValueError("a model needs a classifier, a regressor or both")
         super().__init__()
         self.bins, self.color = bins, color
         self.classifier, self.regressor = classifier, regressor
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Bin probabilities (N,K) and offsets (N,K) of images in the network's colour space (N,C,H,W)."""
-        offsets, _ = self.regressor(images)
-        if self.classifier is None:
-            return torch.ones_like(offsets), offsets
-        return self.classifier.probabilities(images), offsets
+        probabilities = self.classifier.probabilities(images) if self.classifier else None
+        offsets = self.regressor(images)[0] if self.regressor else None
+        one_bin, centers = images.new_ones(len(images), 1), images.new_zeros(len(images), self.bins.count)
+        return one_bin if probabilities is None else probabilities, centers if offsets is None else offsets
 
     def _different_views(self, images: Tensor) -> list[Tensor]:
         """Of the 8 turns and flips those that the symmetries of the networks leave to be seen."""
@@ -91,7 +98,7 @@ class TwoStage(nn.Module):
     def predict(self, pixels: Pixels, *, views: int = 8, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Bin probabilities and offsets, float64 (N,K), of uint8 photographs (N,H,W,3), averaged over the views."""
         self.eval()
-        device = self.regressor.center.device
+        device = next(self.parameters()).device
         probabilities = np.empty((len(pixels), self.bins.count))
         offsets = np.empty_like(probabilities)
         for start in range(0, len(pixels), batch_size):

@@ -22,6 +22,7 @@ ROWS = (
     ("files", "options"),
     ("backbone_config",),
     ("config",),
+    ("command_config",),
     ("compose",),
     ("bins", "data", "backbones", "evaluation"),
     ("stages",),
@@ -33,7 +34,7 @@ ROWS = (
     ("stage_length",),
     ("stage_training", "run_report"),
     ("orchestrator",),
-    ("cross_validation",),
+    ("cross_validation", "comparison"),
     ("cli",),
     ("__main__",),
 )

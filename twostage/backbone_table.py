@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from twostage.backbone_config import backbone_config
 from twostage.backbones import build_backbone, check_size, map_shape, symmetry
 from twostage.bins import Bins
-from twostage.config import BackbonesConfig, Config, ImageConfig, SimulatedConfig
+from twostage.command_config import BackbonesConfig
+from twostage.config import Config, ImageConfig, SimulatedConfig
 from twostage.data.color import channels
 from twostage.errors import BackboneError, ConfigError
 from twostage.stages.build import build_regressor

@@ -9,12 +9,14 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.config import COMMANDS, METHODS, Config
+from twostage.command_config import COMMANDS
+from twostage.config import METHODS, Config
 from twostage.errors import Stopped, TwoStageError, suggest
 
 __all__ = ["main"]
@@ -25,6 +27,7 @@ MEANINGS = {
     "train-regressor": "train stage 2 alone, after stage 1 of the same run",
     "evaluate": "combine the trained stages and evaluate on the test set",
     "crossval": "train and evaluate once per fold; every photograph is read by a model that has not seen it",
+    "compare": "several methods on the same splits, seeds and training time, ranked",
     "predict": "read photographs with a trained model",
     "backbones": "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
 }
@@ -153,6 +156,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 
 def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
+    from twostage.comparison import compare
     from twostage.cross_validation import cross_validate
     from twostage.evaluation.report import closing_table, leaderboard
     from twostage.files import write_atomically
@@ -165,8 +169,9 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
         following = "train-regressor" if METHODS[config.method][-1] != stage else "evaluate"
         _print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
         return
-    if command == "crossval":
-        _print(cross_validate(config))
+    over_runs: dict[str, Callable[[Any], str]] = {"crossval": cross_validate, "compare": compare}
+    if command in over_runs:
+        _print(over_runs[command](config))
         return
     metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
     _print(closing_table(metrics, run_folder(config.run)))
@@ -218,7 +223,7 @@ def _help(command: str) -> str:
     name_width = max(len(name) for name, _, _ in rows)
     lines = [f"twostage {command} [option=value ...]: {MEANINGS[command]}", ""]
     lines += [f"  {name:<{name_width}}  {default:<16} {meaning}" for name, default, meaning in rows]
-    if COMMANDS[command] is Config:
+    if issubclass(COMMANDS[command], Config):
         from twostage.compose import conf_dir
 
         lines += ["", "Choices that set many options at once:"]

@@ -1,4 +1,4 @@
-"""Every option of the project: one typed dataclass per component, with default, range, unit and meaning.
+"""The options of a run: one typed dataclass per component, with default, range, unit and meaning.
 
 A default is written here once; the files in conf/ hold only what differs. Nothing here imports torch.
 """
@@ -13,12 +13,9 @@ from omegaconf import MISSING
 from twostage.options import option, part
 
 __all__ = [
-    "COMMANDS",
     "DATA",
     "METHODS",
     "AugmentConfig",
-    "BackbonesConfig",
-    "BackbonesRuntimeConfig",
     "BinsConfig",
     "ClassifierConfig",
     "CombineConfig",
@@ -26,8 +23,6 @@ __all__ = [
     "CsvConfig",
     "FolderConfig",
     "ImageConfig",
-    "PredictConfig",
-    "PredictRuntimeConfig",
     "RegressorConfig",
     "RuntimeConfig",
     "SimulatedConfig",
@@ -116,7 +111,7 @@ class BinsConfig:
     scheme: str = option("uniform", "bins of equal width or of equal count", choices="uniform quantile")
     range: list[float] | None = option([80.0, 350.0], "lowest and highest edge; null: of the training targets")
     edges: list[float] | None = option(None, "explicit edges instead of count, scheme and range")
-    min_images: int = option(5, "a bin with fewer training images is merged with a neighbour", 1, 1_000_000)
+    min_images: int = option(5, "a bin with fewer training images is merged with a neighbour", 0, 1_000_000)
 
 
 @dataclass
@@ -194,16 +189,6 @@ class RuntimeConfig:
 
 
 @dataclass
-class PredictRuntimeConfig:
-    """Where and how to compute predictions."""
-
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
-    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
-    progress: bool = option(True, "show progress")
-    precision: str = option("float32", "of the backbone", choices="float32 bfloat16")
-
-
-@dataclass
 class Config:
     """Options of the commands that train and evaluate."""
 
@@ -227,53 +212,3 @@ class Config:
     train: TrainConfig = part(TrainConfig)
     combine: CombineConfig = part(CombineConfig)
     runtime: RuntimeConfig = part(RuntimeConfig)
-
-
-@dataclass
-class PredictConfig:
-    """Options of `twostage predict`."""
-
-    run: str = option("latest", "the run (or model folder) that predicts")
-    input: str = option(MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv)")
-    output: str | None = option(None, "the table to write; without it the rows are printed")
-    image_column: str | None = option(None, "column of a table with the paths; default: as in training")
-    target_column: str | None = option(None, "column of a table with known concentrations; default: as in training")
-    runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
-
-
-@dataclass
-class BackbonesRuntimeConfig:
-    """Where and how to measure backbones."""
-
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
-    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
-    precision: str = option(
-        "auto", "of the backbone in training; auto: what is fastest here, measured", choices="auto float32 bfloat16"
-    )
-
-
-@dataclass
-class BackbonesConfig:
-    """Options of `twostage backbones`."""
-
-    names: list[str] = option(
-        "compact vgg resnet10t resnet18 inception p4 p4m steerable mixed_scale".split(),
-        "backbones to be shown, timm's included",
-    )
-    backbone: Any = field(default=None, metadata={"meaning": "one with options of its own instead: backbone=NAME"})
-    image: ImageConfig = part(ImageConfig)
-    pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
-    batch_size: int = option(16, "images per step", 2, 65_536)
-    json: bool = option(False, "print JSON instead of a table; --json is short for it")
-    runtime: BackbonesRuntimeConfig = part(BackbonesRuntimeConfig)
-
-
-COMMANDS: dict[str, type] = {
-    "train": Config,
-    "train-classifier": Config,
-    "train-regressor": Config,
-    "evaluate": Config,
-    "crossval": Config,
-    "predict": PredictConfig,
-    "backbones": BackbonesConfig,
-}

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twostage.command_config import PredictConfig
 from twostage.compose import flatten, to_plain
-from twostage.config import METHODS, Config, PredictConfig
+from twostage.config import METHODS, Config
 from twostage.data.table import Table, find_photographs, read_table
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
@@ -182,6 +183,8 @@ def _evaluate(prepared: Prepared) -> None:
     frame.insert(1, "target", target)
     write_atomically(folder / "predictions.csv", frame.to_csv(index=False).encode())
     outcome = outcome_of(prepared, rows, prediction, model.network)
+    combined = frame.loc[np.isfinite(prediction.concentration), ["image", "target"]].assign(**outcome.by_combination)
+    write_atomically(folder / "combinations.csv", combined.to_csv(index=False).encode())
     metrics = {
         "method": config.method,
         "combination": config.combine.method,

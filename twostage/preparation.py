@@ -227,7 +227,7 @@ def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:
         bins = Bins.quantile(targets, options.count, low, high)
     else:
         bins = Bins.uniform(low, high, options.count)
-    if len(targets) < bins.count:
+    if len(targets) < bins.count and options.min_images:
         raise DataError(
             f"{len(targets)} training images are fewer than {bins.count} bins: lower bins.count or add data"
         )

@@ -1,0 +1,242 @@
+"""Comparison: several methods on the same splits, seeds and training time, ranked, with what may be chance."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twostage.backbone_config import backbone_config
+from twostage.command_config import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
+from twostage.compose import options_that_count
+from twostage.config import Config
+from twostage.errors import ConfigError, suggest
+from twostage.evaluation.baselines import BASELINES, color_statistics
+from twostage.evaluation.ranking import rank_methods, ranking_text
+from twostage.files import write_atomically, write_json
+from twostage.orchestrator import train
+from twostage.preparation import Prepared, prepare, spread
+from twostage.runs import run_folder
+from twostage.training.distributed import from_first_process, is_first_process, join_processes
+
+__all__ = ["compare"]
+
+log = logging.getLogger("twostage")
+
+FINE_BINS = 60
+FINE_SMOOTHING = 0.75
+"""Standard deviation of the soft targets in bin widths, as Farebrother et al. 2024, "Stop regressing", recommend."""
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A training that a method reads: its folder's name, its options, and the combination that is the method."""
+
+    folder: str
+    options: dict[str, Any] = field(default_factory=dict)
+    combination: str = "mixture"
+    backbone: str = ""
+
+
+NETWORKS = {
+    "direct": _Network("direct", {"method": "direct"}),
+    "classifier": _Network("classifier", {"method": "classifier", "combine.method": "argmax"}, "argmax"),
+    "fine_bins": _Network(
+        "fine_bins",
+        {
+            "method": "classifier",
+            "bins.count": FINE_BINS,
+            "bins.scheme": "uniform",
+            "bins.edges": None,
+            "bins.min_images": 0,
+            "classifier.smoothing": FINE_SMOOTHING,
+        },
+    ),  # fmt: skip
+    **{f"two_stage_{name}": _Network("two_stage", combination=name) for name in ("argmax", "top2", "mixture")},
+}
+
+
+def compare(config: CompareConfig) -> str:
+    """Train every method of ``compare.methods`` on the same photographs, once per seed and fold, and rank them.
+
+    A finished training is not repeated and a killed one goes on, so the same command completes what was interrupted;
+    methods may be added to a finished comparison. Each training is a run of its own in the folder of this one.
+
+    Returns:
+        The ranking as lines of text; comparison.csv, comparison.json and predictions.csv (a row per photograph, a
+        column per method) are in the run's folder.
+
+    Raises:
+        ConfigError: A method or a backbone is unknown, or options contradict the comparison.
+    """
+    _check(config)
+    join_processes()
+    folder = run_folder(from_first_process(config.run))
+    config.run = str(folder)
+    rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
+    networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
+    _announce(config, rounds, networks)
+    found = pd.concat([_one_round(config, one, networks) for one in rounds], ignore_index=True)
+    table = _ranked(found, config)
+    table["seconds"] = [_seconds(config, rounds, networks.get(name)) for name in table.index]
+    if is_first_process():
+        write_atomically(folder / "predictions.csv", found.to_csv(index=False).encode())
+        write_atomically(folder / "comparison.csv", table.to_csv().encode())
+        write_json(folder / "comparison.json", _json(table, found, config))
+    return _text(table, found, config, folder)
+
+
+def _check(config: CompareConfig) -> None:
+    for name in config.compare.methods:
+        method, at, _ = name.partition("@")
+        known = NETWORK_METHODS if at else (*BASELINE_METHODS, *NETWORK_METHODS)
+        if method not in known:
+            raise ConfigError(f"compare.methods: '{name}' is not known: {suggest(method, known)}")
+    if not config.compare.methods or len(set(config.compare.methods)) < len(config.compare.methods):
+        raise ConfigError("compare.methods must name at least one method, and none of them twice")
+    if config.method != Config.method:
+        raise ConfigError(f"method={config.method}: compare trains what compare.methods names, leave method out")
+    if config.train.minutes:
+        raise ConfigError("train.minutes: compare.minutes is the training time of each method, give that")
+    if config.train.epochs and config.compare.minutes:
+        raise ConfigError("train.epochs and compare.minutes exclude each other: compare.minutes=null leaves the epochs")
+    if config.split.fold:
+        raise ConfigError(f"split.fold={config.split.fold}: compare goes through all split.folds, leave it out")
+
+
+def _seeds(config: CompareConfig) -> list[int]:
+    return [config.seed] if config.compare.seeds is None else config.compare.seeds
+
+
+def _network(name: str) -> _Network:
+    method, _, backbone = name.partition("@")
+    network = NETWORKS[method]
+    suffix = f"_{backbone}" if backbone else ""
+    return _Network(network.folder + suffix, network.options, network.combination, backbone)
+
+
+def _of_round(config: CompareConfig, seed: int, fold: int) -> Config:
+    """The options of a seed and a fold; `run` is the name of the round."""
+    plain = {name: copy.deepcopy(getattr(config, name)) for name in Config.__dataclass_fields__}
+    one = Config(**plain)
+    one.seed, one.split.fold, one.train.minutes = seed, fold, config.compare.minutes
+    one.run = f"seed_{seed}" + (f"_fold_{fold}" if config.split.folds else "")
+    return one
+
+
+def _of_network(one: Config, network: _Network, folder: str) -> Config:
+    """The options of one training in a round."""
+    mine = copy.deepcopy(one)
+    mine.run = f"{folder}/{network.folder}/{one.run}"
+    for name, value in network.options.items():
+        *path, last = name.split(".")
+        part: Any = mine
+        for key in path:
+            part = getattr(part, key)
+        setattr(part, last, value)
+    if network.backbone:
+        mine.backbone = backbone_config(network.backbone)
+        mine.classifier.backbone = mine.regressor.backbone = None
+    return mine
+
+
+def _trainings(config: CompareConfig, rounds: list[Config], networks: dict[str, _Network]) -> list[Config]:
+    """What there is to train, each once, though several methods may read it."""
+    different = {network.folder: network for network in networks.values()}
+    return [_of_network(one, network, config.run) for one in rounds for network in different.values()]
+
+
+def _announce(config: CompareConfig, rounds: list[Config], networks: dict[str, _Network]) -> None:
+    trainings = _trainings(config, rounds, networks)
+    left = sum(not (Path(one.run) / "metrics.json").is_file() for one in trainings)
+    minutes = config.compare.minutes
+    each = f"{minutes:g} minutes, in all about {left * minutes:.3g} minutes" if minutes else "as long as train would be"
+    done = f" ({len(trainings) - left} more are finished already)" if left < len(trainings) else ""
+    log.info("%d methods, %d rounds: %d trainings%s of %s", len(config.compare.methods), len(rounds), left, done, each)
+
+
+def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]) -> pd.DataFrame:
+    """The test photographs of one seed and fold, with the predictions of every method."""
+    folders = {}
+    for mine in _trainings(config, [one], networks):
+        log.info("%s: %s", one.run, Path(mine.run).parent.name)
+        train(mine)
+        folders[Path(mine.run).parent.name] = Path(mine.run)
+    prepared = prepare(copy.deepcopy(one), Path(config.run))
+    table, rows = prepared.photos.table, prepared.part("test")
+    frame = pd.DataFrame({"image": [table.images[i] for i in rows]})
+    if table.groups is not None:
+        frame["group"] = table.groups[rows]
+    frame["seed"], frame["fold"], frame["target"] = one.seed, one.split.fold, table.targets[rows]
+    baselines = [name for name in config.compare.methods if name in BASELINE_METHODS]
+    frame = frame.assign(**_baselines(prepared, baselines))
+    for name, network in networks.items():
+        read = pd.read_csv(folders[network.folder] / "combinations.csv", dtype={"image": str}).set_index("image")
+        frame[name] = read[network.combination].reindex(frame["image"]).to_numpy()
+    return frame
+
+
+def _baselines(prepared: Prepared, names: list[str]) -> dict[str, np.ndarray]:
+    """Predictions of the test photographs by regressions over colour statistics."""
+    if not names:
+        return {}
+    rows = spread(prepared.part("train"), 5000)
+    known, unknown = (color_statistics(prepared.pixels(some)) for some in (rows, prepared.part("test")))
+    targets, seed = prepared.photos.table.targets[rows], prepared.config.seed
+    return {name: BASELINES[name](seed).fit(known, targets).predict(unknown) for name in names}
+
+
+def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
+    """The ranking on the photographs that every method has read."""
+    methods = config.compare.methods
+    read = found.dropna(subset=methods)
+    unit = read["group"] if "group" in read else read["image"]
+    if config.data.kind == "simulated":  # each seed has photographs of its own
+        unit = read["seed"].astype(str) + "/" + unit
+    table = rank_methods(read["target"].to_numpy(), read[methods], unit.to_numpy())
+    return table.assign(n_refused=found[methods].isna().sum())
+
+
+def _seconds(config: CompareConfig, rounds: list[Config], network: _Network | None) -> float:
+    """Training time of a method over all rounds; NaN where there was none."""
+    if network is None:
+        return float("nan")
+    files = [Path(_of_network(one, network, config.run).run) / "metrics.json" for one in rounds]
+    return float(sum(json.loads(file.read_text())["train_seconds"] for file in files))
+
+
+def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> dict[str, Any]:
+    """The ranking, with the RMSE of each method in each round, and how it came about."""
+    squares = found[table.index].sub(found["target"], axis=0) ** 2
+    rounds = squares.groupby([found["seed"], found["fold"]]).mean().pow(0.5)
+    plain = table.astype(object).where(table.notna(), None).to_dict("index")
+    return {
+        "unit": config.data.unit, "n": len(found), "n_groups": found["group"].nunique() if "group" in found else None,
+        "methods": [{"method": name, **row, "rmse_of_rounds": rounds[str(name)].tolist()} for name, row in plain.items()],
+        "rounds": [{"seed": int(seed), "fold": int(fold)} for seed, fold in rounds.index],
+        "options": options_that_count(config),
+    }  # fmt: skip
+
+
+def _text(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig, folder: Path) -> str:
+    groups = f" of {found['group'].nunique()} groups" if "group" in found else ""
+    seeds = ", ".join(map(str, _seeds(config)))
+    folds = f", {config.split.folds} folds" if config.split.folds else ""
+    minutes = config.compare.minutes
+    each = (
+        f"{minutes:g} minutes of training per seed and fold" if minutes else f"{config.train.epochs or 'usual'} epochs"
+    )
+    lines = [
+        f"{len(found)} test photographs{groups}, seed {seeds}{folds}; {each}",
+        ranking_text(table, config.data.unit),
+    ]
+    if refused := {name: int(count) for name, count in table["n_refused"].items() if count}:
+        lines.append(f"Photographs that some method refused are left out of the ranking: {refused}")
+    return "\n".join([*lines, f"Results in {folder}: comparison.csv, comparison.json, predictions.csv, and the runs"])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from twostage.backbone_config import backbone_config
+from twostage.bins import Bins
 from twostage.command_config import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
 from twostage.compose import options_that_count
 from twostage.config import Config
@@ -24,6 +25,7 @@ from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
 from twostage.preparation import Prepared, prepare, spread
 from twostage.runs import run_folder
+from twostage.stages.build import build_regressor
 from twostage.training.distributed import from_first_process, is_first_process, join_processes
 
 __all__ = ["compare"]
@@ -58,7 +60,7 @@ NETWORKS = {
             "bins.min_images": 0,
             "classifier.smoothing": FINE_SMOOTHING,
         },
-    ),  # fmt: skip
+    ),
     **{f"two_stage_{name}": _Network("two_stage", combination=name) for name in ("argmax", "top2", "mixture")},
 }
 
@@ -82,6 +84,8 @@ def compare(config: CompareConfig) -> str:
     config.run = str(folder)
     rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
     networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
+    for first in _trainings(config, rounds[:1], networks):
+        build_regressor(first, Bins([0.0, 1.0]))  # a backbone that cannot be is said now, not after hours
     _announce(config, rounds, networks)
     found = pd.concat([_one_round(config, one, networks) for one in rounds], ignore_index=True)
     table = _ranked(found, config)
@@ -101,6 +105,9 @@ def _check(config: CompareConfig) -> None:
             raise ConfigError(f"compare.methods: '{name}' is not known: {suggest(method, known)}")
     if not config.compare.methods or len(set(config.compare.methods)) < len(config.compare.methods):
         raise ConfigError("compare.methods must name at least one method, and none of them twice")
+    seeds = _seeds(config)
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"compare.seeds={seeds} must name at least one seed, none below 0 and none of them twice")
     if config.method != Config.method:
         raise ConfigError(f"method={config.method}: compare trains what compare.methods names, leave method out")
     if config.train.minutes:
@@ -217,11 +224,11 @@ def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> di
     squares = found[table.index].sub(found["target"], axis=0) ** 2
     rounds = squares.groupby([found["seed"], found["fold"]]).mean().pow(0.5)
     plain = table.astype(object).where(table.notna(), None).to_dict("index")
+    groups = found["group"].nunique() if "group" in found else None
     return {
-        "unit": config.data.unit, "n": len(found), "n_groups": found["group"].nunique() if "group" in found else None,
-        "methods": [{"method": name, **row, "rmse_of_rounds": rounds[str(name)].tolist()} for name, row in plain.items()],
+        "unit": config.data.unit, "n": len(found), "n_groups": groups, "options": options_that_count(config),
+        "methods": [{"method": key, **row, "rmse_of_rounds": rounds[str(key)].tolist()} for key, row in plain.items()],
         "rounds": [{"seed": int(seed), "fold": int(fold)} for seed, fold in rounds.index],
-        "options": options_that_count(config),
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from twostage.evaluation.metrics import regression_metrics
 from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
 from twostage.runs import run_folder
-from twostage.training.distributed import is_first_process
+from twostage.training.distributed import from_first_process, is_first_process, join_processes
 
 __all__ = ["cross_validate"]
 
@@ -41,7 +41,8 @@ def cross_validate(config: Config) -> str:
         what = f"column '{named}' names one test set" if named else f"split.fold={config.split.fold} is one of them"
         raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
     folds = config.split.folds or 5
-    config.run = str(run_folder(config.run))
+    join_processes()
+    config.run = str(run_folder(from_first_process(config.run)))
     for fold in range(folds):
         log.info("fold %d of %d", fold + 1, folds)
         train(_of_fold(config, folds, fold))

@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY, TINY_TABLE
+from test_cli import one_line
+
+from twostage import load_config
+from twostage.evaluation.baselines import BASELINES, color_statistics
+from twostage.evaluation.ranking import rank_methods, ranking_text
+
+EPOCHS = ["compare.minutes=null"]  # as many as TINY says
+FEW = "compare.methods=[mean,ridge,direct,two_stage_argmax,two_stage_mixture]"
+
+
+def test_statistics_of_a_colour_are_those_of_its_definition():
+    photos = np.zeros((3, 4, 4, 3), np.uint8)
+    photos[0], photos[1] = (255, 0, 0), 255
+    red, white, black = color_statistics(photos)
+    means = slice(0, 9)
+    # Lab of pure red: Lindbloom's calculator, D65
+    assert red[means] == pytest.approx([1, 0, 0, 0.53241, 0.80092, 0.67203, 0, 3.518, 3.518], abs=1e-3)
+    assert white[means] == pytest.approx([1, 1, 1, 1, 0, 0, 0, 0, 0], abs=1e-4)
+    assert black[means] == pytest.approx([0, 0, 0, 0, 0, 0, 3.518, 3.518, 3.518], abs=1e-3)
+    assert np.isfinite(color_statistics(photos)).all()
+
+
+def test_a_statistic_that_never_varied_in_training_does_not_explode():
+    rng = np.random.default_rng(0)
+    known, targets = rng.normal(size=(40, 90)), rng.uniform(80, 350, 40)
+    known[:, 7] = 0.5 + 1e-9 * rng.normal(size=40)
+    new = rng.normal(size=(5, 90))
+    new[:, 7] = 0.52
+    predicted = BASELINES["ridge"](0).fit(known, targets).predict(new)
+    assert np.abs(predicted - targets.mean()).max() < 1000
+
+
+def test_methods_are_ranked_by_their_error_and_paired():
+    rng = np.random.default_rng(0)
+    target, noise = rng.uniform(80, 350, 300), rng.normal(size=300)
+    predicted = pd.DataFrame({"worse": target + 1.05 * noise, "best": target + noise, "bad": target + 50})
+    table = rank_methods(target, predicted)
+    assert table.index.tolist() == ["best", "worse", "bad"]
+    for name, row in table.iterrows():
+        assert row["rmse"] == pytest.approx(np.sqrt(np.mean((predicted[name] - target) ** 2)), rel=1e-9)
+        assert row["low"] <= row["rmse"] <= row["high"]
+    # the same photographs are hard for both: their intervals overlap, that of the difference does not hold 0
+    assert table.loc["worse", "low"] < table.loc["best", "high"]
+    assert 0 < table.loc["worse", "behind_low"] < 0.05 * table.loc["best", "rmse"] < table.loc["worse", "behind_high"]
+    assert table.loc["best", ["behind", "behind_low", "behind_high"]].tolist() == [0, 0, 0]
+    assert "best" in ranking_text(table, "mg/L").splitlines()[1]
+    one_group = rank_methods(target, predicted, np.zeros(300))
+    assert one_group[["low", "behind_high"]].isna().all(axis=None)
+    assert one_group["rmse"].tolist() == table["rmse"].tolist()
+
+
+def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run):
+    options = [*TINY_TABLE, "data.group_column=group", "split.folds=2", FEW, *EPOCHS, "run=c"]
+    status, out, err = run("compare", *options)
+    assert status == 0, err
+    assert "5 methods, 2 rounds: 4 trainings" in err
+    folder = photos / "outputs/c"
+    table, found = pd.read_csv(folder / "comparison.csv"), pd.read_csv(folder / "predictions.csv")
+    assert sorted(found["image"]) == sorted(pd.read_csv(photos / "photos.csv")["image"])  # 2 folds: each one once
+    assert table["rmse"].is_monotonic_increasing
+    for row in table.itertuples():
+        assert row.rmse == pytest.approx(np.sqrt(np.mean((found[row.method] - found["target"]) ** 2)), rel=1e-9)
+    for fold, name in ((0, "direct"), (1, "two_stage")):
+        alone = pd.read_csv(folder / f"{name}/seed_0_fold_{fold}/predictions.csv").set_index("image")["concentration"]
+        mine = found[found["fold"] == fold]
+        column = "direct" if name == "direct" else "two_stage_mixture"
+        assert mine[column].tolist() == pytest.approx(alone[mine["image"]].tolist(), rel=1e-9)
+    metrics = json.loads((folder / "direct/seed_0_fold_0/metrics.json").read_text())
+    mine = found[found["fold"] == 0]
+    for method, key in (("ridge", "rmse_colour_baseline"), ("mean", "rmse_mean_baseline"), ("direct", "rmse")):
+        assert np.sqrt(np.mean((mine[method] - mine["target"]) ** 2)) == pytest.approx(metrics[key], rel=1e-9)
+    before = {name: (folder / name).read_bytes() for name in ("comparison.csv", "comparison.json", "predictions.csv")}
+    for name in (*before, "two_stage/seed_0_fold_1/metrics.json", "two_stage/seed_0_fold_1/combinations.csv"):
+        (folder / name).unlink()  # as if it had been killed in the last evaluation
+    status, again, err = run("compare", *options)
+    assert status == 0, err
+    assert "1 trainings (3 more are finished already)" in err
+    assert again == out
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):
+    methods = "compare.methods=[classifier,fine_bins,two_stage_top2@p4]"
+    status, _, err = run("compare", *TINY, methods, *EPOCHS, "compare.seeds=[3,4]", "run=c", "bins.edges=[80,200,350]")
+    assert status == 0, err
+    folder = here / "outputs/c"
+    found = pd.read_csv(folder / "predictions.csv")
+    assert found["seed"].unique().tolist() == [3, 4]
+    assert set(found["classifier"].round(6)) <= {140.0, 275.0}  # bin centers
+    assert found["fine_bins"].nunique() > 10
+    described = json.loads((folder / "two_stage_p4/seed_3/model/model.json").read_text())["config"]
+    assert described["backbone"]["name"] == "p4"
+    rounds = json.loads((folder / "comparison.json").read_text())
+    assert [len(row["rmse_of_rounds"]) for row in rounds["methods"]] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["compare.methods=[ridge,two_stage_mixtur]"], ["two_stage_mixtur", "did you mean two_stage_mixture"]),
+        (["compare.methods=[ridge@p4]"], ["ridge@p4", "direct"]),
+        (["compare.methods=[ridge,ridge]"], ["twice"]),
+        (["compare.methods=[direct@no_such_net]"], ["no_such_net"]),
+        (["method=direct"], ["method=direct", "compare.methods"]),
+        (["train.minutes=1"], ["compare.minutes"]),
+        (["train.epochs=4"], ["compare.minutes=null"]),
+        (["split.folds=3", "split.fold=1"], ["all split.folds"]),
+        (["compare=slow"], ["compare=slow", "full, quick"]),
+        (["compare.seeds=[a]"], ["compare.seeds"]),
+        (["compare.seeds=[]"], ["compare.seeds"]),
+        (["compare.seeds=[-1]"], ["compare.seeds"]),
+    ],
+)
+def test_what_cannot_be_compared_gets_one_line(here, run, options, words):
+    one_line(run("compare", "data.count=60", "image.size=32", "run=c", *options), *words)
+    assert not (here / "outputs/c").exists()
+
+
+def test_the_profiles_say_what_they_compare():
+    quick, full = (load_config([f"compare={name}"], "compare").compare for name in ("quick", "full"))
+    assert set(quick.methods) < set(full.methods)
+    assert quick.minutes < full.minutes == 2

@@ -1,4 +1,7 @@
+import contextlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -126,3 +129,29 @@ def test_the_profiles_say_what_they_compare():
     quick, full = (load_config([f"compare={name}"], "compare").compare for name in ("quick", "full"))
     assert set(quick.methods) < set(full.methods)
     assert quick.minutes < full.minutes == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["compare", "crossval"])
+def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, command):
+    options = [
+        "data.count=300", "image.size=32", "train.epochs=12", "bins.count=4", "split.folds=2", "runtime.threads=1",
+        "runtime.progress=false", "runtime.precision=float32",
+    ]  # fmt: skip
+    options += [FEW, *EPOCHS] if command == "compare" else []
+
+    def work(name, seconds):
+        words = [sys.executable, "-m", "twostage", command, *options, f"run={name}"]
+        with contextlib.suppress(subprocess.TimeoutExpired):  # which is SIGKILL
+            return subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=seconds).returncode == 0
+        return False
+
+    assert work("undisturbed", 600)
+    waits = (4.0 + 0.7 * (n % 7) + 0.2 * n for n in range(60))
+    kills = next(n for n, seconds in enumerate(waits) if work("killed", seconds))
+    assert kills > 0
+    files = [(tmp_path / "outputs" / name / "predictions.csv").read_bytes() for name in ("killed", "undisturbed")]
+    assert files[0] == files[1]
+    if command == "compare":
+        tables = [pd.read_csv(tmp_path / f"outputs/{name}/comparison.csv") for name in ("killed", "undisturbed")]
+        pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in tables))

@@ -154,8 +154,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
     from twostage.cross_validation import cross_validate
-    from twostage.evaluation.report import closing_table, leaderboard
-    from twostage.files import write_atomically
+    from twostage.evaluation.report import closing_table
     from twostage.runs import run_folder
 
     if command in ("train-classifier", "train-regressor"):
@@ -167,13 +166,26 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
         return
     if command == "crossval":
         _print(cross_validate(config))
-        return
-    metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
-    _print(closing_table(metrics, run_folder(config.run)))
+    else:
+        metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
+        _print(closing_table(metrics, run_folder(config.run)))
     if sweep is not None and _speaks():
-        table = leaderboard(sweep)
-        write_atomically(sweep / "leaderboard.csv", table.to_csv(index=False).encode())
-        _print(f"\nThe sweep so far ({sweep / 'leaderboard.csv'}):\n{table.to_string(index=False)}\n")
+        _print_sweep(sweep)
+
+
+def _print_sweep(folder: Path) -> None:
+    """The runs of a sweep that are finished, and what their seeds say together."""
+    from twostage.evaluation.report import leaderboard, seed_summary
+    from twostage.files import write_atomically
+
+    runs = leaderboard(folder)
+    for title, name, table in (
+        ("The sweep so far", "leaderboard.csv", runs),
+        ("Mean over the seeds", "summary.csv", seed_summary(runs)),
+    ):
+        if not table.empty:
+            write_atomically(folder / name, table.to_csv(index=False).encode())
+            _print(f"\n{title} ({folder / name}):\n{table.to_string(index=False)}\n")
 
 
 def _print(text: str) -> None:

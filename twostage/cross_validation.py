@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twostage.compose import options_that_count
 from twostage.config import Config
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
@@ -90,7 +91,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
         "n_refused": int((predictions["status"] == "refused").sum()), **regression_metrics(target, found),
         "rmse_low_95": None if np.isnan(low) else low, "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names}, "rmse_of_folds": [fold["rmse"] for fold in folds],
-        "train_seconds": sum(fold["train_seconds"] for fold in folds),
+        "train_seconds": sum(fold["train_seconds"] for fold in folds), "options": options_that_count(config),
     }  # fmt: skip
 
 

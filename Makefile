@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate predict crossval sweep bench test test-all lint check
+.PHONY: help setup train train-classifier train-regressor evaluate predict crossval learning-curve sweep bench test test-all lint check
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,6 +36,9 @@ predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=tabl
 
 crossval: $(READY)  ## every photograph read by a model that has not seen it: ARGS="run=NAME split.folds=5"
 	@$(RUN) crossval $(ARGS)
+
+learning-curve: $(READY)  ## would more photographs help? ARGS="run=NAME shares=[0.25,0.5,1]"
+	@$(RUN) learning-curve $(ARGS)
 
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)

@@ -33,7 +33,7 @@ ROWS = (
     ("stage_length",),
     ("stage_training", "run_report"),
     ("orchestrator",),
-    ("cross_validation",),
+    ("cross_validation", "learning_curve"),
     ("cli",),
     ("__main__",),
 )

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.config import COMMANDS, Config
+from twostage.config import COMMANDS, Config, LearningCurveConfig
 from twostage.errors import Stopped, TwoStageError, suggest
 
 __all__ = ["main"]
@@ -25,6 +25,7 @@ MEANINGS = {
     "train-regressor": "train stage 2 alone, after stage 1 of the same run",
     "evaluate": "combine the trained stages and evaluate on the test set",
     "crossval": "train and evaluate once per fold; every photograph is read by a model that has not seen it",
+    "learning-curve": "train with more and more photographs: what would twice as many bring?",
     "predict": "read photographs with a trained model",
     "backbones": "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
 }
@@ -115,6 +116,8 @@ def _run(command: str, overrides: list[str]) -> None:
             _work(command, to_typed(composed, COMMANDS[command]), overrides)
         except TwoStageError as error:  # here, because Hydra would add lines of its own
             _fail(error)
+        except OmegaConfBaseException as error:
+            _fail(explain(error))
 
     try:
         job()
@@ -155,6 +158,7 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
     from twostage.cross_validation import cross_validate
     from twostage.evaluation.report import closing_table
+    from twostage.learning_curve import learning_curve
     from twostage.runs import run_folder
 
     if command in ("train-classifier", "train-regressor"):
@@ -163,6 +167,9 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
         folder = function(config)
         following = "train-regressor" if stage == "classifier" else "evaluate"
         _print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
+        return
+    if isinstance(config, LearningCurveConfig):
+        _print(learning_curve(config))
         return
     if command == "crossval":
         _print(cross_validate(config))
@@ -230,7 +237,7 @@ def _help(command: str) -> str:
     name_width = max(len(name) for name, _, _ in rows)
     lines = [f"twostage {command} [option=value ...]: {MEANINGS[command]}", ""]
     lines += [f"  {name:<{name_width}}  {default:<16} {meaning}" for name, default, meaning in rows]
-    if COMMANDS[command] is Config:
+    if issubclass(COMMANDS[command], Config):
         from twostage.compose import conf_dir
 
         lines += ["", "Choices that set many options at once:"]

@@ -17,7 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from twostage.backbone_config import BACKBONES
-from twostage.config import COMMANDS, DATA, BackbonesConfig, Config, PredictConfig
+from twostage.config import COMMANDS, DATA, BackbonesConfig, Config, LearningCurveConfig, PredictConfig
 from twostage.errors import ConfigError, suggest
 
 __all__ = [
@@ -51,6 +51,7 @@ def register_schemas() -> None:
     store.store(group="schema", name="config", node=Config)
     store.store(group="schema", name="predict", node=PredictConfig)
     store.store(group="schema", name="backbones", node=BackbonesConfig)
+    store.store(group="schema", name="learning-curve", node={"shares": LearningCurveConfig().shares})  # beside config
     for group, kinds in (("data", DATA), ("backbone", BACKBONES)):
         for name, kind in kinds.items():
             store.store(group=f"schema/{group}", name=name, node=kind)
@@ -137,7 +138,7 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
             raise ConfigError(f"{key} is not set: give {key}=... (twostage COMMAND --help tells what it is)")
         if key not in allowed and not any(name.startswith(key + ".") for name in allowed):
             raise _unknown(key, allowed)
-    for key in ("data", "backbone") if kind is Config else ():
+    for key in ("data", "backbone") if issubclass(kind, Config) else ():
         if not isinstance(plain.get(key), dict):
             raise ConfigError(f"{key} is not chosen: give {key}=NAME")
     config = OmegaConf.to_object(OmegaConf.merge(schema, plain))
@@ -234,7 +235,7 @@ def explain(error: Exception) -> ConfigError:
 
 
 def _known_options() -> set[str]:
-    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in (Config, PredictConfig, BackbonesConfig)]
+    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in set(COMMANDS.values())]
     parts += [{"data": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in DATA.values()]
     parts += [{"backbone": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in BACKBONES.values()]
     return {key for tree in parts for key in flatten(tree)}
@@ -281,7 +282,7 @@ def changed_options(config: Config) -> dict[str, tuple[Any, Any]]:
 def option_table(kind: type) -> list[tuple[str, str, str]]:
     """Rows (option, default, meaning with what is allowed) of a command's options, for its help."""
     components: list[tuple[str, type]] = [("", kind)]
-    if kind is Config:
+    if issubclass(kind, Config):
         components += [(f"data ({name}) ", node) for name, node in DATA.items()]
         components += [(f"backbone ({name}) ", node) for name, node in BACKBONES.items()]
     rows = []

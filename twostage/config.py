@@ -25,6 +25,7 @@ __all__ = [
     "CsvConfig",
     "FolderConfig",
     "ImageConfig",
+    "LearningCurveConfig",
     "PredictConfig",
     "PredictRuntimeConfig",
     "RegressorConfig",
@@ -91,6 +92,9 @@ class SplitConfig:
     validation: float = option(0.125, "share for early stopping and temperature", 0.01, 0.5)
     calibration: float = option(0.125, "share kept for intervals; 0 is allowed", 0.0, 0.5)
     test: float = option(0.125, "share for the final figures", 0.01, 0.9)
+    train_share: float = option(
+        1.0, "of the training photographs use this share, whole groups; epochs grow to show as many images", 0.01, 1.0
+    )
     folds: int | None = option(None, "the test set is one of so many folds instead; crossval: 5", 2, 1000)
     fold: int = option(0, "which fold, from 0", 0, 999)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")
@@ -218,6 +222,15 @@ class Config:
 
 
 @dataclass
+class LearningCurveConfig(Config):
+    """Options of `twostage learning-curve`: those of train, and with how many photographs."""
+
+    shares: list[float] = option(
+        [0.125, 0.25, 0.5, 1.0], "shares of the training photographs, three or more, each a training of its own"
+    )
+
+
+@dataclass
 class PredictConfig:
     """Options of `twostage predict`."""
 
@@ -262,6 +275,7 @@ COMMANDS: dict[str, type] = {
     "train-regressor": Config,
     "evaluate": Config,
     "crossval": Config,
+    "learning-curve": LearningCurveConfig,
     "predict": PredictConfig,
     "backbones": BackbonesConfig,
 }

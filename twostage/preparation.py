@@ -152,6 +152,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
             test_values=config.split.test_values,
             folds=config.split.folds,
             fold=config.split.fold,
+            train_share=config.split.train_share,
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error

@@ -15,7 +15,7 @@ from omegaconf import MISSING
 
 from twostage import __version__
 from twostage.compose import changed_options, flatten, to_plain
-from twostage.data.splits import PARTS
+from twostage.data.splits import PARTS, UNUSED
 from twostage.evaluation.outcome import Outcome, draw
 from twostage.evaluation.page import RunFacts, page
 from twostage.files import write_atomically
@@ -114,6 +114,8 @@ def _split(prepared: Prepared) -> str:
         how = f"Drawn at random, {whole} (seed {config.seed})."
     if table.groups is None:
         how += " No groups are named: if several photographs show one specimen, they may be on both sides of the split."
+    if config.split.train_share < 1:
+        how += f" Of the training photographs a share of {config.split.train_share:g} is used (split.train_share)."
     source = getattr(config.data, "table", None) or getattr(config.data, "root", None) or "the simulated assay"
     return f"{len(table)} photographs of {source}. {how}"
 
@@ -123,7 +125,7 @@ def _parts(prepared: Prepared) -> pd.DataFrame:
     table, unit = prepared.photos.table, prepared.config.data.unit
     suffix = f" ({unit})" if unit else ""
     found = []
-    for part in PARTS:
+    for part in (*PARTS, *([UNUSED] if len(prepared.part(UNUSED)) else [])):
         rows = prepared.part(part)
         targets = table.targets[rows]
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}

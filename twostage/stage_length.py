@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from twostage.data.splits import UNUSED
 from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.preparation import Prepared
@@ -39,9 +40,15 @@ def describe(prepared: Prepared) -> str:
 
 
 def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
-    """Epochs of the classifier and of the regressor; small training sets are shown more often."""
+    """Epochs of the classifier and of the regressor; small training sets are shown more often.
+
+    With a share of the photographs (split.train_share) there are as many more as it takes to show as many images.
+    """
     config = prepared.config
-    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
+    used = len(prepared.part("train"))
+    whole = used + len(prepared.part(UNUSED))
+    epochs = config.train.epochs or min(400, max(32, round(64_000 / whole)))
+    total = round(epochs * whole / used)
     if config.method == "direct":
         return 0, total
     classifier = min(total - 1, max(1, round(total * config.classifier.share)))

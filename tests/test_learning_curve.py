@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,8 @@ def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
     law = fit_power_law(table["n_train"].to_numpy(), table["rmse"].to_numpy())
     assert found["rmse_twice"] == pytest.approx(float(law.rmse(found["n_train_twice"])))
     assert found["n_train_twice"] == 2 * table["n_train"].max()
-    assert ("Twice the training photographs" in out) and ("mg/L" in out)
+    assert "Twice the training photographs" in out
+    assert "mg/L" in out
     assert ("No gain to be expected" in out) == (found["gain"] < 0.02 * found["rmse_now"])
     assert min(Image.open(folder / "learning_curve.png").size) > 400
     # nested, and the other parts as they were
@@ -86,7 +88,7 @@ def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
         pd.read_csv(folder / f"share_{share:g}/splits.csv").set_index("image")["split"] for share in (0.4, 0.7, 1)
     ]
     assert set(splits[0]) == {"train", "validation", "calibration", "test", "unused"}
-    for fewer, more in zip(splits, splits[1:], strict=False):
+    for fewer, more in pairwise(splits):
         assert set(fewer.index[fewer == "train"]) < set(more.index[more == "train"])
         assert (fewer.replace("unused", "train") == more.replace("unused", "train")).all()
     assert "<td>unused</td>" in (folder / "share_0.4/report.html").read_text()

@@ -1,5 +1,6 @@
 from collections import Counter
 from io import StringIO
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -185,7 +186,7 @@ def test_a_share_of_the_training_photographs_is_nested_and_moves_nothing_else(ma
     found = [split(table, 5, train_share=share) for share in shares]
     whole = found[-1]
     np.testing.assert_array_equal(whole, split(table, 5))
-    for fewer, more in zip(found, found[1:], strict=False):
+    for fewer, more in pairwise(found):
         assert set(np.flatnonzero(fewer == "train")) < set(np.flatnonzero(more == "train"))
     owners = np.arange(len(table)) if table.groups is None else table.groups
     for parts, share in zip(found, shares, strict=True):

@@ -30,7 +30,7 @@ ROWS = (
     ("predictor", "backbone_table"),
     ("runs",),
     ("preparation",),
-    ("stage_length",),
+    ("stage_length", "border_check"),
     ("stage_training", "run_report"),
     ("orchestrator",),
     ("cross_validation", "learning_curve"),

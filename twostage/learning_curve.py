@@ -27,8 +27,8 @@ __all__ = ["learning_curve"]
 
 log = logging.getLogger("twostage")
 
-NO_GAIN = 0.02
-"""A gain below this share of the RMSE is called none."""
+NO_GAIN, LARGE_GAIN = 0.02, 0.1
+"""A gain below the first share of the RMSE is called none; one above the second would be worth new photographs."""
 
 
 def learning_curve(config: LearningCurveConfig) -> str:
@@ -59,7 +59,7 @@ def learning_curve(config: LearningCurveConfig) -> str:
         write_json(folder / "learning_curve.json", _summary(found, config))
         png = learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), unit)
         write_atomically(folder / "learning_curve.png", png)
-    return _text(found, config.data.unit, folder)
+    return _text(found, config, folder)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,9 @@ def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text(found: _Found, unit: str, folder: Path) -> str:
+def _text(found: _Found, config: Config, folder: Path) -> str:
+    unit, minutes = config.data.unit, config.train.minutes
+    training = f"{minutes:g} minutes of training each" if minutes else "as many images shown to all"
     shown = pd.DataFrame({"share": found.points["share"], "photographs": found.points["n_train"]})
     if found.points["n_groups"].notna().all():
         shown["groups"] = found.points["n_groups"]
@@ -152,7 +154,7 @@ def _text(found: _Found, unit: str, folder: Path) -> str:
     shown["colour statistics + ridge"] = found.points["rmse_colour_baseline"].map("{:.4g}".format)
     return "\n".join(
         [
-            "RMSE on the same test photographs, by the number of training photographs (as many images shown to all):",
+            f"RMSE on the same test photographs, by the number of training photographs ({training}):",
             shown.to_string(index=False),
             _answer(found, f" {unit}" if unit else ""),
             "The intervals tell of other test photographs; another seed, with other training photographs, moves the "
@@ -166,10 +168,11 @@ def _answer(found: _Found, unit: str) -> str:
     """Do I need more photographs? In words."""
     twice, gain = f"Twice the training photographs ({2 * found.points['n_train'].max()})", found.now - found.then
     then = f"{found.then:.3g}{unit} ({_interval(found.then_interval)})"
+    least, most = found.gain_interval
     if gain < NO_GAIN * found.now:
-        return f"No gain to be expected. {twice}: RMSE about {then} after {found.now:.3g}{unit} now."
-    sure = np.isnan(found.gain_interval[0]) or found.gain_interval[0] >= NO_GAIN * found.now
-    doubt = "" if sure else "; that there is any gain is not certain"
+        doubt = f"; one of up to {most:.3g}{unit} cannot be excluded" if most >= LARGE_GAIN * found.now else ""
+        return f"No gain to be expected{doubt}. {twice}: RMSE about {then} after {found.now:.3g}{unit} now."
+    doubt = "; that there is any gain is not certain" if least < NO_GAIN * found.now else ""
     return f"{twice} would bring the RMSE from {found.now:.3g}{unit} to about {then}{doubt}."
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from omegaconf import MISSING
 
 from twostage import __version__
+from twostage.border_check import sweep_borders
 from twostage.compose import changed_options, flatten, to_plain
 from twostage.data.splits import PARTS, UNUSED
 from twostage.evaluation.outcome import Outcome, draw
@@ -47,6 +48,7 @@ def outcome_of(prepared: Prepared, rows: np.ndarray, prediction: Prediction, net
         temperature=None if classifier is None else float(classifier.temperature),
         views=int(prepared.config.combine.views),
         groups=None if groups is None else groups[rows][read],
+        border_sweep=sweep_borders(prepared, network),
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from twostage.evaluation.canvas import BLUE, GRAY, RED, log_scale, named, new_figure, png_of
+from twostage.evaluation.border_continuity import BorderSweep
+from twostage.evaluation.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
 from twostage.evaluation.power_law import PowerLaw
 
-__all__ = ["learning_curve_figure"]
+__all__ = ["border_continuity", "learning_curve_figure"]
 
 
 def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[float, float, float], unit: str) -> bytes:
@@ -50,4 +52,27 @@ def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[floa
     axes.set_xlabel("training photographs")
     axes.set_ylabel(named("RMSE", unit))
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+    return png_of(figure)
+
+
+def border_continuity(sweep: BorderSweep, unit: str) -> bytes:
+    """Predicted minus true against true concentration, a row per photograph and a column per edge."""
+    styles = {
+        "mixture": ("mixture of all bins", BLUE, "-", 3.0),
+        "top2": ("two likeliest bins", PURPLE, "--", 1.8),
+        "argmax": ("likeliest bin alone", RED, "-", 1.2),
+    }
+    rows, columns = next(iter(sweep.errors.values())).shape[:2]
+    figure = new_figure(1.2 + 2.0 * max(columns, 2), 1.3 + 1.7 * rows)
+    panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
+    for row, column in np.ndindex(rows, columns):
+        axes: Axes = panels[row, column]
+        axes.axvline(sweep.edges[column], color=GRAY, linewidth=1, linestyle=":", label="edge between two bins")
+        for name, (label, color, line, width) in styles.items():
+            axes.plot(sweep.targets[column], sweep.errors[name][row, column], line, color=color, lw=width, label=label)
+        if column == 0:
+            axes.set_ylabel(f"photograph {row + 1}")
+    figure.supylabel(named("predicted - true", unit), fontsize="medium")
+    figure.supxlabel(named("true concentration", unit), fontsize="medium")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return png_of(figure)

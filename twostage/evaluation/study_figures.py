@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from twostage.evaluation.border_continuity import BorderSweep
@@ -64,9 +65,9 @@ def border_continuity(sweep: BorderSweep, unit: str) -> bytes:
     }
     rows, columns = next(iter(sweep.errors.values())).shape[:2]
     figure = new_figure(1.2 + 2.0 * max(columns, 2), 1.3 + 1.7 * rows)
-    panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
+    panels: Any = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
     for row, column in np.ndindex(rows, columns):
-        axes: Axes = panels[row, column]
+        axes = panels[row, column]
         axes.axvline(sweep.edges[column], color=GRAY, linewidth=1, linestyle=":", label="edge between two bins")
         for name, (label, color, line, width) in styles.items():
             axes.plot(sweep.targets[column], sweep.errors[name][row, column], line, color=color, lw=width, label=label)

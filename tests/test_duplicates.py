@@ -169,6 +169,8 @@ def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, run):
     metrics = json.loads((here / "outputs/a/metrics.json").read_text())
     assert metrics["n_duplicate_pairs"] == int(found[1])
     assert f"{found[1]} pairs" in out
+    report = (here / "outputs/a/report.html").read_text()
+    assert f"Pairs of near-duplicates in different parts: {found[1]}. The test part was opened once" in report
 
 
 @real

@@ -33,5 +33,7 @@ def sweep_borders(prepared: Prepared, network: TwoStage) -> BorderSweep | None:
     ]  # fmt: skip
     probabilities, offsets = network.predict(np.concatenate(seen), views=config.combine.views)
     shape = (PHOTOGRAPHS, *targets.shape)
+    if not np.isfinite(probabilities * offsets).all():  # a network that fails there has nothing to show
+        return None
     errors = {name: combine(bins, probabilities, offsets, name).reshape(shape) - targets for name in COMBINATIONS}
     return BorderSweep(edges, targets, errors)

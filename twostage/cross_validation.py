@@ -79,7 +79,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     target, found = read["target"].to_numpy(), read["concentration"].to_numpy()
     groups = read["group"].to_numpy() if "group" in read else None
     low, high = rmse_interval(found - target, groups)
-    weights = np.array([fold["n_test"] for fold in folds], float)
+    weights = np.array([fold["n_test"] - fold["n_refused"] for fold in folds], float)
 
     def pooled(name: str) -> float:
         return float(np.sqrt(np.average([fold[name] ** 2 for fold in folds], weights=weights)))

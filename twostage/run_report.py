@@ -85,12 +85,12 @@ def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics
         pixels=prepared.pixels(rows[read]),
         remarks=[prediction.reason[i] for i in np.flatnonzero(read)],
         refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
-        split=_split(prepared),
+        split=f"{_split(prepared)} {_seal(prepared, metrics)}",
         parts=_parts(prepared),
         changed=changed,
         options=options,
         versions=_versions(prepared),
-        notes=prepared.notes,
+        notes=[*prepared.notes, *_opened_again(metrics)],
     )
 
 
@@ -120,6 +120,27 @@ def _split(prepared: Prepared) -> str:
         how += f" Of the training photographs a share of {config.split.train_share:g} is used (split.train_share)."
     source = getattr(config.data, "table", None) or getattr(config.data, "root", None) or "the simulated assay"
     return f"{len(table)} photographs of {source}. {how}"
+
+
+def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
+    """Whether the test photographs are new to who reads their figures."""
+    leaks, openings = prepared.leaks, metrics["n_test_openings"]
+    if leaks is None:
+        simulated = prepared.config.data.kind == "simulated"
+        found = "Simulated photographs are all different" if simulated else "Near-duplicates were not looked for"
+    else:
+        found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
+    return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run."
+
+
+def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
+    openings = metrics["n_test_openings"]
+    if openings == 1:
+        return []
+    return [
+        f"the test set was opened {openings} times (test_openings.json says when): figures that were looked at before "
+        f"something was changed are too good"
+    ]
 
 
 def _parts(prepared: Prepared) -> pd.DataFrame:

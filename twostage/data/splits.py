@@ -58,7 +58,7 @@ def split_table(
             raise DataError("split.validation, split.calibration and split.test leave nothing to train on: lower them")
         _draw(parts, table, "calibration", calibration, left, seed + 1)
         _draw(parts, table, "validation", validation, left - calibration, seed + 2)
-    _check(parts, table)
+    _check(parts, table, split_column)
     if train_share < 1:
         _leave_out(parts, table, train_share, seed)
     return parts
@@ -131,10 +131,15 @@ def _rows_with(table: Table, column: str, values: list[str]) -> np.ndarray:
     return rows
 
 
-def _check(parts: np.ndarray, table: Table) -> None:
+def _check(parts: np.ndarray, table: Table, split_column: str | None) -> None:
     for part in ("train", "validation", "test"):
         if not (parts == part).any():
-            raise DataError(f"the {part} set is empty ({len(table)} photographs in all): add data or change split.*")
+            found = f"the {part} set is empty ({len(table)} photographs in all): "
+            if split_column:
+                raise DataError(
+                    f"{found}write {part} into rows of column '{split_column}', or leave data.split_column out"
+                )
+            raise DataError(f"{found}add data or change split.*")
     if table.groups is not None:
         parts_of = pd.Series(parts).groupby(table.groups).nunique()  # sorted by group
         straddling = [str(group) for group in parts_of.index[parts_of > 1]]

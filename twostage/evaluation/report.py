@@ -31,6 +31,7 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value with its unit) of the figures that tell how good a run is."""
     unit = f" {metrics['unit']}" if metrics["unit"] else ""
     direct, leaks = metrics["method"] == "direct", metrics.get("n_duplicate_pairs")
+    refused = metrics.get("n_refused")
 
     def row(name: str, key: str, suffix: str = unit) -> tuple[str, str]:
         value = metrics[key]
@@ -56,6 +57,7 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         row("RMSE, colour statistics + ridge", "rmse_colour_baseline"),
         row("RMSE, mean of training targets", "rmse_mean_baseline"),
         *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
+        *([("test photographs not read", f"{refused}, in none of these figures")] if refused else []),
     ]
 
 

@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate predict crossval compare sweep bench test test-all lint check
+.PHONY: help setup train train-classifier train-regressor evaluate predict crossval compare learning-curve sweep bench test test-all lint check
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,9 @@ crossval: $(READY)  ## every photograph read by a model that has not seen it: AR
 
 compare: $(READY)  ## methods ranked on the same splits and training time: ARGS="compare=quick split.folds=5"
 	@$(RUN) compare $(ARGS)
+
+learning-curve: $(READY)  ## would more photographs help? ARGS="run=NAME shares=[0.25,0.5,1]"
+	@$(RUN) learning-curve $(ARGS)
 
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)

@@ -31,10 +31,10 @@ ROWS = (
     ("predictor", "backbone_table"),
     ("runs",),
     ("preparation",),
-    ("stage_length",),
+    ("stage_length", "border_check"),
     ("stage_training", "run_report"),
     ("orchestrator",),
-    ("cross_validation", "comparison"),
+    ("cross_validation", "comparison", "learning_curve"),
     ("cli",),
     ("__main__",),
 )

@@ -169,6 +169,8 @@ def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, run):
     metrics = json.loads((here / "outputs/a/metrics.json").read_text())
     assert metrics["n_duplicate_pairs"] == int(found[1])
     assert f"{found[1]} pairs" in out
+    report = (here / "outputs/a/report.html").read_text()
+    assert f"Pairs of near-duplicates in different parts: {found[1]}. The test part was opened once" in report
 
 
 @real
@@ -237,3 +239,8 @@ def test_simulated_photographs_are_not_searched(here, run, monkeypatch):
     monkeypatch.setattr("twostage.preparation.near_duplicates", lambda _: pytest.fail("searched"))
     assert run("train", *TINY, "run=a")[0] == 0
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_duplicate_pairs"] is None
+
+
+def test_a_photograph_that_is_not_used_leaks_nothing():
+    pairs, parts = np.array([[0, 1], [0, 2], [1, 2], [2, 3]]), np.array(["unused", "test", "train", "train"])
+    assert across_parts(pairs, parts).tolist() == [[1, 2]]

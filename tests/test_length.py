@@ -11,7 +11,8 @@ from test_training import Line, line_examples
 from twostage import load_config
 from twostage.errors import ConfigError, RunError
 from twostage.orchestrator import train, train_classifier
-from twostage.stage_length import _length, with_length
+from twostage.preparation import prepare
+from twostage.stage_length import _length, epochs_of_stages, with_length
 from twostage.training.course import Course
 from twostage.training.fit import fit
 
@@ -87,3 +88,14 @@ def test_a_length_that_cannot_be_read_is_said(tmp_path):
 def test_epochs_and_minutes_exclude_each_other():
     with pytest.raises(ConfigError, match="exclude each other"):
         load_config(["train.epochs=3", "train.minutes=1"])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 1.0])
+@pytest.mark.parametrize("epochs", ["null", "12"])
+def test_a_share_of_the_photographs_is_shown_as_many_times_more(here, share, epochs):
+    options = [text for text in TINY if "epochs" not in text]
+    config = load_config([*options, "data.count=400", f"train.epochs={epochs}", f"split.train_share={share}", "run=a"])
+    prepared = prepare(config, here / "outputs/a")
+    used, total = len(prepared.part("train")), sum(epochs_of_stages(prepared))
+    assert used == pytest.approx(250 * share, abs=1)
+    assert used * total == pytest.approx(250 * (12 if epochs == "12" else 256), rel=0.01)

@@ -26,3 +26,10 @@ def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch
     torch.testing.assert_close(mean, at_once.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(std, at_once.std((0, 2, 3)), rtol=1e-5, atol=1e-6)
     assert max(map(len, seen)) <= 64  # never all in memory at once
+
+
+def test_an_augmentation_that_moves_the_colour_is_among_the_warnings(here):
+    prepared = prepare(load_config([*TINY, "augment=founding", "data.unit=mg/L", "run=a"]), here / "a")
+    (note,) = [note for note in prepared.notes if "move the colour" in note]
+    assert float(note.split("shift by ")[1].split(" mg/L")[0]) > 1
+    assert not any("move the colour" in note for note in prepare(load_config([*TINY, "run=a"]), here / "a").notes)

@@ -216,11 +216,12 @@ def test_a_direct_run_with_one_test_photograph_writes_its_report(photos, run):
     lines = (photos / "photos.csv").read_text().splitlines()
     days = [line.replace(",tue", ",mon") for line in lines[:-1]]
     (photos / "photos.csv").write_text("\n".join([*days, lines[-1]]) + "\n")
-    options = ["method=direct", "split.column=day", "split.test_values=[tue]"]
+    options = ["method=direct", "split.column=day", "split.test_values=[tue]", "split.duplicates=ignore"]
     assert run("train", *TINY_TABLE, "run=a", *options)[0] == 0
     text = Parsed((photos / "outputs/a/report.html").read_text()).text
     assert "On 1 photograph that" in text
     assert "data.group_column=group would keep" in text  # the warning of the run
+    assert "Near-duplicates were not looked for" in text
     assert "classifier" not in text.replace("classifier.", "")
 
 

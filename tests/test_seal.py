@@ -2,6 +2,7 @@ import json
 
 import pytest
 from conftest import TINY
+from test_report import Parsed
 
 from twostage.errors import RunError
 from twostage.runs import count_opening
@@ -29,6 +30,7 @@ def test_the_test_set_of_a_run_is_opened_once(here, run):
     assert all("not used before" in text for text in out)
     assert len(openings(here / "outputs/a")) == 1
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_test_openings"] == 1
+    assert "The test part was opened once in this run" in (here / "outputs/a/report.html").read_text()
 
 
 def test_a_killed_evaluation_counts_as_an_opening(here, run, monkeypatch):
@@ -45,3 +47,6 @@ def test_a_killed_evaluation_counts_as_an_opening(here, run, monkeypatch):
     assert "opened 2 times" in out
     assert "not used before" not in out
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_test_openings"] == 2
+    text = Parsed((here / "outputs/a/report.html").read_text()).text
+    assert "the test set was opened 2 times" in text  # a warning
+    assert "The test part was opened 2 times in this run" in text

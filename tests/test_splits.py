@@ -1,11 +1,12 @@
 from collections import Counter
 from io import StringIO
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from twostage.data.splits import PARTS, split_table, splits_table
+from twostage.data.splits import PARTS, UNUSED, split_table, splits_table
 from twostage.data.table import Table
 from twostage.errors import DataError
 
@@ -88,7 +89,7 @@ def test_split_column_with_an_unknown_word_is_refused():
 @pytest.mark.parametrize("lacking", ["train", "validation", "test"])
 def test_split_column_without_a_part_is_refused(lacking):
     words = [word for word in ["train", "validation", "calibration", "test"] if word != lacking]
-    with pytest.raises(DataError, match=f"the {lacking} set is empty"):
+    with pytest.raises(DataError, match=f"the {lacking} set is empty .*write {lacking} into rows of column 'part'"):
         split(make_table(3, part=words), split_column="part")
 
 
@@ -177,3 +178,28 @@ def test_written_splits_read_back(skipped, with_groups):
     if skipped:
         assert frame["split"][len(table) :].tolist() == ["skipped"] * 2
         assert frame["reason"][len(table) :].tolist() == list(skipped.values())
+
+
+@pytest.mark.parametrize("make", [make_table, grouped], ids=["photographs", "groups"])
+def test_a_share_of_the_training_photographs_is_nested_and_moves_nothing_else(make):
+    table, shares = make(), (0.1, 0.25, 0.6, 1.0)
+    found = [split(table, 5, train_share=share) for share in shares]
+    whole = found[-1]
+    np.testing.assert_array_equal(whole, split(table, 5))
+    for fewer, more in pairwise(found):
+        assert set(np.flatnonzero(fewer == "train")) < set(np.flatnonzero(more == "train"))
+    owners = np.arange(len(table)) if table.groups is None else table.groups
+    for parts, share in zip(found, shares, strict=True):
+        np.testing.assert_array_equal(np.where(parts == UNUSED, "train", parts), whole)
+        used, all_of_them = (len(np.unique(owners[which == "train"])) for which in (parts, whole))
+        assert used == round(share * all_of_them)
+        assert not set(owners[parts == "train"]) & set(owners[parts == UNUSED])
+    assert (split(table, 5, train_share=0.5) != split(table, 6, train_share=0.5)).any()
+
+
+def test_a_share_of_too_few_groups_is_refused():
+    table = make_table(40, groups=[f"g{i // 4}" for i in range(40)])
+    with pytest.raises(DataError, match=r"train_share=0\.1 of \d training groups leaves [01]: choose at least 0\.\d+"):
+        split(table, train_share=0.1)
+    with pytest.raises(DataError, match="training photographs leaves 0"):
+        split(make_table(30), train_share=0.01)

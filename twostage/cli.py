@@ -28,6 +28,7 @@ MEANINGS = {
     "evaluate": "combine the trained stages and evaluate on the test set",
     "crossval": "train and evaluate once per fold; every photograph is read by a model that has not seen it",
     "compare": "several methods on the same splits, seeds and training time, ranked",
+    "learning-curve": "train with more and more photographs: what would twice as many bring?",
     "predict": "read photographs with a trained model",
     "backbones": "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
 }
@@ -118,6 +119,8 @@ def _run(command: str, overrides: list[str]) -> None:
             _work(command, to_typed(composed, COMMANDS[command]), overrides)
         except TwoStageError as error:  # here, because Hydra would add lines of its own
             _fail(error)
+        except OmegaConfBaseException as error:
+            _fail(explain(error))
 
     try:
         job()
@@ -158,8 +161,8 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
     from twostage.comparison import compare
     from twostage.cross_validation import cross_validate
-    from twostage.evaluation.report import closing_table, leaderboard
-    from twostage.files import write_atomically
+    from twostage.evaluation.report import closing_table
+    from twostage.learning_curve import learning_curve
     from twostage.runs import run_folder
 
     if command in ("train-classifier", "train-regressor"):
@@ -169,16 +172,31 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
         following = "train-regressor" if METHODS[config.method][-1] != stage else "evaluate"
         _print(f"The {stage} is in {folder / 'model'}; next: twostage {following} run={config.run}")
         return
-    over_runs: dict[str, Callable[[Any], str]] = {"crossval": cross_validate, "compare": compare}
-    if command in over_runs:
-        _print(over_runs[command](config))
-        return
-    metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
-    _print(closing_table(metrics, run_folder(config.run)))
+    studies: dict[str, Callable[[Any], str]] = {
+        "crossval": cross_validate, "compare": compare, "learning-curve": learning_curve,
+    }  # fmt: skip
+    if command in studies:
+        _print(studies[command](config))
+    else:
+        metrics = orchestrator.train(config) if command == "train" else orchestrator.evaluate(config)
+        _print(closing_table(metrics, run_folder(config.run)))
     if sweep is not None and _speaks():
-        table = leaderboard(sweep)
-        write_atomically(sweep / "leaderboard.csv", table.to_csv(index=False).encode())
-        _print(f"\nThe sweep so far ({sweep / 'leaderboard.csv'}):\n{table.to_string(index=False)}\n")
+        _print_sweep(sweep)
+
+
+def _print_sweep(folder: Path) -> None:
+    """The runs of a sweep that are finished, and what their seeds say together."""
+    from twostage.evaluation.report import leaderboard, seed_summary
+    from twostage.files import write_atomically
+
+    runs = leaderboard(folder)
+    for title, name, table in (
+        ("The sweep so far", "leaderboard.csv", runs),
+        ("Mean over the seeds", "summary.csv", seed_summary(runs)),
+    ):
+        if not table.empty:
+            write_atomically(folder / name, table.to_csv(index=False).encode())
+            _print(f"\n{title} ({folder / name}):\n{table.to_string(index=False)}\n")
 
 
 def _print(text: str) -> None:

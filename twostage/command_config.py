@@ -18,6 +18,7 @@ __all__ = [
     "BackbonesRuntimeConfig",
     "CompareConfig",
     "ComparisonConfig",
+    "LearningCurveConfig",
     "PredictConfig",
     "PredictRuntimeConfig",
 ]
@@ -50,6 +51,15 @@ class CompareConfig(Config):
     """Options of `twostage compare`."""
 
     compare: ComparisonConfig = part(ComparisonConfig)
+
+
+@dataclass
+class LearningCurveConfig(Config):
+    """Options of `twostage learning-curve`: those of train, and with how many photographs."""
+
+    shares: list[float] = option(
+        [0.125, 0.25, 0.5, 1.0], "shares of the training photographs, three or more, each a training of its own"
+    )
 
 
 @dataclass
@@ -108,6 +118,7 @@ COMMANDS: dict[str, type] = {
     "evaluate": Config,
     "crossval": Config,
     "compare": CompareConfig,
+    "learning-curve": LearningCurveConfig,
     "predict": PredictConfig,
     "backbones": BackbonesConfig,
 }

@@ -17,7 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from twostage.backbone_config import BACKBONES
-from twostage.command_config import COMMANDS, BackbonesConfig, CompareConfig, PredictConfig
+from twostage.command_config import COMMANDS
 from twostage.config import DATA, Config
 from twostage.errors import ConfigError, suggest
 
@@ -49,10 +49,8 @@ def conf_dir() -> Path:
 def register_schemas() -> None:
     """Put the dataclasses where the files in conf/ find them, outside the groups that a user chooses from."""
     store = ConfigStore.instance()
-    store.store(group="schema", name="config", node=Config)
-    store.store(group="schema", name="compare", node=CompareConfig)
-    store.store(group="schema", name="predict", node=PredictConfig)
-    store.store(group="schema", name="backbones", node=BackbonesConfig)
+    for name, kind in {"config": Config, **COMMANDS}.items():
+        store.store(group="schema", name=name, node=kind)
     for group, kinds in (("data", DATA), ("backbone", BACKBONES)):
         for name, kind in kinds.items():
             store.store(group=f"schema/{group}", name=name, node=kind)

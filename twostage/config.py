@@ -94,6 +94,9 @@ class SplitConfig:
     validation: float = option(0.125, "share for early stopping and temperature", 0.01, 0.5)
     calibration: float = option(0.125, "share kept for intervals; 0 is allowed", 0.0, 0.5)
     test: float = option(0.125, "share for the final figures", 0.01, 0.9)
+    train_share: float = option(
+        1.0, "of the training photographs use this share, whole groups; epochs grow to show as many images", 0.01, 1.0
+    )
     folds: int | None = option(None, "the test set is one of so many folds instead; crossval: 5", 2, 1000)
     fold: int = option(0, "which fold, from 0", 0, 999)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")

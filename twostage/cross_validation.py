@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twostage.compose import options_that_count
 from twostage.config import Config
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
@@ -79,7 +80,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     target, found = read["target"].to_numpy(), read["concentration"].to_numpy()
     groups = read["group"].to_numpy() if "group" in read else None
     low, high = rmse_interval(found - target, groups)
-    weights = np.array([fold["n_test"] for fold in folds], float)
+    weights = np.array([fold["n_test"] - fold["n_refused"] for fold in folds], float)
 
     def pooled(name: str) -> float:
         return float(np.sqrt(np.average([fold[name] ** 2 for fold in folds], weights=weights)))
@@ -91,7 +92,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
         "n_refused": int((predictions["status"] == "refused").sum()), **regression_metrics(target, found),
         "rmse_low_95": None if np.isnan(low) else low, "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names}, "rmse_of_folds": [fold["rmse"] for fold in folds],
-        "train_seconds": sum(fold["train_seconds"] for fold in folds),
+        "train_seconds": sum(fold["train_seconds"] for fold in folds), "options": options_that_count(config),
     }  # fmt: skip
 
 

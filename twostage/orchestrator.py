@@ -168,7 +168,10 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _evaluate(prepared: Prepared) -> None:
-    """Open the test set, once; write the model's description, the predictions, the report and the metrics."""
+    """Open the test set, once; write the model's description, the predictions, the report and the metrics.
+
+    Figures are over the photographs that were read; those that were not are counted.
+    """
     if not is_first_process():
         return
     config, folder, bins = prepared.config, prepared.folder, prepared.bins
@@ -177,11 +180,14 @@ def _evaluate(prepared: Prepared) -> None:
     model = load_model(folder, prepared.device)
     openings = count_opening(folder)
     probabilities, offsets = model.network.predict(prepared.pixels(rows), views=config.combine.views)
-    target = photos.table.targets[rows]
     prediction = make_prediction(bins, probabilities, offsets, config.combine.method)
     frame = prediction.to_frame([photos.table.images[i] for i in rows])
-    frame.insert(1, "target", target)
+    frame.insert(1, "target", photos.table.targets[rows])
     write_atomically(folder / "predictions.csv", frame.to_csv(index=False).encode())
+    read = prediction.status != "refused"
+    if not read.any():
+        raise RunError(f"none of the {len(rows)} test photographs was read: {prediction.reason[0]}")
+    probabilities, offsets, target = probabilities[read], offsets[read], photos.table.targets[rows][read]
     outcome = outcome_of(prepared, rows, prediction, model.network)
     combined = frame.loc[np.isfinite(prediction.concentration), ["image", "target"]].assign(**outcome.by_combination)
     write_atomically(folder / "combinations.csv", combined.to_csv(index=False).encode())
@@ -190,7 +196,7 @@ def _evaluate(prepared: Prepared) -> None:
         "combination": config.combine.method,
         **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration", "test")},
         "unit": config.data.unit,
-        **regression_metrics(target, prediction.concentration),
+        **regression_metrics(target, prediction.concentration[read]),
         **{
             f"rmse_{method}": rmse(target, combine(bins, probabilities, offsets, method, target))
             for method in ("argmax", "top2", "mixture", "oracle")
@@ -198,10 +204,10 @@ def _evaluate(prepared: Prepared) -> None:
         "bin_accuracy": float(np.mean(probabilities.argmax(1) == bins.index(target))),
         "coverage_90": None,
         "interval_width_90": None,
-        "n_refused": int((prediction.status == "refused").sum()),
+        "n_refused": int((~read).sum()),
         "n_test_openings": openings,
         "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
-        **_baselines(prepared),
+        **_baselines(prepared, rows[read]),
         "parameters": sum(p.numel() for p in model.network.parameters()),
         **outcome.summary(),
         **_training_cost(folder),
@@ -213,9 +219,9 @@ def _evaluate(prepared: Prepared) -> None:
     write_json(folder / "metrics.json", metrics)
 
 
-def _baselines(prepared: Prepared) -> dict[str, float]:
-    """RMSE on the test set of colour statistics with ridge, and of the mean of the training targets."""
-    train, test, targets = prepared.part("train"), prepared.part("test"), prepared.photos.table.targets
+def _baselines(prepared: Prepared, test: np.ndarray) -> dict[str, float]:
+    """RMSE on these rows of colour statistics with ridge, and of the mean of the training targets."""
+    train, targets = prepared.part("train"), prepared.photos.table.targets
     some_train = spread(train, 5000)
     ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), targets[some_train])
     return {

@@ -89,7 +89,7 @@ def make_prediction(
     for i in np.flatnonzero((concentration < low) | (concentration > high)).tolist():
         status[i] = "out_of_range"
         reason[i] = f"outside {bins.edges[0]:g}..{bins.edges[-1]:g}, the range of the training data"
-    nothing = ~np.isfinite(concentration)
+    nothing = ~(np.isfinite(probabilities) & np.isfinite(offsets)).all(1) | ~np.isfinite(concentration)
     no_number = dict.fromkeys(np.flatnonzero(nothing).tolist(), "the network gave no finite number for it")
     probabilities, offsets = probabilities.copy(), offsets.copy()
     for i, why in (no_number | (failed or {})).items():

@@ -115,6 +115,8 @@ def prepare(config: Config, folder: Path) -> Prepared:
     leaks = None if pairs is None else across_parts(pairs, parts)
     if leaks is not None and len(leaks):
         notes.append(duplicates_message(photos.table.images, parts, leaks))
+    if moves_color(config.augment):
+        notes.append(_color_note(config, photos, np.flatnonzero(parts == "train")[:400]))
     return Prepared(config, folder, photos, parts, splits, bins, notes, device, leaks)
 
 
@@ -152,6 +154,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
             test_values=config.split.test_values,
             folds=config.split.folds,
             fold=config.split.fold,
+            train_share=config.split.train_share,
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error
@@ -193,7 +196,6 @@ def settle(prepared: Prepared) -> None:
     log.info("photographs: %s", prepared.photos.store)
     for note in prepared.notes:
         log.warning("%s", note)
-    _warn_of_color(prepared)
 
 
 def _refuse_other_bins(prepared: Prepared, before: str) -> None:
@@ -246,19 +248,15 @@ def spread(rows: np.ndarray, most: int) -> np.ndarray:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
-def _warn_of_color(prepared: Prepared) -> None:
-    """Say by how many units an augmentation moves what a simple colour model reads."""
-    options = prepared.config.augment
-    if not moves_color(options):
-        return
-    rows = prepared.part("train")[:400]
-    pixels, targets = prepared.photos.pixels[rows], prepared.photos.table.targets[rows]
-    moved = augment(to_srgb(pixels, torch.device("cpu")), options, torch.Generator().manual_seed(0))
+def _color_note(config: Config, photos: Photographs, rows: np.ndarray) -> str:
+    """By how many units the augmentation moves what a simple colour model reads in these photographs."""
+    pixels, targets = photos.pixels[rows], photos.table.targets[rows]
+    moved = augment(to_srgb(pixels, torch.device("cpu")), config.augment, torch.Generator().manual_seed(0))
     changed = (moved.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     model = color_ridge().fit(pixels.mean((1, 2)), targets)
     by = rmse(model.predict(pixels.mean((1, 2))), model.predict(changed.mean((1, 2))))
-    log.warning(
-        "augment.brightness, gamma or noise move the colour: to a regression on mean colour the training photographs "
-        "shift by %.3g%s (RMS); colour is the signal, so leave them at 0 unless your light varies that much",
-        by, f" {prepared.config.data.unit}" if prepared.config.data.unit else "",
-    )  # fmt: skip
+    return (
+        f"augment.brightness, gamma or noise move the colour: to a regression on mean colour the training photographs "
+        f"shift by {f'{by:.3g} {config.data.unit}'.rstrip()} (RMS); colour is the signal, so leave them at 0 unless "
+        f"your light varies that much"
+    )

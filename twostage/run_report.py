@@ -14,8 +14,9 @@ import pandas as pd
 from omegaconf import MISSING
 
 from twostage import __version__
+from twostage.border_check import sweep_borders
 from twostage.compose import changed_options, flatten, to_plain
-from twostage.data.splits import PARTS
+from twostage.data.splits import PARTS, UNUSED
 from twostage.evaluation.outcome import Outcome, draw
 from twostage.evaluation.page import RunFacts, page
 from twostage.files import write_atomically
@@ -47,6 +48,7 @@ def outcome_of(prepared: Prepared, rows: np.ndarray, prediction: Prediction, net
         temperature=None if classifier is None else float(classifier.temperature),
         views=int(prepared.config.combine.views),
         groups=None if groups is None else groups[rows][read],
+        border_sweep=sweep_borders(prepared, network),
     )
 
 
@@ -83,12 +85,12 @@ def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics
         pixels=prepared.pixels(rows[read]),
         remarks=[prediction.reason[i] for i in np.flatnonzero(read)],
         refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
-        split=_split(prepared),
+        split=f"{_split(prepared)} {_seal(prepared, metrics)}",
         parts=_parts(prepared),
         changed=changed,
         options=options,
         versions=_versions(prepared),
-        notes=prepared.notes,
+        notes=[*prepared.notes, *_opened_again(metrics)],
     )
 
 
@@ -114,8 +116,31 @@ def _split(prepared: Prepared) -> str:
         how = f"Drawn at random, {whole} (seed {config.seed})."
     if table.groups is None:
         how += " No groups are named: if several photographs show one specimen, they may be on both sides of the split."
+    if config.split.train_share < 1:
+        how += f" Of the training photographs a share of {config.split.train_share:g} is used (split.train_share)."
     source = getattr(config.data, "table", None) or getattr(config.data, "root", None) or "the simulated assay"
     return f"{len(table)} photographs of {source}. {how}"
+
+
+def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
+    """Whether the test photographs are new to who reads their figures."""
+    leaks, openings = prepared.leaks, metrics["n_test_openings"]
+    if leaks is None:
+        simulated = prepared.config.data.kind == "simulated"
+        found = "Simulated photographs are all different" if simulated else "Near-duplicates were not looked for"
+    else:
+        found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
+    return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run."
+
+
+def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
+    openings = metrics["n_test_openings"]
+    if openings == 1:
+        return []
+    return [
+        f"the test set was opened {openings} times (test_openings.json says when): figures that were looked at before "
+        f"something was changed are too good"
+    ]
 
 
 def _parts(prepared: Prepared) -> pd.DataFrame:
@@ -123,7 +148,7 @@ def _parts(prepared: Prepared) -> pd.DataFrame:
     table, unit = prepared.photos.table, prepared.config.data.unit
     suffix = f" ({unit})" if unit else ""
     found = []
-    for part in PARTS:
+    for part in (*PARTS, *([UNUSED] if len(prepared.part(UNUSED)) else [])):
         rows = prepared.part(part)
         targets = table.targets[rows]
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}

@@ -13,6 +13,7 @@ import pandas as pd
 from torch import nn
 
 from twostage.config import METHODS
+from twostage.data.splits import UNUSED
 from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.preparation import Prepared
@@ -43,10 +44,14 @@ def describe(prepared: Prepared) -> str:
 def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     """Epochs of the classifier and of the regressor; small training sets are shown more often.
 
-    A stage that is the only one has them all.
+    With a share of the photographs (split.train_share) there are as many more as it takes to show as many images. A
+    stage that is the only one has them all.
     """
     config = prepared.config
-    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
+    used = len(prepared.part("train"))
+    whole = used + len(prepared.part(UNUSED))
+    epochs = config.train.epochs or min(400, max(32, round(64_000 / whole)))
+    total = round(epochs * whole / used)
     if config.method != "two_stage":
         return total, total
     classifier = min(total - 1, max(1, round(total * config.classifier.share)))

@@ -30,6 +30,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from twostage.data.splits import UNUSED
 from twostage.data.store import Pixels
 from twostage.errors import some
 
@@ -72,8 +73,9 @@ def near_duplicates(pixels: Pixels) -> np.ndarray:
 
 
 def across_parts(pairs: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Those of the pairs (M,2) whose photographs lie in different parts (N,) of the split."""
-    return pairs[parts[pairs[:, 0]] != parts[pairs[:, 1]]]
+    """Those of the pairs (M,2) whose photographs lie in different parts (N,) of the split and are both used."""
+    first, second = parts[pairs].T
+    return pairs[(first != second) & (first != UNUSED) & (second != UNUSED)]
 
 
 def joined_groups(images: list[str], groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:

@@ -12,9 +12,11 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedG
 from twostage.data.table import Table
 from twostage.errors import DataError, some, suggest
 
-__all__ = ["PARTS", "changed_photographs", "split_table", "splits_table"]
+__all__ = ["PARTS", "UNUSED", "changed_photographs", "split_table", "splits_table"]
 
 PARTS = ("train", "validation", "calibration", "test")
+UNUSED = "unused"
+"""Training photographs that a `train_share` below 1 leaves out."""
 
 
 def split_table(
@@ -29,11 +31,13 @@ def split_table(
     test_values: list[str] | None = None,
     folds: int | None = None,
     fold: int = 0,
+    train_share: float = 1.0,
 ) -> np.ndarray:
-    """Assign each photograph to a part: (N,) of the words in `PARTS`.
+    """Assign each photograph to a part: (N,) of the words in `PARTS`, and `UNUSED`.
 
     Photographs of one group always share a part. Either `split_column` names the part of every row, or the rows whose
     `test_column` is one of `test_values` are the test set, or it is one of so many `folds`, or drawn like the others.
+    Only `train_share` of the training photographs is used, whole groups; for one seed the fewer are among the more.
 
     Raises:
         DataError: A part would be empty, a group would straddle, or a value is unknown.
@@ -54,7 +58,9 @@ def split_table(
             raise DataError("split.validation, split.calibration and split.test leave nothing to train on: lower them")
         _draw(parts, table, "calibration", calibration, left, seed + 1)
         _draw(parts, table, "validation", validation, left - calibration, seed + 2)
-    _check(parts, table)
+    _check(parts, table, split_column)
+    if train_share < 1:
+        _leave_out(parts, table, train_share, seed)
     return parts
 
 
@@ -72,6 +78,19 @@ def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, s
     share = min(max(share / of, 1 / pieces), 1 - 1 / pieces)
     _, drawn = next(splitter(n_splits=1, test_size=share, random_state=seed % 2**32).split(rows, groups=groups))
     parts[rows[drawn]] = part
+
+
+def _leave_out(parts: np.ndarray, table: Table, share: float, seed: int) -> None:
+    """Use `share` of the training groups, the first in one order for all shares."""
+    rows = np.flatnonzero(parts == "train")
+    owners = rows if table.groups is None else table.groups[rows]
+    order = np.random.default_rng([seed, 3]).permutation(np.unique(owners))
+    used = round(share * len(order))
+    if used < 2:
+        kind = "photographs" if table.groups is None else "groups"
+        least = f"choose at least {np.ceil(200 / len(order)) / 100:g}, or " if len(order) > 2 else ""
+        raise DataError(f"split.train_share={share:g} of {len(order)} training {kind} leaves {used}: {least}add data")
+    parts[rows[~np.isin(owners, order[:used])]] = UNUSED
 
 
 def _rows_of_fold(table: Table, folds: int, fold: int, seed: int) -> np.ndarray:
@@ -112,10 +131,15 @@ def _rows_with(table: Table, column: str, values: list[str]) -> np.ndarray:
     return rows
 
 
-def _check(parts: np.ndarray, table: Table) -> None:
+def _check(parts: np.ndarray, table: Table, split_column: str | None) -> None:
     for part in ("train", "validation", "test"):
         if not (parts == part).any():
-            raise DataError(f"the {part} set is empty ({len(table)} photographs in all): add data or change split.*")
+            found = f"the {part} set is empty ({len(table)} photographs in all): "
+            if split_column:
+                raise DataError(
+                    f"{found}write {part} into rows of column '{split_column}', or leave data.split_column out"
+                )
+            raise DataError(f"{found}add data or change split.*")
     if table.groups is not None:
         parts_of = pd.Series(parts).groupby(table.groups).nunique()  # sorted by group
         straddling = [str(group) for group in parts_of.index[parts_of > 1]]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.error_budget import errors_by
 from twostage.evaluation.figures import COMBINATION_NAMES, MOST_GROUPS
 from twostage.evaluation.markup import figure, fold, number, paragraph, percent, section, table, with_unit
@@ -15,6 +16,7 @@ from twostage.evaluation.outcome import Outcome
 __all__ = [
     "agreement_section",
     "bin_name",
+    "border_continuity_section",
     "classifier_section",
     "error_budget_section",
     "groups_section",
@@ -120,6 +122,25 @@ def error_budget_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
         figure(figures["error_budget"], "RMSE of each combination, and RMSE against the distance to the nearest edge"),
         table(rows, ["combination", "RMSE", "cost of the bins", "share of the squared error"]),
         fold("Numbers at the borders", table(near, ["distance (bin widths)", "photographs", *combinations])),
+    )
+
+
+def border_continuity_section(sweep: BorderSweep, unit: str, figures: Mapping[str, bytes]) -> str:
+    """Whether predictions jump from one bin to the next."""
+    count = next(iter(sweep.errors.values())).shape[0]
+    jumps = sweep.largest_jumps()
+    return section(
+        "Continuity at the borders between bins",
+        paragraph(
+            f"{count} simulated photographs that are in no part of the split, their concentration alone moved "
+            f"across an edge, in steps of {with_unit(float(np.diff(sweep.targets).max()), unit)}. What depends on the "
+            f"likeliest bin may jump where another becomes the likeliest; a mixture of all bins passes over smoothly."
+        ),
+        figure(figures["border_continuity"], "predicted minus true against true concentration around some edges"),
+        table(
+            [[COMBINATION_NAMES[name], with_unit(jumps[name], unit)] for name in COMBINATION_NAMES if name in jumps],
+            ["combination", "largest change of the error in one step"],
+        ),
     )
 
 

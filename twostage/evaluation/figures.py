@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-from PIL import Image
+from matplotlib.ticker import MaxNLocator
 
 from twostage.evaluation.agreement import Agreement
+from twostage.evaluation.canvas import BLUE, GRAY, GREEN, PURPLE, RED, log_scale, named, new_figure, png_of, text_of
 from twostage.evaluation.error_budget import Reliability, errors_by, normal_rmse_interval
 
 __all__ = [
@@ -30,8 +26,6 @@ __all__ = [
     "residuals_by_range",
 ]
 
-BLUE, RED, GREEN, PURPLE, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.4"
-"""Okabe and Ito's colours, which colour-blind readers can tell apart."""
 MOST_GROUPS = 40
 """More groups, bins or edges than these are not drawn one by one."""
 COMBINATION_NAMES = {
@@ -44,27 +38,27 @@ COMBINATION_NAMES = {
 
 def predicted_against_measured(target: np.ndarray, predicted: np.ndarray, edges: np.ndarray, unit: str) -> bytes:
     """Scatter of predicted (N,) against measured (N,) above their residuals; bin edges as thin lines."""
-    figure = _figure(6, 7.2)
+    figure = new_figure(6, 7.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     everything = np.concatenate([target, predicted, edges[[0, -1]]])
     ends = everything.min(), everything.max()
     upper.plot(ends, ends, color=GRAY, linewidth=1, label="predicted = measured")
     _points(upper, target, predicted, BLUE, "test photographs")
-    upper.set_ylabel(_with_unit("predicted concentration", unit))
+    upper.set_ylabel(named("predicted concentration", unit))
     upper.set_title(f"test photographs: {len(target)}")
     upper.legend(frameon=False)
     _residuals(lower, target, predicted, unit)
-    lower.set_xlabel(_with_unit("measured concentration", unit))
+    lower.set_xlabel(named("measured concentration", unit))
     _draw_edges(upper, edges)
     _draw_edges(lower, edges)
-    return _png(figure)
+    return png_of(figure)
 
 
 def residuals_by_range(
     target: np.ndarray, predicted: np.ndarray, ranges: np.ndarray, edges: np.ndarray, unit: str
 ) -> bytes:
     """Residuals against concentration, above the RMSE of each range; `ranges` (N,) says which of those of `edges`."""
-    figure = _figure(6.4, 5.2)
+    figure = new_figure(6.4, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     table = errors_by(ranges, target, predicted)
     low, high = edges[table.index], edges[table.index + 1]
@@ -76,34 +70,34 @@ def residuals_by_range(
     if len(table) <= MOST_GROUPS:
         lower.errorbar((low + high) / 2, error, _ends(error, count), fmt="none", ecolor="black", capsize=3)
     lower.set_ylim(0, 1.6 * error.max() or 1)
-    lower.set_ylabel(_with_unit("RMSE", unit))
-    lower.set_xlabel(_with_unit("measured concentration", unit))
+    lower.set_ylabel(named("RMSE", unit))
+    lower.set_xlabel(named("measured concentration", unit))
     _draw_edges(upper, edges)
-    return _png(figure)
+    return png_of(figure)
 
 
 def residuals_by_group(groups: np.ndarray, target: np.ndarray, predicted: np.ndarray, unit: str) -> bytes:
     """Residuals of each group (N,), by mean concentration; of more than `MOST_GROUPS` those of the largest RMSE."""
     table = errors_by(groups, target, predicted)
     shown = table.nlargest(MOST_GROUPS, "rmse").sort_values("target")
-    figure = _figure(6.4, 1.6 + 0.23 * len(shown))
+    figure = new_figure(6.4, 1.6 + 0.23 * len(shown))
     axes = figure.subplots()
     for place, name in enumerate(shown.index):
         residual = (target - predicted)[groups == name]
         _points(axes, residual, np.full(len(residual), place), RED)
         axes.plot(residual.mean(), place, "|", color="black", markersize=11, markeredgewidth=2)
     axes.axvline(0, color=GRAY, linewidth=1, zorder=0)
-    names = [f"{_text(str(name), 24)}: {row:.4g}" for name, row in shown["target"].items()]
+    names = [f"{text_of(str(name), 24)}: {row:.4g}" for name, row in shown["target"].items()]
     axes.set_yticks(range(len(shown)), names, fontsize="small")
     axes.set_ylim(-0.8, len(shown) - 0.2)
-    axes.set_xlabel(_with_unit("residual, measured - predicted", unit))
-    axes.set_title(_with_unit("group: its mean measured concentration", unit), loc="left", fontsize="small")
-    return _png(figure)
+    axes.set_xlabel(named("residual, measured - predicted", unit))
+    axes.set_title(named("group: its mean measured concentration", unit), loc="left", fontsize="small")
+    return png_of(figure)
 
 
 def agreement_limits(target: np.ndarray, predicted: np.ndarray, agreement: Agreement, unit: str) -> bytes:
     """Bland and Altman's plot: differences against means of both, with limits of agreement and their intervals."""
-    figure = _figure(6.4, 4.2)
+    figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     _points(axes, (target + predicted) / 2, predicted - target, BLUE)
     axes.axhline(0, color="0.75", linewidth=1)
@@ -118,14 +112,14 @@ def agreement_limits(target: np.ndarray, predicted: np.ndarray, agreement: Agree
             axes.annotate(f"{name}\n{value:+.3g}", (1.01, value), xycoords=("axes fraction", "data"), va="center")
         if interval is not None:
             axes.axhspan(*interval, color=GRAY, alpha=0.2, linewidth=0)
-    axes.set_xlabel(_with_unit("mean of measured and predicted", unit))
-    axes.set_ylabel(_with_unit("predicted - measured", unit))
-    return _png(figure)
+    axes.set_xlabel(named("mean of measured and predicted", unit))
+    axes.set_ylabel(named("predicted - measured", unit))
+    return png_of(figure)
 
 
 def error_budget(costs: pd.DataFrame, borders: pd.DataFrame, unit: str) -> bytes:
     """RMSE of each combination, beside RMSE against the distance to the nearest inner edge (see error_budget.py)."""
-    figure = _figure(7.2, 3.6)
+    figure = new_figure(7.2, 3.6)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
     colors = {"oracle": GREEN, "mixture": BLUE, "top2": PURPLE, "argmax": RED}
     for place, name in enumerate(colors):
@@ -135,7 +129,7 @@ def error_budget(costs: pd.DataFrame, borders: pd.DataFrame, unit: str) -> bytes
     left.set_yticks(range(len(colors)), [COMBINATION_NAMES[name].replace(" (", "\n(") for name in colors])
     left.set_xlim(0, 1.25 * costs["rmse"].max() or 1)
     left.invert_yaxis()
-    left.set_xlabel(_with_unit("RMSE", unit))
+    left.set_xlabel(named("RMSE", unit))
     places = np.arange(len(borders))
     for shift, (name, marker) in zip(
         (-0.15, 0, 0.15), (("oracle", "s"), ("mixture", "o"), ("argmax", "^")), strict=True
@@ -152,15 +146,15 @@ def error_budget(costs: pd.DataFrame, borders: pd.DataFrame, unit: str) -> bytes
     right.set_xlim(-0.5, len(borders) - 0.5)
     right.set_ylim(0, 1.5 * float(borders[["oracle", "mixture", "argmax"]].to_numpy().max()) or 1)
     right.set_xlabel("distance to the nearest edge\nbetween two bins (bin widths)")
-    right.set_ylabel(_with_unit("RMSE", unit))
+    right.set_ylabel(named("RMSE", unit))
     figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    return _png(figure)
+    return png_of(figure)
 
 
 def bin_confusion(matrix: np.ndarray, edges: np.ndarray, unit: str) -> bytes:
     """Photographs by true and likeliest bin (K,K); shades are shares of each true bin."""
     count = len(matrix)
-    figure = _figure(5.6, 4.9)
+    figure = new_figure(5.6, 4.9)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="lower")
@@ -173,15 +167,15 @@ def bin_confusion(matrix: np.ndarray, edges: np.ndarray, unit: str) -> bytes:
     labels = [f"{edge:.4g}" for edge in edges[places]]
     axes.set_xticks(places - 0.5, labels, rotation=90)
     axes.set_yticks(places - 0.5, labels)
-    axes.set_xlabel(_with_unit("likeliest bin, its edges", unit))
-    axes.set_ylabel(_with_unit("true bin, its edges", unit))
+    axes.set_xlabel(named("likeliest bin, its edges", unit))
+    axes.set_ylabel(named("true bin, its edges", unit))
     figure.colorbar(image, ax=axes, label="share of the photographs of the true bin")
-    return _png(figure)
+    return png_of(figure)
 
 
 def bin_reliability(series: Mapping[str, Reliability]) -> bytes:
     """Share of hits against confidence of the likeliest bin, above the number of photographs; one or two series."""
-    figure = _figure(5.2, 5.4)
+    figure = new_figure(5.2, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GRAY, linewidth=1, label="as often right as it says")
     styles = ((BLUE, "o", "-"), (RED, "s", "--"))
@@ -207,12 +201,12 @@ def bin_reliability(series: Mapping[str, Reliability]) -> bytes:
     lower.set_ylim(0, None)
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.set_xlabel("probability of the likeliest bin")
-    return _png(figure)
+    return png_of(figure)
 
 
 def learning_history(histories: Mapping[str, pd.DataFrame], unit: str) -> bytes:
     """Validation RMSE and training loss of each stage by epoch, from the tables of its history.csv."""
-    figure = _figure(7.2, 4.6)
+    figure = new_figure(7.2, 4.6)
     panels = figure.subplots(2, len(histories), sharex="col", squeeze=False)
     read = {"classifier": "expected bin center", "regressor": "true bin given"}
     for (upper, lower), (stage, history) in zip(panels.T, histories.items(), strict=True):
@@ -220,41 +214,15 @@ def learning_history(histories: Mapping[str, pd.DataFrame], unit: str) -> bytes:
         epoch = history["epoch"]
         upper.plot(epoch, history["validation_rmse"], marker=marker, markersize=3, color=BLUE, label="each epoch")
         upper.plot(epoch, history["best_rmse"], color="black", linestyle="--", linewidth=1, label="best so far")
-        _log_scale(upper, history["validation_rmse"])
+        log_scale(upper, history["validation_rmse"])
         upper.set_title(f"{stage} ({read[stage]})" if len(histories) > 1 else stage)
         lower.plot(epoch, history["train_loss"], marker=marker, markersize=3, color=RED)
         lower.set_xlabel("epoch")
         lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    panels[0, 0].set_ylabel(_with_unit("validation RMSE", unit))
+    panels[0, 0].set_ylabel(named("validation RMSE", unit))
     panels[1, 0].set_ylabel("training loss")
     panels[0, 0].legend(frameon=False, fontsize="small")
-    return _png(figure)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """Inches; small enough for a page of paper."""
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _png(figure: Figure) -> bytes:
-    """Sharp enough for print; with a palette, a quarter of the bytes."""
-    figure.set_dpi(150)
-    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks is drawn as boxes
-        canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    drawn.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", dpi=(150, 150))
-    return buffer.getvalue()
-
-
-def _text(text: str, longest: int = 200) -> str:
-    """What a user wrote is shown as it is: dollars are no mathematics, and what is too long is cut."""
-    return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
-
-
-def _with_unit(name: str, unit: str) -> str:
-    return f"{name} ({_text(unit)})" if unit else name
+    return png_of(figure)
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str | None = None) -> None:
@@ -265,21 +233,12 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str | N
 def _residuals(axes: Axes, target: np.ndarray, predicted: np.ndarray, unit: str) -> None:
     axes.axhline(0, color=GRAY, linewidth=1)
     _points(axes, target, target - predicted, RED)
-    axes.set_ylabel(_with_unit("residual", unit) + "\nmeasured - predicted")
+    axes.set_ylabel(named("residual", unit) + "\nmeasured - predicted")
 
 
 def _ends(error: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Lengths (2,N) of the error bars of RMSEs (N,); those over fewer than three images would say nothing."""
     return np.where(count > 2, np.abs(np.array(normal_rmse_interval(error, count)) - error), np.nan)
-
-
-def _log_scale(axes: Axes, values: pd.Series) -> None:
-    """Where the values ask for it, with plain numbers as its labels."""
-    if values.min() > 0 and values.max() > 5 * values.min():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _draw_edges(axes: Axes, edges: np.ndarray) -> None:

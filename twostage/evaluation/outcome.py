@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from twostage.evaluation import figures
+from twostage.evaluation import figures, study_figures
 from twostage.evaluation.agreement import Agreement, bland_altman
+from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.error_budget import (
     Reliability,
     before_temperature,
@@ -29,7 +30,7 @@ class Outcome:
 
     `target`, `predicted` (N,); `by_combination` predictions (N,) of "mixture", "argmax", "top2" and "oracle";
     `probabilities` (N,K) of the bins between `edges` (K+1,), an average over `views`; `true_bin` (N,); `temperature`
-    of the classifier, None where there is none; `groups` (N,) or None.
+    of the classifier, None where there is none; `groups` (N,) or None; `border_sweep` or None.
     """
 
     unit: str
@@ -42,6 +43,7 @@ class Outcome:
     temperature: float | None
     views: int
     groups: np.ndarray | None
+    border_sweep: BorderSweep | None = None
 
     @property
     def has_bins(self) -> bool:
@@ -100,6 +102,7 @@ class Outcome:
             "rmse_with_true_bin": float(costs["rmse"]["oracle"]),
             "cost_of_wrong_bins": costs["cost"].drop("oracle").to_dict(),
             "rmse_by_distance_to_edge": borders.to_dict("records"),
+            "largest_jump_at_edge": None if self.border_sweep is None else self.border_sweep.largest_jumps(),
             "temperature": self.temperature,
             "calibration_error_before_temperature": before.expected_error,
             "calibration_error": after.expected_error,
@@ -125,4 +128,6 @@ def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, b
         drawn["error_budget"] = figures.error_budget(outcome.costs(), outcome.borders(), unit)
         drawn["bin_confusion"] = figures.bin_confusion(outcome.confusion(), edges, unit)
         drawn["bin_reliability"] = figures.bin_reliability(outcome.reliabilities())
+    if outcome.border_sweep is not None:
+        drawn["border_continuity"] = study_figures.border_continuity(outcome.border_sweep, unit)
     return drawn

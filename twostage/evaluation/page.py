@@ -12,6 +12,7 @@ import pandas as pd
 from twostage.evaluation.error_sections import (
     agreement_section,
     bin_name,
+    border_continuity_section,
     classifier_section,
     error_budget_section,
     groups_section,
@@ -72,7 +73,11 @@ def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str
         sections.append(groups_section(outcome, outcome.groups, figures))
     sections.append(agreement_section(outcome, figures))
     if outcome.has_bins:
-        sections += [error_budget_section(outcome, figures), classifier_section(outcome, figures)]
+        sections.append(error_budget_section(outcome, figures))
+    if outcome.border_sweep is not None:
+        sections.append(border_continuity_section(outcome.border_sweep, outcome.unit, figures))
+    if outcome.has_bins:
+        sections.append(classifier_section(outcome, figures))
     sections += [_learning(facts, figures), _photographs(outcome, facts), _split(facts), _made(facts)]
     return document(f"Run {facts.run}", sections)
 

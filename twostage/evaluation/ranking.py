@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from twostage.evaluation.confidence import resampled_rmse
+from twostage.evaluation.confidence import percentile_interval, resampled_rmse
 from twostage.evaluation.metrics import regression_metrics
 
 __all__ = ["rank_methods", "ranking_text"]
-
-PERCENT_95 = (0.025, 0.975)
 
 
 def rank_methods(target: np.ndarray, predicted: pd.DataFrame, groups: np.ndarray | None = None) -> pd.DataFrame:
@@ -29,12 +27,10 @@ def rank_methods(target: np.ndarray, predicted: pd.DataFrame, groups: np.ndarray
     """
     figures = {name: regression_metrics(target, column.to_numpy()) for name, column in predicted.items()}
     table = pd.DataFrame(figures).T.sort_values("rmse", kind="stable")
-    resampled = resampled_rmse(predicted[table.index].to_numpy() - target[:, None], groups)
-    if resampled is None:
-        resampled = np.full((1, len(table)), np.nan)
-    table["low"], table["high"] = np.quantile(resampled, PERCENT_95, axis=0)
+    resampled = resampled_rmse(predicted[table.index].to_numpy().T - target, groups)
     table["behind"] = table["rmse"] - table["rmse"].iloc[0]
-    table["behind_low"], table["behind_high"] = np.quantile(resampled - resampled[:, :1], PERCENT_95, axis=0)
+    table[["low", "high"]] = [percentile_interval(values) for values in resampled]
+    table[["behind_low", "behind_high"]] = [percentile_interval(values - resampled[0]) for values in resampled]
     names = "rmse low high behind behind_low behind_high mae bias max_abs_error"
     return table[names.split()].rename_axis("method")
 

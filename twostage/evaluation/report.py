@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["closing_table", "key_figures", "leaderboard"]
+__all__ = ["closing_table", "key_figures", "leaderboard", "seed_summary"]
 
 
 def closing_table(metrics: dict[str, Any], run: Path) -> str:
@@ -31,6 +31,7 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value with its unit) of the figures that tell how good a run is."""
     unit = f" {metrics['unit']}" if metrics["unit"] else ""
     direct, leaks = metrics["method"] == "direct", metrics.get("n_duplicate_pairs")
+    refused = metrics.get("n_refused")
 
     def row(name: str, key: str, suffix: str = unit) -> tuple[str, str]:
         value = metrics[key]
@@ -56,7 +57,11 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         row("RMSE, colour statistics + ridge", "rmse_colour_baseline"),
         row("RMSE, mean of training targets", "rmse_mean_baseline"),
         *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
+        *([("test photographs not read", f"{refused}, in none of these figures")] if refused else []),
     ]
+
+
+SHOWN = ("mae", "rmse_mixture", "rmse_argmax", "rmse_oracle", "bin_accuracy", "parameters", "train_seconds")
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:
@@ -64,16 +69,33 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     rows = []
     for file in sorted(folder.glob("*/metrics.json")):
         metrics = json.loads(file.read_text())
-        options = metrics.pop("options")
         shown = {"run": file.parent.name, "rmse": metrics["rmse"]}
-        rows.append(shown | options | {key: metrics[key] for key in SHOWN})
+        rows.append(shown | metrics["options"] | {key: metrics[key] for key in SHOWN if key in metrics})
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
-    constant = [
-        name for name in frame.columns.difference(["run", "rmse", *SHOWN]) if frame[name].map(str).nunique() == 1
-    ]
+    constant = [name for name in _options(frame) if frame[name].map(str).nunique() == 1]
     return frame.drop(columns=constant).sort_values("rmse", ignore_index=True)
 
 
-SHOWN = ("mae", "rmse_mixture", "rmse_argmax", "rmse_oracle", "bin_accuracy", "parameters", "train_seconds")
+def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a leaderboard, best mean RMSE first: how far do the seeds, n of each, agree?
+
+    Args:
+        runs: As `leaderboard` gives them.
+
+    Returns:
+        The options in which settings differ, `rmse` (mean over the seeds), `standard_error` of that mean (the standard
+        deviation over the seeds / sqrt(n); NaN of one) and `n`; empty where all runs have the same seed.
+    """
+    if "seed" not in runs:
+        return pd.DataFrame()
+    options = [name for name in _options(runs) if name != "seed"]
+    settings = runs.assign(**{name: runs[name].map(str) for name in options})  # a list cannot be grouped by
+    found = settings.groupby(options or (lambda _: "all"), sort=False)["rmse"].agg(["mean", "sem", "count"])
+    found = found.set_axis(["rmse", "standard_error", "n"], axis=1).reset_index(drop=not options)
+    return found.sort_values("rmse", ignore_index=True)
+
+
+def _options(runs: pd.DataFrame) -> list[str]:
+    return [name for name in runs.columns if name not in ("run", "rmse", *SHOWN)]

@@ -1,0 +1,79 @@
+"""Figures that more than one training or reading goes into, as PNG."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import NullLocator
+
+from twostage.evaluation.border_continuity import BorderSweep
+from twostage.evaluation.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
+from twostage.evaluation.power_law import PowerLaw
+
+__all__ = ["border_continuity", "learning_curve_figure"]
+
+
+def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[float, float, float], unit: str) -> bytes:
+    """RMSE against the number of training photographs, with the fitted law as far as twice the largest number.
+
+    Args:
+        points: `n_train`, `rmse`, `rmse_low_95`, `rmse_high_95` (NaN where there is no interval) and
+            `rmse_colour_baseline` of each training.
+        twice: RMSE expected of twice the photographs, with the ends of its interval (NaN where there is none).
+    """
+    figure = new_figure(6.4, 4.4)
+    axes = figure.subplots()
+    count, error = points["n_train"].to_numpy(), points["rmse"].to_numpy()
+    axes.errorbar(
+        count, error, np.abs(points[["rmse_low_95", "rmse_high_95"]].to_numpy().T - error), fmt="o", color=BLUE,
+        capsize=3, label="test photographs, with 95 % interval",
+    )  # fmt: skip
+    grid = np.geomspace(count.min(), 2 * count.max(), 100)
+    inside = grid <= count.max()
+    axes.plot(grid[inside], law.rmse(grid[inside]), color="black", linewidth=1.2, label="fitted law")
+    axes.plot(grid[~inside], law.rmse(grid[~inside]), color="black", linewidth=1.2, linestyle="--")
+    ends = np.abs(np.array(twice[1:]) - twice[0])[:, None]
+    axes.errorbar(
+        [2 * count.max()], [twice[0]], ends, fmt="D", color=RED, markerfacecolor="white", capsize=3,
+        label="expected of twice the photographs",
+    )  # fmt: skip
+    ridge = points["rmse_colour_baseline"]
+    axes.plot(count, ridge, marker="s", markersize=4, linestyle=":", color=GRAY, label="colour statistics + ridge")
+    axes.set_xscale("log")
+    places = [*count, 2 * count.max()]
+    axes.set_xticks(places, [f"{place:,}" for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+    values = pd.Series(np.concatenate([error, ridge, twice, points["rmse_low_95"], points["rmse_high_95"]])).dropna()
+    axes.set_ylim(0, 1.15 * values.max())
+    log_scale(axes, values)
+    if axes.get_yscale() == "log":
+        axes.set_ylim(0.8 * values.min(), 1.25 * values.max())
+    axes.set_xlabel("training photographs")
+    axes.set_ylabel(named("RMSE", unit))
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+    return png_of(figure)
+
+
+def border_continuity(sweep: BorderSweep, unit: str) -> bytes:
+    """Predicted minus true against true concentration, a row per photograph and a column per edge."""
+    styles = {
+        "mixture": ("mixture of all bins", BLUE, "-", 3.0),
+        "top2": ("two likeliest bins", PURPLE, "--", 1.8),
+        "argmax": ("likeliest bin alone", RED, "-", 1.2),
+    }
+    rows, columns = next(iter(sweep.errors.values())).shape[:2]
+    figure = new_figure(1.2 + 2.0 * max(columns, 2), 1.3 + 1.7 * rows)
+    panels: Any = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
+    for row, column in np.ndindex(rows, columns):
+        axes = panels[row, column]
+        axes.axvline(sweep.edges[column], color=GRAY, linewidth=1, linestyle=":", label="edge between two bins")
+        for name, (label, color, line, width) in styles.items():
+            axes.plot(sweep.targets[column], sweep.errors[name][row, column], line, color=color, lw=width, label=label)
+        if column == 0:
+            axes.set_ylabel(f"photograph {row + 1}")
+    figure.supylabel(named("predicted - true", unit), fontsize="medium")
+    figure.supxlabel(named("true concentration", unit), fontsize="medium")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return png_of(figure)

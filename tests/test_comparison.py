@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, TINY_TABLE
+from PIL import Image
 from test_cli import one_line
 
 from twostage import load_config
@@ -74,6 +75,8 @@ def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run)
         mine = found[found["fold"] == fold]
         column = "direct" if name == "direct" else "two_stage_mixture"
         assert mine[column].tolist() == pytest.approx(alone[mine["image"]].tolist(), rel=1e-9)
+    with Image.open(folder / "comparison.png") as figure:
+        assert figure.size[0] > 800
     metrics = json.loads((folder / "direct/seed_0_fold_0/metrics.json").read_text())
     mine = found[found["fold"] == 0]
     for method, key in (("ridge", "rmse_colour_baseline"), ("mean", "rmse_mean_baseline"), ("direct", "rmse")):

@@ -21,6 +21,7 @@ from twostage.config import Config
 from twostage.errors import ConfigError, suggest
 from twostage.evaluation.baselines import BASELINES, color_statistics
 from twostage.evaluation.ranking import rank_methods, ranking_text
+from twostage.evaluation.study_figures import ranking_figure
 from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
 from twostage.preparation import Prepared, prepare, spread
@@ -93,6 +94,7 @@ def compare(config: CompareConfig) -> str:
     if is_first_process():
         write_atomically(folder / "predictions.csv", found.to_csv(index=False).encode())
         write_atomically(folder / "comparison.csv", table.to_csv().encode())
+        write_atomically(folder / "comparison.png", ranking_figure(table, config.data.unit))
         write_json(folder / "comparison.json", _json(table, found, config))
     return _text(table, found, config, folder)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogFormatter, NullLocator
 
 from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
 from twostage.evaluation.power_law import PowerLaw
 
-__all__ = ["border_continuity", "learning_curve_figure"]
+__all__ = ["border_continuity", "learning_curve_figure", "ranking_figure"]
 
 
 def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[float, float, float], unit: str) -> bytes:
@@ -53,6 +53,35 @@ def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[floa
     axes.set_xlabel("training photographs")
     axes.set_ylabel(named("RMSE", unit))
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+    return png_of(figure)
+
+
+def ranking_figure(table: pd.DataFrame, unit: str) -> bytes:
+    """RMSE of each method with its interval, best on top, beside its distance to the best with the interval of that.
+
+    Args:
+        table: As `rank_methods` gives it.
+    """
+    figure = new_figure(8.6, 1.4 + 0.32 * len(table))
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(table))
+    for axes, value, low, high, color in (
+        (left, "rmse", "low", "high", BLUE),
+        (right, "behind", "behind_low", "behind_high", RED),
+    ):
+        ends = np.abs(table[[low, high]].to_numpy().T - table[value].to_numpy())
+        axes.errorbar(table[value], places, xerr=ends, fmt="o", color=color, capsize=3)
+    left.set_yticks(places, table.index)
+    left.invert_yaxis()
+    left.set_xscale("log")
+    left.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    left.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    left.set_xlabel(named("RMSE", unit))
+    right.axvline(0, color=GRAY, linewidth=1)
+    largest = np.nanmax([table["behind_high"].iloc[: max(2, len(table) // 2)].max(), 1e-9])
+    right.set_xlim(-largest, 1.1 * largest)  # what is far behind needs no interval
+    right.set_xlabel(named("behind the best, same photographs", unit))
+    figure.suptitle("with 95 % intervals; methods without a point on the right are farther behind", fontsize="small")
     return png_of(figure)
 
 

@@ -40,7 +40,7 @@ crossval: $(READY)  ## every photograph read by a model that has not seen it: AR
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput predict resume memory symmetry"
+bench: $(READY)  ## measure: ARGS="throughput predict resume memory symmetry limit", or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes

@@ -19,6 +19,7 @@ import numpy as np
 from twostage.data.color import linear_to_srgb
 
 __all__ = [
+    "DEVIATIONS",
     "SIMULATOR",
     "Assay",
     "Scene",

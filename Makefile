@@ -46,7 +46,7 @@ learning-curve: $(READY)  ## would more photographs help? ARGS="run=NAME shares=
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput predict resume memory symmetry"
+bench: $(READY)  ## measure: ARGS="throughput predict resume memory symmetry limit", or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes

@@ -1,6 +1,7 @@
-"""Benches by name: ``make bench ARGS="throughput predict resume memory symmetry"``; without a name all of them.
+"""Benches by name: ``make bench ARGS="throughput predict"``; without a name all but accuracy, which takes hours.
 
-Each writes outputs/bench/NAME.json and prints it as a table.
+Each writes outputs/bench/NAME.json and prints it as a table. Options such as ``accuracy train.minutes=2`` go to a bench
+that takes them, and into the name of its file.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import os
 import platform
 from pathlib import Path
 
+import accuracy
+import limit
 import memory
 import pandas as pd
 import predict
@@ -19,8 +22,10 @@ import torch
 
 BENCHES = {
     "throughput": throughput.run, "predict": predict.run, "resume": resume.run, "memory": memory.run,
-    "symmetry": symmetry.run,
+    "symmetry": symmetry.run, "limit": limit.run, "accuracy": accuracy.run,
 }  # fmt: skip
+WITH_OPTIONS = {"accuracy"}
+LONG = {"accuracy"}
 RESULTS = Path("outputs/bench")
 
 
@@ -35,16 +40,20 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
-    names = parser.parse_args().names or list(BENCHES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHES)}, or an option as NAME=VALUE")
+    words = parser.parse_args().names
+    options = [word for word in words if "=" in word]
+    names = [word for word in words if "=" not in word] or [name for name in BENCHES if name not in LONG]
     for name in names:
         if name not in BENCHES:
             parser.error(f"no bench '{name}': there are {', '.join(BENCHES)}")
+        if options and name not in WITH_OPTIONS:
+            raise SystemExit(f"bench.py: {name} takes no options ({options[0]}); {', '.join(WITH_OPTIONS)} does")
     RESULTS.mkdir(parents=True, exist_ok=True)
     wrong = []
     for name in names:
-        rows = BENCHES[name]((RESULTS / "work").resolve())
-        path = RESULTS / f"{name}.json"
+        rows = BENCHES[name]((RESULTS / "work").resolve(), *([options] if options else []))
+        path = RESULTS / ("_".join([name, accuracy.variant(options)] if options else [name]) + ".json")
         path.write_text(json.dumps({"machine": machine(), "results": rows}, indent=2) + "\n")
         print(f"\n{name} ({path}):\n{pd.DataFrame(rows).to_string(index=False)}\n", flush=True)
         wrong += [name] if any(row.get("differences") or row.get("leftovers") for row in rows) else []

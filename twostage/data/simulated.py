@@ -18,7 +18,17 @@ import numpy as np
 
 from twostage.data.color import linear_to_srgb
 
-__all__ = ["SIMULATOR", "Assay", "render_photographs", "sample_targets"]
+__all__ = [
+    "DEVIATIONS",
+    "SIMULATOR",
+    "Assay",
+    "Scene",
+    "draw_scene",
+    "noise_free_light",
+    "photograph_rng",
+    "render_photographs",
+    "sample_targets",
+]
 
 SIMULATOR = 1
 """To be raised when a change here changes pixels: photographs that were simulated before are then made again."""
@@ -51,6 +61,22 @@ class Assay:
     read_noise: float = 0.0
 
 
+DEVIATIONS = 10
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What differs between two photographs of one concentration, noise aside.
+
+    `deviations` (10,), standard normal, are in units of the assay's spreads: centre in x and y, radius, lighting
+    gradient in x and y, meniscus, exposure, white balance of the three channels. `glare` (size, size) is the light of
+    the specular spots.
+    """
+
+    deviations: np.ndarray
+    glare: np.ndarray
+
+
 def sample_targets(count: int, low: float, high: float, spacing: str, seed: int) -> np.ndarray:
     """Draw `count` concentrations between `low` and `high`, float64 (N,).
 
@@ -75,8 +101,9 @@ def render_photographs(
     photos = np.empty((len(targets), size, size, 3), np.uint8)
 
     def render(i: int) -> None:
-        rng = np.random.default_rng([seed, 1, first + i])
-        light = _light(float(targets[i]), size, rng, assay, card_visible)
+        rng = photograph_rng(seed, first + i)
+        scene = draw_scene(rng, size, assay)
+        light = noise_free_light(float(targets[i]), scene, size, assay, card_visible).astype(np.float32)
         sd = np.sqrt(assay.shot_noise * light + assay.read_noise**2)
         noisy = light + sd * rng.standard_normal(light.shape, dtype=np.float32)
         photos[i] = np.rint(linear_to_srgb(np.clip(noisy, 0.0, 1.0)) * 255.0)
@@ -86,24 +113,41 @@ def render_photographs(
     return photos
 
 
-def _light(target: float, size: int, rng: np.random.Generator, assay: Assay, card_visible: bool) -> np.ndarray:
-    """Noise-free linear light of one photograph, float32 (size, size, 3)."""
-    axis = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
-    y, x = axis[:, None], axis[None, :]
-    center_x, center_y = rng.normal(0.0, assay.center_sd, 2)
-    radius = rng.normal(assay.radius, assay.radius_sd)
+def photograph_rng(seed: int, i: int) -> np.random.Generator:
+    """Where photograph i takes its chance from: first its scene, then its noise."""
+    return np.random.default_rng([seed, 1, i])
+
+
+def draw_scene(rng: np.random.Generator, size: int, assay: Assay) -> Scene:
+    """What chance makes of one photograph of `size` pixels, before the noise."""
+    deviations = rng.standard_normal(DEVIATIONS)
+    return Scene(deviations, _glare(*_axes(size), rng, assay))
+
+
+def noise_free_light(target: float, scene: Scene, size: int, assay: Assay, card_visible: bool) -> np.ndarray:
+    """The forward model: linear light of one photograph without noise, float64 (size, size, 3)."""
+    x, y = _axes(size)
+    deviations = scene.deviations
+    center_x, center_y = assay.center_sd * deviations[:2]
+    radius = assay.radius + assay.radius_sd * deviations[2]
+    slope_x, slope_y = assay.gradient_sd * deviations[3:5]
     distance = np.hypot(x - center_x, y - center_y)
     well = 1.0 / (1.0 + np.exp(np.clip((distance - radius) * size / (0.5 * assay.edge_pixels), -60, 60)))
-    slope_x, slope_y = rng.normal(0.0, assay.gradient_sd, 2)
     lighting = 1.0 + slope_x * x + slope_y * y
-    path = 1.0 + assay.meniscus_sd * rng.standard_normal() * (distance / radius) ** 2
-    exposure = 1.0 + assay.exposure_sd * rng.standard_normal()
-    white = 1.0 + assay.white_balance_sd * rng.standard_normal(3)
+    path = 1.0 + assay.meniscus_sd * deviations[5] * (distance / radius) ** 2
+    exposure = 1.0 + assay.exposure_sd * deviations[6]
+    white = 1.0 + assay.white_balance_sd * deviations[7:]
     transmitted = np.array(assay.blank) * 10.0 ** (-np.array(assay.absorptivity) * target * path[..., None])
     surround = assay.card if card_visible else 0.0
     surface = well[..., None] * transmitted + (1.0 - well[..., None]) * surround
-    light = exposure * white * lighting[..., None] * surface + _glare(x, y, rng, assay)[..., None]
-    return (assay.scale * light).astype(np.float32)
+    light = exposure * white * lighting[..., None] * surface + scene.glare[..., None]
+    return np.asarray(assay.scale * light)
+
+
+def _axes(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the pixels in image widths from the middle: x (1, size) and y (size, 1)."""
+    axis = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
+    return axis[None, :], axis[:, None]
 
 
 def _glare(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, assay: Assay) -> np.ndarray:

@@ -1,0 +1,124 @@
+"""Two stages beside one, beside colour statistics and beside the physical limit, over seeds.
+
+For every seed the assay is simulated afresh (4,000 photographs for training, 1,000 for the test) and read by
+``method=two_stage`` and ``method=direct`` of the same options. Both train at the same time, one core each, so that what
+else the machine does meets both alike. Options go to every run (``accuracy train.minutes=2 data.spacing=log_uniform``);
+``seed=10,11`` names other seeds. What was interrupted goes on where it was: run folders are named by the options.
+
+The limit is that of the very photographs of the test set (limit.py). Ratios are averaged as logarithms; the interval of
+ratio_to_direct is Student's, of the logarithms of the ratios of the seeds (a paired comparison).
+"""
+
+import hashlib
+import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+from common import twostage
+from limit import bounds, rms
+from scipy import stats
+
+SEEDS = (10, 11, 12, 13, 14)
+"""No development has looked at them."""
+METHODS = ("two_stage", "direct")
+SIDE_BY_SIDE = min(len(METHODS), len(os.sched_getaffinity(0)))
+OWN = ("run", "method", "runtime.cache_dir")
+RATIOS = ("ratio_to_limit", "ratio_to_direct")
+
+
+def run(work, overrides=()):
+    seeds, overrides = _seeds(overrides)
+    folder = work / "accuracy" / variant(overrides)
+    jobs = [(method, seed) for seed in seeds for method in METHODS]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        done = list(pool.map(lambda job: _train(folder, *job, overrides), jobs))
+    rows = [_row(seed, *done[2 * i : 2 * i + 2]) for i, seed in enumerate(seeds)]
+    return [*rows, *summary(rows)]
+
+
+def variant(overrides):
+    """A name for a set of options that can stand in a path; the same whatever their order."""
+    text = " ".join(sorted(overrides))
+    short = re.sub(r"[^\w.=-]+", "_", text)[:60]
+    return f"{short}_{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}" if text else "defaults"
+
+
+def summary(rows):
+    """Mean and spread (standard deviation) over the seeds; of ratios that of their logarithms, and an interval."""
+    frame = pd.DataFrame(rows).drop(columns="seed")
+    mean, spread = frame.mean(), frame.std()
+    for name in RATIOS:
+        logs = np.log(frame[name])
+        mean[name], spread[name] = np.exp(logs.mean()), logs.std()
+    low, high = interval(frame["ratio_to_direct"])
+    ends = {"ratio_to_direct_low": low, "ratio_to_direct_high": high}
+    return [{"seed": "mean", **_rounded(dict(mean) | ends)}, {"seed": "spread", **_rounded(spread)}]
+
+
+def interval(ratios):
+    """95 % interval of the geometric mean of N ratios; of one alone there is none."""
+    logs = np.log(np.asarray(ratios, float))
+    if len(logs) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))
+
+
+def _seeds(overrides):
+    """The seeds that ``seed=1,2`` names, or the usual ones, and the other options."""
+    named = [text.removeprefix("seed=") for text in overrides if text.startswith("seed=")]
+    others = [text for text in overrides if not text.startswith("seed=")]
+    for text in others:
+        if text.lstrip("+").split("=")[0] in OWN:
+            raise SystemExit(f"accuracy: '{text}' is what the bench itself sets; leave it out")
+    if not named:
+        return SEEDS, others
+    if len(named) > 1 or not re.fullmatch(r"\d+(,\d+)*", named[0]):
+        raise SystemExit("accuracy: seeds are given once, as in seed=10,11,12")
+    return tuple(dict.fromkeys(int(seed) for seed in named[0].split(","))), others
+
+
+def _train(folder, method, seed, overrides):
+    """Train, or go on, and return the run's folder."""
+    name = f"{method}_{seed}"
+    experiment = [] if any(text.startswith("experiment=") for text in overrides) else ["experiment=assay_accuracy"]
+    threads = [] if any(text.startswith("runtime.threads=") for text in overrides) else ["runtime.threads=1"]
+    twostage(
+        folder / name, "train", *experiment, *threads, "runtime.progress=false", *overrides, f"method={method}",
+        f"seed={seed}", f"run={name}", f"runtime.cache_dir={folder.parent / 'cache'}",
+    )  # fmt: skip
+    return folder / name / "outputs" / name
+
+
+def _row(seed, *folders):
+    two_stage, direct = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
+    limit = _limit(two_stage["options"], pd.read_csv(folders[0] / "predictions.csv"))
+    return {"seed": seed} | _rounded(
+        {
+            "rmse_two_stage": two_stage["rmse"],
+            "rmse_direct": direct["rmse"],
+            "rmse_colour_baseline": two_stage["rmse_colour_baseline"],
+            "limit": limit,
+            "ratio_to_limit": two_stage["rmse"] / limit,
+            "ratio_to_direct": two_stage["rmse"] / direct["rmse"],
+            "seconds_two_stage": two_stage["train_seconds"],
+            "seconds_direct": direct["train_seconds"],
+            "n_train": two_stage["n_train"],
+            "n_test": two_stage["n_test"],
+        }
+    )
+
+
+def _limit(options, predictions):
+    """Of the test set's own photographs."""
+    numbers = predictions["image"].str.removeprefix("simulated_").astype(int)
+    card = options["data.reference"] == "card"
+    return rms(bounds(predictions["target"], numbers, options["image.size"], options["seed"], card_visible=card))
+
+
+def _rounded(figures):
+    """To four digits; what one seed alone does not have is None."""
+    return {name: None if np.isnan(value) else float(f"{value:.4g}") for name, value in dict(figures).items()}

@@ -119,7 +119,7 @@ def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
 )
 def test_mistakes_get_one_line(photos, run, options, words):
     status, out, err = run("learning-curve", *CURVE, *options)
-    err = "".join(line for line in err.splitlines(True) if not line.startswith("with a share"))
+    err = "".join(line for line in err.splitlines(True) if not line.startswith("training 1 of 3"))
     one_line((status, out, err), *words)
     assert not (photos / "outputs/lc").exists()
 

@@ -47,8 +47,8 @@ def learning_curve(config: LearningCurveConfig) -> str:
     shares = _checked_shares(config)
     config.run = str(run_folder(config.run))
     folder = Path(config.run)
-    for share in shares:
-        log.info("with a share of %g of the training photographs:", share)
+    for number, share in enumerate(shares, 1):
+        log.info("training %d of %d, with a share of %g of the training photographs", number, len(shares), share)
         train(_of_share(config, share))
     folders = [folder / f"share_{share:g}" for share in shares]
     errors, groups = _errors(folders)

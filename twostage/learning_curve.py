@@ -181,4 +181,4 @@ def _answer(found: _Found, unit: str) -> str:
 
 
 def _interval(ends: tuple[float, float]) -> str:
-    return "not defined" if np.isnan(ends[0]) else f"{ends[0]:.3g}..{ends[1]:.3g}"
+    return "interval not defined" if np.isnan(ends[0]) else f"{ends[0]:.3g}..{ends[1]:.3g}"

@@ -1,6 +1,7 @@
 import itertools
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from test_cli import one_line
 from twostage import load_config
 from twostage.evaluation.confidence import resampled_rmse, rmse_interval
 from twostage.evaluation.power_law import fit_power_law
+from twostage.evaluation.study_figures import learning_curve_figure
+from twostage.learning_curve import _outcome, _summary, _text
 
 COUNT = np.array([250.0, 500.0, 1000.0, 2000.0])
 CURVE = [*TINY_TABLE, "train.epochs=2", "bins.count=2", "data.group_column=group", "run=lc", "shares=[0.4,0.7,1]"]
@@ -119,7 +122,7 @@ def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
 )
 def test_mistakes_get_one_line(photos, run, options, words):
     status, out, err = run("learning-curve", *CURVE, *options)
-    err = "".join(line for line in err.splitlines(True) if not line.startswith("with a share"))
+    err = "".join(line for line in err.splitlines(True) if not line.startswith("training 1 of 3"))
     one_line((status, out, err), *words)
     assert not (photos / "outputs/lc").exists()
 
@@ -131,3 +134,14 @@ def test_shares_belong_to_the_learning_curve(here, run):
     assert status == 0
     for words in ("shares", "bins.count", "backbone=  "):
         assert words in out
+
+
+def test_one_test_group_has_a_curve_without_intervals():
+    points = pd.DataFrame({"share": [0.25, 0.5, 1], "n_groups": None, "n_train": [10, 20, 40]})
+    points = points.assign(rmse_colour_baseline=3.0, train_seconds=1.0)
+    found = _outcome(points, np.array([[2.0, -2.0], [1.5, -1.5], [1.2, -1.2]]), np.array(["a", "a"]))
+    summary = _summary(found, load_config(["run=a"], "learning-curve"))
+    assert json.loads(json.dumps(summary, allow_nan=False))["gain_low_95"] is None
+    assert summary["rmse_twice"] < 1.2
+    assert "interval not defined" in _text(found, load_config(["run=a"]), Path("a"))
+    assert learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), "")

@@ -57,3 +57,11 @@ def test_a_number_from_a_network_that_fails_in_another_bin_is_not_trusted():
     bins = Bins([0, 10, 20])
     found = make_prediction(bins, np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([[0.0, np.inf], [0.0, 0.0]]), "argmax")
     assert found.status.tolist() == ["refused", "ok"]
+
+
+def test_a_table_that_names_no_test_photographs_gets_one_line(photos, run):
+    text = (photos / "photos.csv").read_text().replace(",mon", ",train").replace(",tue", ",validation")
+    (photos / "photos.csv").write_text(text)
+    words = ["the test set is empty", "write test into rows of column 'day'"]
+    one_line(run("train", *TINY_TABLE, "data.split_column=day", "run=a"), *words)
+    assert not (photos / "outputs/a").exists()

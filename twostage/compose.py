@@ -91,10 +91,10 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
 
     Args:
         overrides: Hydra overrides such as "bins.count=6" or "backbone=resnet10t".
-        command: "train" (and its stages, and "evaluate"), "predict" or "backbones".
+        command: "train" (its stages, "evaluate", "crossval"), "learning-curve", "predict" or "backbones".
 
     Returns:
-        A `Config`, `PredictConfig` or `BackbonesConfig`.
+        A `Config`, `LearningCurveConfig`, `PredictConfig` or `BackbonesConfig`.
 
     Raises:
         ConfigError: An option is unknown, has the wrong type or lies outside its range.

@@ -10,8 +10,8 @@ import numpy as np
 __all__ = ["BorderSweep", "around_edges"]
 
 MOST_EDGES = 3
-POINTS = 20
-REACH = 0.25
+POINTS = 14
+REACH = 0.2
 """To both sides of an edge, widths of the narrower bin there."""
 
 
@@ -36,7 +36,7 @@ def around_edges(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     >>> some, targets = around_edges(np.array([0.0, 10.0, 20.0]))
     >>> some.tolist(), targets.shape, round(float(targets.min()), 3), round(float(targets.max()), 3)
-    ([10.0], (1, 20), 7.625, 12.375)
+    ([10.0], (1, 14), 8.143, 11.857)
     """
     inner = 1 + np.unique(((np.arange(MOST_EDGES) + 0.5) / MOST_EDGES * (len(edges) - 2)).astype(int))
     widths = np.diff(edges)

@@ -38,8 +38,8 @@ def fit_power_law(count: np.ndarray, rmse: np.ndarray) -> PowerLaw:
     weights that follow from the fit; the exponent of least deviance is taken.
 
     Source: Hestness et al. 2017, "Deep learning scaling is predictable, empirically"; Viering and Loog 2023, "The shape
-    of learning curves: a review", IEEE TPAMI 45:7799, table 1 (their POW3); McCullagh and Nelder 1989, "Generalized
-    linear models", chapter 8.
+    of learning curves: a review", IEEE TPAMI 45:7799 (POW3, here of the squared error); McCullagh and Nelder
+    1989, "Generalized linear models", chapter 8.
 
     >>> law = fit_power_law(np.array([250, 500, 1000, 2000]), np.array([2.0, 2**0.5, 1.0, 0.5**0.5]))
     >>> round(float(law.exponent), 2), round(float(law.rmse(4000)), 3)

@@ -70,7 +70,7 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     for file in sorted(folder.glob("*/metrics.json")):
         metrics = json.loads(file.read_text())
         shown = {"run": file.parent.name, "rmse": metrics["rmse"]}
-        rows.append(shown | metrics["options"] | {key: metrics[key] for key in SHOWN if key in metrics})
+        rows.append(shown | metrics.get("options", {}) | {key: metrics[key] for key in SHOWN if key in metrics})
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame

@@ -142,6 +142,7 @@ class RegressorConfig:
     loss: str = option("huber", "loss on the offsets", choices="huber gaussian")
     huber_delta: float = option(0.03, "where the Huber loss turns linear, share of the range", 1e-6, 10.0)
     warm_start: bool = option(True, "start from the classifier's weights")
+    refit: bool = option(True, "after training, solve the last layer in closed form (ridge regression)")
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@regressor.backbone=NAME"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from twostage.data.store import Pixels
 from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.model_folder import load_weights, save_weights
-from twostage.preparation import Prepared
+from twostage.preparation import Prepared, spread
 from twostage.runs import weights_file
 from twostage.stage_length import with_length
 from twostage.stages.build import build_classifier, build_regressor, initialize, starts_from_own_weights, warm_start
 from twostage.stages.classifier import fit_temperature
-from twostage.stages.two_stage import to_srgb
+from twostage.stages.refit import Seen, refit
+from twostage.stages.regressor import Regressor
+from twostage.stages.two_stage import different_views, to_srgb
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
 from twostage.training.distributed import from_first_process, is_first_process, process_count
@@ -32,6 +35,11 @@ from twostage.training.precision import Plan, choose_plan
 __all__ = ["plans_of", "train_classifier_stage", "train_regressor_stage"]
 
 log = logging.getLogger("twostage")
+
+MOST_COLUMNS = 2048
+"""Longer pooled vectors (pooling=flatten) are not refitted: more columns than photographs, and minutes to solve."""
+MOST_ROWS = 10_000
+"""Of so many training photographs the last layer is solved."""
 
 
 def plans_of(folder: Path) -> dict[str, str]:
@@ -70,7 +78,31 @@ def train_regressor_stage(prepared: Prepared) -> None:
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
     _fit(regressor, "regressor", targets, prepared, warm)
+    if config.regressor.refit and regressor.network.pooled_width <= MOST_COLUMNS and is_first_process():
+        _refit(regressor, prepared)
     _finish(regressor, "regressor", prepared)
+
+
+def _refit(regressor: Regressor, prepared: Prepared) -> None:
+    """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
+    begin = time.perf_counter()
+    rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
+    seen = [Seen(_pooled(regressor, part, prepared), prepared.photos.table.targets[part]) for part in rows]
+    before, after = refit(regressor, prepared.bins, prepared.config.regressor.overlap, *seen)
+    seconds = time.perf_counter() - begin
+    log.info("regressor: last layer solved in %.0f s, validation RMSE %.4g, before %.4g", seconds, after, before)
+
+
+@torch.no_grad()
+def _pooled(regressor: Regressor, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views that a prediction will average."""
+    regressor.eval()
+    pixels, found = prepared.pixels(rows), []
+    for start in range(0, len(pixels), 64):
+        images = to_color(to_srgb(pixels[start : start + 64], prepared.device), prepared.config.image.color)
+        views = different_views(images, [regressor.network], prepared.config.combine.views)
+        found.append(torch.stack([regressor.network.pooled(view).double() for view in views]).mean(0).cpu().numpy())
+    return np.concatenate(found)
 
 
 def _fit(stage: torch.nn.Module, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:

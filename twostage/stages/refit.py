@@ -56,8 +56,10 @@ def ridge(columns: np.ndarray, values: np.ndarray, weight: np.ndarray, penalties
     Args:
         columns: (N,P); they are standardised inside, so that a penalty means the same for each.
         values: What to predict, (N,).
-        weight: How much each row counts, (N,).
+        weight: How much each row counts, (N,); where none does, all solutions are zero.
     """
+    if not weight.any():
+        return np.zeros((len(penalties), columns.shape[1] + 1))
     share = weight / weight.sum()
     mean = share @ columns
     spread = np.sqrt(share @ (columns - mean) ** 2)

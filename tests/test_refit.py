@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from twostage import Bins, load_config
 from twostage.stages.build import build_regressor
-from twostage.stages.refit import PENALTIES, Seen, refit, ridge
+from twostage.stages.refit import PENALTIES, Seen, refit_regressor, ridge
 
 SMALL = ["image.size=32", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]"]
 BINS = Bins.uniform(80, 350, 4)
@@ -75,7 +75,7 @@ def test_a_column_that_never_changes_says_nothing():
 @pytest.mark.parametrize("bins", [BINS, Bins([80, 350])], ids=["four bins", "one bin"])
 def test_a_linear_law_is_found(bins):
     model, fresh = regressor(bins), seen(linear, seed=2)
-    before, after = refit(model, bins, 0.5, seen(linear), seen(linear, 50, seed=1))
+    before, after = refit_regressor(model, bins, 0.5, seen(linear), seen(linear, 50, seed=1))
     assert before > 10
     assert after < 1e-2
     assert rmse(model, bins, fresh) < 1e-2
@@ -86,17 +86,17 @@ def test_bins_find_a_law_that_is_linear_only_within_them():
     error = {}
     for bins in (one, four):
         model = regressor(bins)
-        refit(model, bins, 0.5, seen(bent, 2000), seen(bent, 500, seed=1))
+        refit_regressor(model, bins, 0.5, seen(bent, 2000), seen(bent, 500, seed=1))
         error[bins.count] = rmse(model, bins, seen(bent, 500, seed=2))
     assert error[4] < 0.7 * error[1]
 
 
 def test_what_is_no_better_on_validation_is_not_kept():
     model = regressor()
-    refit(model, BINS, 0.5, seen(linear), seen(linear, 50, seed=1))
+    refit_regressor(model, BINS, 0.5, seen(linear), seen(linear, 50, seed=1))
     known = {name: value.clone() for name, value in model.state_dict().items()}
     misleading = seen(lambda first, second: 215 - 40 * second)
-    before, after = refit(model, BINS, 0.5, misleading, seen(linear, 50, seed=1))
+    before, after = refit_regressor(model, BINS, 0.5, misleading, seen(linear, 50, seed=1))
     assert after == before
     assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())
 
@@ -105,7 +105,7 @@ def test_without_anything_to_learn_in_bins_corrections_are_small():
     model = regressor()
     noise = 5 * random(60, seed=3)
     photos = Seen(random(60, 6), 215 + noise)
-    refit(model, BINS, 0.5, photos, Seen(random(60, 6, seed=1), 215 + 5 * random(60, seed=4)))
+    refit_regressor(model, BINS, 0.5, photos, Seen(random(60, 6, seed=1), 215 + 5 * random(60, seed=4)))
     assert rmse(model, BINS, Seen(random(200, 6, seed=5), 215 + 5 * random(200, seed=6))) < 5.7
 
 
@@ -116,10 +116,10 @@ def test_penalties_go_from_next_to_nothing_to_heavy():
 
 
 def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
-    tiny = [*SMALL, "data.count=120", "bins.count=3", "train.epochs=4", "runtime.progress=false", "combine.views=1"]
+    tiny = [*SMALL, "method=direct", "data.count=120", "bins.count=3", "train.epochs=4", "runtime.progress=false", "combine.views=1"]
     weights, metrics = {}, {}
     for name in ("true", "false"):
-        assert run("train", *tiny, f"regressor.refit={name}", f"run=refit_{name}")[0] == 0
+        assert run("train", *tiny, f"train.refit={name}", f"run=refit_{name}")[0] == 0
         weights[name] = load_file(here / "outputs" / f"refit_{name}" / "model" / "regressor.safetensors")
         metrics[name] = json.loads((here / "outputs" / f"refit_{name}" / "metrics.json").read_text())["rmse"]
     changed = {key for key, value in weights["true"].items() if not torch.equal(value, weights["false"][key])}

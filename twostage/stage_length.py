@@ -41,7 +41,7 @@ def describe(prepared: Prepared) -> str:
 def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     """Epochs of the classifier and of the regressor; small training sets are shown more often."""
     config = prepared.config
-    total = config.train.epochs or min(400, max(32, round(64_000 / len(prepared.part("train")))))
+    total = config.train.epochs or min(400, max(32, round(config.train.images / len(prepared.part("train")))))
     if config.method == "direct":
         return 0, total
     classifier = min(total - 1, max(1, round(total * config.classifier.share)))

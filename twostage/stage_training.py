@@ -22,8 +22,8 @@ from twostage.preparation import Prepared, spread
 from twostage.runs import weights_file
 from twostage.stage_length import with_length
 from twostage.stages.build import build_classifier, build_regressor, initialize, starts_from_own_weights, warm_start
-from twostage.stages.classifier import fit_temperature
-from twostage.stages.refit import Seen, refit
+from twostage.stages.classifier import Classifier, fit_temperature
+from twostage.stages.refit import Seen, refit_classifier, refit_regressor
 from twostage.stages.regressor import Regressor
 from twostage.stages.two_stage import different_views, to_srgb
 from twostage.training.checkpoint import Checkpoint
@@ -57,6 +57,7 @@ def train_classifier_stage(prepared: Prepared) -> None:
     targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
     _fit(classifier, "classifier", targets, prepared)
     if is_first_process():
+        _refit(classifier, "classifier", prepared)
         validation = prepared.examples("validation", targets)
         logits = _logits(classifier, validation.pixels, prepared)
         classifier.temperature.fill_(fit_temperature(logits, validation.targets.numpy()))
@@ -78,30 +79,36 @@ def train_regressor_stage(prepared: Prepared) -> None:
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
     _fit(regressor, "regressor", targets, prepared, warm)
-    if config.regressor.refit and regressor.network.pooled_width <= MOST_COLUMNS and is_first_process():
-        _refit(regressor, prepared)
+    if is_first_process():
+        _refit(regressor, "regressor", prepared)
     _finish(regressor, "regressor", prepared)
 
 
-def _refit(regressor: Regressor, prepared: Prepared) -> None:
+def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
+    config, bins = prepared.config, prepared.bins
+    if not config.train.refit or stage.network.pooled_width > MOST_COLUMNS:
+        return
     begin = time.perf_counter()
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
-    seen = [Seen(_pooled(regressor, part, prepared), prepared.photos.table.targets[part]) for part in rows]
-    before, after = refit(regressor, prepared.bins, prepared.config.regressor.overlap, *seen)
+    train, validation = (Seen(_pooled(stage, part, prepared), prepared.photos.table.targets[part]) for part in rows)
+    if isinstance(stage, Classifier):
+        what, errors = "cross entropy", refit_classifier(stage, bins, train, validation)
+    else:
+        what, errors = "RMSE", refit_regressor(stage, bins, config.regressor.overlap, train, validation)
     seconds = time.perf_counter() - begin
-    log.info("regressor: last layer solved in %.0f s, validation RMSE %.4g, before %.4g", seconds, after, before)
+    log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", name, seconds, what, *errors)
 
 
 @torch.no_grad()
-def _pooled(regressor: Regressor, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
+def _pooled(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
     """Pooled vectors (N,P) of photographs, averaged over the views that a prediction will average."""
-    regressor.eval()
+    stage.eval()
     pixels, found = prepared.pixels(rows), []
     for start in range(0, len(pixels), 64):
         images = to_color(to_srgb(pixels[start : start + 64], prepared.device), prepared.config.image.color)
-        views = different_views(images, [regressor.network], prepared.config.combine.views)
-        found.append(torch.stack([regressor.network.pooled(view).double() for view in views]).mean(0).cpu().numpy())
+        views = different_views(images, [stage.network], prepared.config.combine.views)
+        found.append(torch.stack([stage.network.pooled(view).double() for view in views]).mean(0).cpu().numpy())
     return np.concatenate(found)
 
 

@@ -1,4 +1,4 @@
-"""After training, what stage 2 reads from its pooled vectors is solved in closed form.
+"""After training, what a stage reads from its pooled vectors is solved in closed form.
 
 Gradient descent leaves the last layer short of its best: colours under eight masks are nearly alike, and what counts
 are small differences of them. Ridge regression finds these in one step. First the estimate that all bins share; then,
@@ -8,19 +8,25 @@ is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from twostage.bins import Bins
+from twostage.stages.classifier import Classifier
+from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
 
-__all__ = ["PENALTIES", "Seen", "refit", "ridge"]
+__all__ = ["PENALTIES", "Seen", "refit_classifier", "refit_regressor", "ridge"]
 
 PENALTIES = tuple(10.0**power for power in range(-7, 2))
 """Candidates, per photograph and for standardised columns; validation chooses."""
+MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
+"""Those of the classifier, whose weights the regressor goes on to train from."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,32 @@ class Seen:
     concentration: np.ndarray
 
 
-def refit(regressor: Regressor, bins: Bins, overlap: float, train: Seen, validation: Seen) -> tuple[float, float]:
+def refit_classifier(classifier: Classifier, bins: Bins, train: Seen, validation: Seen) -> tuple[float, float]:
+    """Solve the estimate of `classifier` and drop its corrections, in place, where that is better on validation.
+
+    Its cross entropy is lowest where the estimate is the concentration, so that this is regression as well.
+
+    Returns:
+        Cross entropy on validation, before and after.
+    """
+    targets = torch.from_numpy(bins.soft_targets(validation.concentration, classifier.smoothing))
+
+    @torch.no_grad()
+    def cross_entropy() -> float:
+        logits = classifier.read(_like(classifier, validation.pooled))
+        return float(F.cross_entropy(logits.double().cpu(), targets))
+
+    def solve() -> None:
+        _solve_shared(classifier.network, train, validation, MILD)
+        for parameter in classifier.corrections.parameters():
+            torch.nn.init.zeros_(parameter)
+
+    return _if_better(classifier, solve, cross_entropy)
+
+
+def refit_regressor(
+    regressor: Regressor, bins: Bins, overlap: float, train: Seen, validation: Seen
+) -> tuple[float, float]:
     """Solve the shared estimate and the corrections of `regressor`, in place, where that is better on validation.
 
     Returns:
@@ -39,14 +70,23 @@ def refit(regressor: Regressor, bins: Bins, overlap: float, train: Seen, validat
 
     Source: Hoerl and Kennard 1970, "Ridge regression"; the weights of a bin are those of its training.
     """
-    before = _rmse_in_true_bin(regressor, bins, validation)
-    trained = {name: value.clone() for name, value in regressor.state_dict().items()}
-    _solve_shared(regressor, train, validation)
-    if bins.count > 1:
-        _solve_corrections(regressor, bins, bins.membership(train.concentration, overlap), train, validation)
-    after = _rmse_in_true_bin(regressor, bins, validation)
+
+    def solve() -> None:
+        _solve_shared(regressor.network, train, validation, PENALTIES)
+        if bins.count > 1:
+            _solve_corrections(regressor, bins, bins.membership(train.concentration, overlap), train, validation)
+
+    return _if_better(regressor, solve, lambda: _rmse_in_true_bin(regressor, bins, validation))
+
+
+def _if_better(stage: nn.Module, solve: Callable[[], None], measure: Callable[[], float]) -> tuple[float, float]:
+    """Solve, and take it back unless the measure falls; returns the measure before and after."""
+    before = measure()
+    trained = {name: value.clone() for name, value in stage.state_dict().items()}
+    solve()
+    after = measure()
     if not after < before:
-        regressor.load_state_dict(trained)
+        stage.load_state_dict(trained)
     return before, min(before, after)
 
 
@@ -72,11 +112,11 @@ def ridge(columns: np.ndarray, values: np.ndarray, weight: np.ndarray, penalties
     return np.array([[*slope, middle - mean @ slope] for slope in found])
 
 
-def _solve_shared(regressor: Regressor, train: Seen, validation: Seen) -> None:
+def _solve_shared(network: Network, train: Seen, validation: Seen, penalties: tuple[float, ...]) -> None:
     """The readout of s, over all training photographs."""
-    solutions = ridge(train.pooled, train.concentration, np.ones(len(train.pooled)), PENALTIES)
+    solutions = ridge(train.pooled, train.concentration, np.ones(len(train.pooled)), penalties)
     error = _with_one(validation.pooled) @ solutions.T - validation.concentration[:, None]
-    regressor.network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
+    network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
 
 
 def _solve_corrections(regressor: Regressor, bins: Bins, membership: np.ndarray, train: Seen, validation: Seen) -> None:
@@ -109,5 +149,5 @@ def _rmse_in_true_bin(regressor: Regressor, bins: Bins, seen: Seen) -> float:
     return float(np.sqrt(np.mean((found - seen.concentration) ** 2)))
 
 
-def _like(regressor: Regressor, pooled: np.ndarray) -> Tensor:
-    return torch.from_numpy(pooled).to(regressor.center)
+def _like(stage: Classifier | Regressor, pooled: np.ndarray) -> Tensor:
+    return torch.from_numpy(pooled).to(stage.center)

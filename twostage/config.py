@@ -129,7 +129,7 @@ class AugmentConfig:
 class ClassifierConfig:
     """Stage 1."""
 
-    share: float = option(0.15, "share of train.epochs that goes to the classifier", 0.01, 0.99)
+    share: float = option(0.05, "share of train.epochs that goes to the classifier", 0.01, 0.99)
     smoothing: float = option(0.25, "standard deviation of the soft targets, bin widths", 0.01, 10.0)
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@classifier.backbone=NAME"})
 
@@ -138,7 +138,7 @@ class ClassifierConfig:
 class RegressorConfig:
     """Stage 2."""
 
-    overlap: float = option(0.5, "bin k also learns from images this far outside it, bin widths", 0.0, 10.0)
+    overlap: float = option(1.0, "bin k also learns from images this far outside it, bin widths", 0.0, 10.0)
     loss: str = option("huber", "loss on the offsets", choices="huber gaussian")
     huber_delta: float = option(0.03, "where the Huber loss turns linear, share of the range", 1e-6, 10.0)
     warm_start: bool = option(True, "start from the classifier's weights")

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from twostage import Bins, load_config
-from twostage.stages.build import build_regressor
-from twostage.stages.refit import PENALTIES, Seen, refit_regressor, ridge
+from twostage.stages.build import build_classifier, build_regressor
+from twostage.stages.refit import PENALTIES, Seen, refit_classifier, refit_regressor, ridge
 
 SMALL = ["image.size=32", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]"]
 BINS = Bins.uniform(80, 350, 4)
@@ -116,7 +116,15 @@ def test_penalties_go_from_next_to_nothing_to_heavy():
 
 
 def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
-    tiny = [*SMALL, "method=direct", "data.count=120", "bins.count=3", "train.epochs=4", "runtime.progress=false", "combine.views=1"]
+    tiny = [
+        *SMALL,
+        "method=direct",
+        "data.count=120",
+        "bins.count=3",
+        "train.epochs=4",
+        "runtime.progress=false",
+        "combine.views=1",
+    ]
     weights, metrics = {}, {}
     for name in ("true", "false"):
         assert run("train", *tiny, f"train.refit={name}", f"run=refit_{name}")[0] == 0
@@ -126,3 +134,27 @@ def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
     assert changed <= {"network.readout.weight", "network.readout.bias", "corrections.weight", "corrections.bias"}
     assert "network.readout.weight" in changed
     assert metrics["true"] < 0.7 * metrics["false"]
+
+
+def classifier():
+    return build_classifier(load_config([*SMALL, "pooling=mean"]), BINS).eval()
+
+
+def test_a_classifier_learns_a_linear_law_and_its_own_spread():
+    model, fresh = classifier(), seen(linear, seed=2)
+    with torch.no_grad():
+        model.corrections.bias.add_(torch.tensor([3.0, 0.0, 0.0, -3.0]))
+    before, after = refit_classifier(model, BINS, seen(linear), seen(linear, 50, seed=1))
+    assert after < 0.5 * before
+    with torch.no_grad():
+        found = model.read(torch.from_numpy(fresh.pooled).float()).softmax(1).double().numpy()
+    np.testing.assert_allclose(found, BINS.soft_targets(fresh.concentration, model.smoothing), atol=0.01)
+
+
+def test_a_classifier_that_is_no_better_keeps_its_weights():
+    model = classifier()
+    refit_classifier(model, BINS, seen(linear), seen(linear, 50, seed=1))
+    known = {name: value.clone() for name, value in model.state_dict().items()}
+    before, after = refit_classifier(model, BINS, seen(lambda a, b: 215 - 40 * b), seen(linear, 50, seed=1))
+    assert after == before
+    assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())

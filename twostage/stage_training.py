@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostage.config import Config
 from twostage.data.color import to_color
 from twostage.data.store import Pixels
 from twostage.errors import RunError
@@ -84,10 +85,14 @@ def train_regressor_stage(prepared: Prepared) -> None:
     _finish(regressor, "regressor", prepared)
 
 
+def _is_refitted(stage: Classifier | Regressor, config: Config) -> bool:
+    return config.train.refit and stage.network.pooled_width <= MOST_COLUMNS
+
+
 def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
     config, bins = prepared.config, prepared.bins
-    if not config.train.refit or stage.network.pooled_width > MOST_COLUMNS:
+    if not _is_refitted(stage, config):
         return
     begin = time.perf_counter()
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
@@ -112,7 +117,7 @@ def _pooled(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared)
     return np.concatenate(found)
 
 
-def _fit(stage: torch.nn.Module, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:
+def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:
     config, folder = prepared.config, prepared.folder / name
     course = Course(
         config.train,
@@ -126,6 +131,7 @@ def _fit(stage: torch.nn.Module, name: str, targets: Tensor, prepared: Prepared,
         plan=from_first_process(_plan(stage, targets, prepared, folder) if is_first_process() else None),
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
+        keep_last=_is_refitted(stage, config) and not config.train.patience,
     )
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)

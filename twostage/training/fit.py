@@ -49,7 +49,7 @@ AVERAGE_EVERY = 4
 def fit(
     stage: nn.Module, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
 ) -> list[Epoch]:
-    """Train `stage` in place and leave it with the averaged weights of the epoch of lowest validation RMSE, or of the last.
+    """Train `stage` in place and leave it with the averaged weights of the best epoch, by validation RMSE, or the last.
 
     Order of the images, augmentation and dropout are functions of (seed, label, epoch, step) alone, so the position is
     all that a checkpoint needs to hold of the random state, and a training that goes on from one ends with the very

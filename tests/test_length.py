@@ -11,7 +11,7 @@ from test_training import Line, line_examples
 from twostage import load_config
 from twostage.errors import ConfigError, RunError
 from twostage.orchestrator import train, train_classifier
-from twostage.stage_length import _length, with_length
+from twostage.stage_length import _length, epochs_of_stages, with_length
 from twostage.training.course import Course
 from twostage.training.fit import fit
 
@@ -87,3 +87,20 @@ def test_a_length_that_cannot_be_read_is_said(tmp_path):
 def test_epochs_and_minutes_exclude_each_other():
     with pytest.raises(ConfigError, match="exclude each other"):
         load_config(["train.epochs=3", "train.minutes=1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "expected"),
+    [
+        (["train=fast"], 2000, (2, 30)),  # 64,000 photographs
+        (["train=thorough"], 4000, (3, 59)),  # 250,000
+        (["train.images=100000", "classifier.share=0.5"], 1000, (50, 50)),
+        (["train.images=100000"], 20, (20, 380)),  # 400 epochs at most
+        (["train.images=100000"], 100_000, (2, 30)),  # and 32 at least
+        (["train.images=100000", "method=direct"], 1000, (0, 100)),
+        (["train.epochs=10", "classifier.share=0.2"], 1000, (2, 8)),
+    ],
+)
+def test_epochs_show_so_many_photographs(options, count, expected):
+    prepared = SimpleNamespace(config=load_config(options), part=lambda name: range(count))
+    assert epochs_of_stages(prepared) == expected

@@ -98,4 +98,21 @@ def test_a_share_of_the_photographs_is_shown_as_many_times_more(here, share, epo
     prepared = prepare(config, here / "outputs/a")
     used, total = len(prepared.part("train")), sum(epochs_of_stages(prepared))
     assert used == pytest.approx(250 * share, abs=1)
-    assert used * total == pytest.approx(250 * (12 if epochs == "12" else 256), rel=0.01)
+    assert used * total == pytest.approx(250 * (12 if epochs == "12" else 400), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "expected"),
+    [
+        (["train=fast"], 2000, (2, 30)),  # 64,000 photographs
+        (["train=thorough"], 4000, (3, 59)),  # 250,000
+        (["train.images=100000", "classifier.share=0.5"], 1000, (50, 50)),
+        (["train.images=100000"], 20, (20, 380)),  # 400 epochs at most
+        (["train.images=100000"], 100_000, (2, 30)),  # and 32 at least
+        (["train.images=100000", "method=direct"], 1000, (100, 100)),
+        (["train.epochs=10", "classifier.share=0.2"], 1000, (2, 8)),
+    ],
+)
+def test_epochs_show_so_many_photographs(options, count, expected):
+    prepared = SimpleNamespace(config=load_config(options), part=lambda name: range(count if name == "train" else 0))
+    assert epochs_of_stages(prepared) == expected

@@ -184,7 +184,7 @@ def test_a_folder_without_a_description(folder):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"null", b"[]", b"3", b"{}", b'{"format": 1}', b"\xff\xfe", b'{"format": 1, "edges": [80, 350]}'],
+    [b"", b"{", b"null", b"[]", b"3", b"{}", b'{"format": 2}', b"\xff\xfe", b'{"format": 2, "edges": [80, 350]}'],
 )
 def test_a_description_that_is_none(folder, content):
     (folder / "model.json").write_bytes(content)
@@ -474,7 +474,7 @@ def test_a_number_that_is_none_is_not_ok(bad):
 def test_an_out_of_range_photograph_of_a_model(folder, paths):
     model = build()
     with torch.no_grad():
-        model.network.regressor.network.readout.linear.bias[0] += 40
+        model.network.regressor.network.readout.bias[0] += 40
     write(folder, model)
     prediction = Predictor.load(folder, device="cpu").predict(paths[:2])
     assert prediction.status.tolist() == ["out_of_range"] * 2

@@ -234,7 +234,7 @@ def test_corrections_read_the_backbone_but_do_not_shape_it():
 def test_offsets_are_not_clipped():
     regressor = build_regressor(tiny(), BINS).eval()
     with torch.no_grad():
-        regressor.network.readout.linear.bias[0] = 50.0
+        regressor.network.readout.bias[0] = 50.0
         offsets, _ = regressor(images())
     assert (offsets > 10).all()
 

@@ -242,6 +242,15 @@ def test_best_weights_are_kept_when_training_goes_past_them(ema_decay):
     assert rmse_of(stage, validation, "srgb") == pytest.approx(min(found), rel=1e-6)
 
 
+def test_the_last_weights_are_kept_where_that_is_wished():
+    stage, validation = Line(), constant_examples(3)
+    options = TrainConfig(batch_size=4, ema_decay=0.0, schedule="constant", learning_rate=0.5)
+    course = Course(options, 6, "line", "srgb", progress=False, keep_last=True)
+    found = [row.validation_rmse for row in fit(stage, constant_examples(20), validation, course)]
+    assert min(found) < found[-1]
+    assert rmse_of(stage, validation, "srgb") == pytest.approx(found[-1], rel=1e-6)
+
+
 def test_the_averaged_weights_are_the_ones_kept():
     plain, averaged = Line(), Line()
     train_line(plain, epochs=2)  # the average begins as a copy, so one epoch of one update shows no difference

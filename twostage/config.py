@@ -135,7 +135,7 @@ class AugmentConfig:
 class ClassifierConfig:
     """Stage 1."""
 
-    share: float = option(0.15, "share of train.epochs that goes to the classifier", 0.01, 0.99)
+    share: float = option(0.05, "share of train.epochs that goes to the classifier", 0.01, 0.99)
     smoothing: float = option(0.25, "standard deviation of the soft targets, bin widths", 0.01, 10.0)
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@classifier.backbone=NAME"})
 
@@ -144,7 +144,7 @@ class ClassifierConfig:
 class RegressorConfig:
     """Stage 2."""
 
-    overlap: float = option(0.5, "bin k also learns from images this far outside it, bin widths", 0.0, 10.0)
+    overlap: float = option(1.0, "bin k also learns from images this far outside it, bin widths", 0.0, 10.0)
     loss: str = option("huber", "loss on the offsets", choices="huber gaussian")
     huber_delta: float = option(0.03, "where the Huber loss turns linear, share of the range", 1e-6, 10.0)
     warm_start: bool = option(True, "start from the classifier's weights")
@@ -156,8 +156,9 @@ class TrainConfig:
     """The training of both stages."""
 
     epochs: int | None = option(
-        None, "epochs of both stages together; null: as many as show 64,000 photographs, but 32 to 400", 2, 1_000_000
+        None, "epochs of both stages together; null: as many as show train.images, but 32 to 400", 2, 1_000_000
     )
+    images: int = option(160_000, "photographs to show, each many times, where epochs is null", 1, 10**12)
     minutes: float | None = option(None, "instead of epochs: training time of both stages together", 0.01, 100_000)
     batch_size: int = option(16, "images per step", 2, 65_536)
     learning_rate: float = option(3e-3, "highest learning rate of AdamW", 1e-8, 10.0)
@@ -166,6 +167,7 @@ class TrainConfig:
     warmup: float = option(0.2, "share of the steps in which one_cycle rises", 0.0, 0.9)
     ema_decay: float = option(0.99, "decay per step of the averaged weights that are kept; 0: none", 0.0, 0.99999)
     patience: int = option(0, "stop after this many epochs without a better validation RMSE; 0: never", 0, 1_000_000)
+    refit: bool = option(True, "after training, solve the last layer of a stage in closed form (ridge regression)")
     retry: bool = option(False, "after a loss that is no finite number, start the stage once more at half the rate")
 
 

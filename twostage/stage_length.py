@@ -50,7 +50,7 @@ def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     config = prepared.config
     used = len(prepared.part("train"))
     whole = used + len(prepared.part(UNUSED))
-    epochs = config.train.epochs or min(400, max(32, round(64_000 / whole)))
+    epochs = config.train.epochs or min(400, max(32, round(config.train.images / whole)))
     total = round(epochs * whole / used)
     if config.method != "two_stage":
         return total, total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostage.config import Config
 from twostage.data.color import to_color
 from twostage.data.store import Pixels
 from twostage.errors import RunError
 from twostage.files import write_json
 from twostage.model_folder import load_weights, save_weights
-from twostage.preparation import Prepared
+from twostage.preparation import Prepared, spread
 from twostage.runs import weights_file
 from twostage.stage_length import with_length
 from twostage.stages.build import build_classifier, build_regressor, initialize, starts_from_own_weights, warm_start
-from twostage.stages.classifier import fit_temperature
-from twostage.stages.two_stage import to_srgb
+from twostage.stages.classifier import Classifier, fit_temperature
+from twostage.stages.refit import Seen, refit_classifier, refit_regressor
+from twostage.stages.regressor import Regressor
+from twostage.stages.two_stage import different_views, to_srgb
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
 from twostage.training.distributed import from_first_process, is_first_process, process_count
@@ -32,6 +36,11 @@ from twostage.training.precision import Plan, choose_plan
 __all__ = ["plans_of", "train_classifier_stage", "train_regressor_stage"]
 
 log = logging.getLogger("twostage")
+
+MOST_COLUMNS = 2048
+"""Longer pooled vectors (pooling=flatten) are not refitted: more columns than photographs, and minutes to solve."""
+MOST_ROWS = 10_000
+"""Of so many training photographs the last layer is solved."""
 
 
 def plans_of(folder: Path) -> dict[str, str]:
@@ -49,6 +58,7 @@ def train_classifier_stage(prepared: Prepared) -> None:
     targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
     _fit(classifier, "classifier", targets, prepared)
     if is_first_process():
+        _refit(classifier, "classifier", prepared)
         validation = prepared.examples("validation", targets)
         logits = _logits(classifier, validation.pixels, prepared)
         classifier.temperature.fill_(fit_temperature(logits, validation.targets.numpy()))
@@ -70,10 +80,44 @@ def train_regressor_stage(prepared: Prepared) -> None:
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
     _fit(regressor, "regressor", targets, prepared, warm)
+    if is_first_process():
+        _refit(regressor, "regressor", prepared)
     _finish(regressor, "regressor", prepared)
 
 
-def _fit(stage: torch.nn.Module, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:
+def _is_refitted(stage: Classifier | Regressor, config: Config) -> bool:
+    return config.train.refit and stage.network.pooled_width <= MOST_COLUMNS
+
+
+def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None:
+    """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
+    config, bins = prepared.config, prepared.bins
+    if not _is_refitted(stage, config):
+        return
+    begin = time.perf_counter()
+    rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
+    train, validation = (Seen(_pooled(stage, part, prepared), prepared.photos.table.targets[part]) for part in rows)
+    if isinstance(stage, Classifier):
+        what, errors = "cross entropy", refit_classifier(stage, bins, train, validation)
+    else:
+        what, errors = "RMSE", refit_regressor(stage, bins, config.regressor.overlap, train, validation)
+    seconds = time.perf_counter() - begin
+    log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", name, seconds, what, *errors)
+
+
+@torch.no_grad()
+def _pooled(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views that a prediction will average."""
+    stage.eval()
+    pixels, found = prepared.pixels(rows), []
+    for start in range(0, len(pixels), 64):
+        images = to_color(to_srgb(pixels[start : start + 64], prepared.device), prepared.config.image.color)
+        views = different_views(images, [stage.network], prepared.config.combine.views)
+        found.append(torch.stack([stage.network.pooled(view).double() for view in views]).mean(0).cpu().numpy())
+    return np.concatenate(found)
+
+
+def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:
     config, folder = prepared.config, prepared.folder / name
     course = Course(
         config.train,
@@ -87,6 +131,7 @@ def _fit(stage: torch.nn.Module, name: str, targets: Tensor, prepared: Prepared,
         plan=from_first_process(_plan(stage, targets, prepared, folder) if is_first_process() else None),
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
+        keep_last=_is_refitted(stage, config) and not config.train.patience,
     )
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)

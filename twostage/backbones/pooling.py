@@ -1,4 +1,4 @@
-"""Pooling: (feature map, input) -> one vector per image, and the readout that turns it into outputs.
+"""Pooling: (feature map, input) -> one vector per image, from which every output is read linearly.
 
 `mean` and `flatten` are the usual ones. `masks` divides the labour: the network says *where*, the photograph says
 *how much*. Eight soft masks are predicted from the feature map, and the input's colour is averaged under each. With
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["POOLINGS", "FlattenPooling", "MaskPooling", "MeanPooling", "Readout", "build_pooling"]
+__all__ = ["POOLINGS", "FlattenPooling", "MaskPooling", "MeanPooling", "build_pooling"]
 
 
 class MeanPooling(nn.Module):
@@ -20,7 +20,7 @@ class MeanPooling(nn.Module):
 
     def __init__(self, map_shape: tuple[int, int, int], in_channels: int) -> None:
         super().__init__()
-        self.n_colors, self.n_features = 0, map_shape[0]
+        self.width = map_shape[0]
 
     def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
         """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
@@ -33,7 +33,7 @@ class FlattenPooling(nn.Module):
     def __init__(self, map_shape: tuple[int, int, int], in_channels: int) -> None:
         super().__init__()
         features, height, width = map_shape
-        self.n_colors, self.n_features = 0, features * height * width
+        self.width = features * height * width
 
     def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
         """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
@@ -52,7 +52,7 @@ class MaskPooling(nn.Module):
         super().__init__()
         self.masks = nn.Conv2d(map_shape[0], masks, 1)
         self.masks_of_pixels = nn.Conv2d(in_channels, masks, 1, bias=False)
-        self.n_colors, self.n_features = masks * in_channels, map_shape[0]
+        self.width = masks * in_channels + map_shape[0]
 
     def weights(self, feature_map: Tensor, pixels: Tensor) -> Tensor:
         """The masks (N,masks,h',w'), each with sum one, for pixels (N,C,h',w')."""
@@ -81,24 +81,3 @@ POOLINGS: dict[str, type[Pooling]] = {
 def build_pooling(name: str, map_shape: tuple[int, int, int], in_channels: int) -> Pooling:
     """The pooling `name` for a feature map of shape (F,h,w) and an input of C channels."""
     return POOLINGS[name](map_shape, in_channels)
-
-
-class Readout(nn.Module):
-    """One output from a pooled vector (N,P) -> (N,1).
-
-    Pooled colours are few and physical, so they get a linear path of their own, beside a small multilayer perceptron
-    over colours and features; the two are added. Without colours one linear layer is all there is.
-    """
-
-    def __init__(self, n_colors: int, n_features: int, hidden: int = 64) -> None:
-        super().__init__()
-        self.n_colors = n_colors
-        width = n_colors + n_features
-        self.linear = nn.Linear(n_colors or width, 1)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) if n_colors else None
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """Output (N,1) of pooled vectors (N,P)."""
-        if self.mlp is None:
-            return self.linear(pooled)
-        return self.linear(pooled[:, : self.n_colors]) + self.mlp(pooled)

@@ -30,7 +30,7 @@ class Classifier(nn.Module):
     def __init__(self, network: Network, bins: Bins, smoothing: float = 0.25) -> None:
         """`smoothing` is the standard deviation of the soft targets in mean bin widths."""
         super().__init__()
-        self.network = network
+        self.network, self.smoothing = network, smoothing
         self.corrections = network.per_bin(bins.count)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("edges", torch.from_numpy(bins.edges.copy()).float())
@@ -39,7 +39,10 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Raw logits (N,K), before the temperature."""
-        pooled = self.network.pooled(images)
+        return self.read(self.network.pooled(images))
+
+    def read(self, pooled: Tensor) -> Tensor:
+        """The same from pooled vectors (N,P)."""
         mass = log_bin_mass((self.edges[1:-1] - self.network.estimate(pooled)) / self.sd)
         return mass + self.corrections(pooled)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from twostage.backbones import check_size, map_shape, symmetry
-from twostage.backbones.pooling import Readout, build_pooling
+from twostage.backbones.pooling import build_pooling
 from twostage.bins import Bins
 from twostage.errors import BackboneError
 
@@ -48,12 +48,12 @@ class Network(nn.Module):
         self.register_buffer("spread", torch.tensor((bins.edges[-1] - bins.edges[0]) / 4, dtype=torch.float32))
         self.backbone = backbone
         self.pooling = build_pooling(pooling, map_shape(backbone, channels, size, name), channels)
-        self.readout = Readout(self.pooling.n_colors, self.pooling.n_features)
+        self.readout = nn.Linear(self.pooling.width, 1)
 
     @property
     def pooled_width(self) -> int:
         """Length P of the pooled vector."""
-        return int(self.pooling.n_colors + self.pooling.n_features)
+        return int(self.pooling.width)
 
     def normalize(self, mean: Tensor, std: Tensor) -> None:
         """Take mean and spread of each channel (C,) as given."""
@@ -72,6 +72,15 @@ class Network(nn.Module):
         """Estimated concentration (N,1) from pooled vectors (N,P)."""
         estimate: Tensor = self.shift + self.spread * self.readout(pooled)
         return estimate
+
+    @torch.no_grad()
+    def set_estimate(self, solution: Tensor) -> None:
+        """Let the estimate be this linear function of the pooled vector: (P + 1,), the constant last, in its unit."""
+        standard = solution.double().clone()
+        standard[-1] -= self.shift.double().cpu()
+        standard /= self.spread.double().cpu()
+        self.readout.weight.copy_(standard[:-1])
+        self.readout.bias.copy_(standard[-1])
 
     def per_bin(self, count: int) -> nn.Linear:
         """A linear layer from the pooled vector to one number for each of `count` bins; it starts at zero."""

@@ -37,12 +37,26 @@ class Regressor(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets (N,K) and log-scales (N,K), both in units of the bin's half width."""
-        pooled = self.network.pooled(images)
+        return self.read(self.network.pooled(images))
+
+    def read(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from pooled vectors (N,P)."""
         seen = pooled.detach()
         offsets = (self.network.estimate(pooled) - self.center) / self.half_width
-        # Adam moves each of the P weights by about the learning rate, so this factor keeps a step of the sum small
-        offsets = offsets + self.corrections(seen) * (0.5 / self.network.pooled_width)
+        offsets = offsets + self.corrections(seen) * self._correction_scale
         return offsets, self.log_scale(seen).clamp(-8, 4)
+
+    @property
+    def _correction_scale(self) -> float:
+        """Adam moves each of the P weights by about the learning rate: this keeps a step of their sum small."""
+        return 0.5 / self.network.pooled_width
+
+    @torch.no_grad()
+    def set_corrections(self, solution: Tensor) -> None:
+        """Let the corrections be these linear functions of the pooled vector: (K,P + 1), constants last, in offsets."""
+        scaled = solution.double() / self._correction_scale
+        self.corrections.weight.copy_(scaled[:, :-1])
+        self.corrections.bias.copy_(scaled[:, -1])
 
     def targets(self, concentration: np.ndarray, bins: Bins, overlap: float) -> Tensor:
         """True offset in every bin and membership of every bin, (N,2,K), of concentrations (N,)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from twostage.data.store import Pixels
 from twostage.stages.classifier import Classifier
 from twostage.stages.regressor import Regressor
 
-__all__ = ["COMBINATIONS", "TwoStage", "combine", "to_srgb"]
+__all__ = ["COMBINATIONS", "TwoStage", "combine", "different_views", "to_srgb"]
 
 
 def _mixture(probabilities: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -65,6 +67,15 @@ def to_srgb(pixels: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255.0).contiguous()
 
 
+def different_views(images: Tensor, networks: Sequence[nn.Module], views: int = 8) -> list[Tensor]:
+    """The images alone, or of their 8 turns and flips those that the symmetries of the networks leave to be seen."""
+    if views == 1:
+        return [images]
+    found = {symmetry(network.backbone) for network in networks}  # type: ignore[arg-type]
+    step = 8 if found <= {"p4m", "O(2)"} else 4 if "none" not in found else 1
+    return dihedral_views(images)[::step]
+
+
 class TwoStage(nn.Module):
     """A classifier and a regressor over the same bins, or only one of them.
 
@@ -87,13 +98,6 @@ class TwoStage(nn.Module):
         one_bin, centers = images.new_ones(len(images), 1), images.new_zeros(len(images), self.bins.count)
         return one_bin if probabilities is None else probabilities, centers if offsets is None else offsets
 
-    def _different_views(self, images: Tensor) -> list[Tensor]:
-        """Of the 8 turns and flips those that the symmetries of the networks leave to be seen."""
-        networks = [stage.network for stage in (self.classifier, self.regressor) if stage is not None]
-        found = {symmetry(network.backbone) for network in networks}
-        step = 8 if found <= {"p4m", "O(2)"} else 4 if "none" not in found else 1
-        return dihedral_views(images)[::step]
-
     @torch.no_grad()
     def predict(self, pixels: Pixels, *, views: int = 8, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Bin probabilities and offsets, float64 (N,K), of uint8 photographs (N,H,W,3), averaged over the views."""
@@ -104,7 +108,8 @@ class TwoStage(nn.Module):
         for start in range(0, len(pixels), batch_size):
             rows = slice(start, start + batch_size)
             images = to_color(to_srgb(pixels[rows], device), self.color)
-            seen = [self(view) for view in (self._different_views(images) if views == 8 else [images])]
+            networks = [stage.network for stage in (self.classifier, self.regressor) if stage is not None]
+            seen = [self(view) for view in different_views(images, networks, views)]
             probabilities[rows] = torch.stack([p.double() for p, _ in seen]).mean(0).cpu().numpy()
             offsets[rows] = torch.stack([o.double() for _, o in seen]).mean(0).cpu().numpy()
         return probabilities, offsets

@@ -48,7 +48,8 @@ class Course:
 
     An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
     A `warm` start, from trained weights, skips the rise of the learning rate. `label` names the stage in messages and
-    sets its random numbers apart from those of the other.
+    sets its random numbers apart from those of the other. With `keep_last` the weights of the last epoch are kept
+    instead of those of lowest validation RMSE, which says little where the last layer is to be solved anew.
     """
 
     options: TrainConfig
@@ -63,3 +64,4 @@ class Course:
     progress: bool = True
     checkpoint_seconds: float = 60.0
     steps: int | None = None
+    keep_last: bool = False

@@ -49,7 +49,7 @@ AVERAGE_EVERY = 4
 def fit(
     stage: nn.Module, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
 ) -> list[Epoch]:
-    """Train `stage` in place and leave it with the averaged weights of the epoch of lowest validation RMSE.
+    """Train `stage` in place and leave it with the averaged weights of the best epoch, by validation RMSE, or the last.
 
     Order of the images, augmentation and dropout are functions of (seed, label, epoch, step) alone, so the position is
     all that a checkpoint needs to hold of the random state, and a training that goes on from one ends with the very
@@ -230,7 +230,7 @@ class _Training:
 
     def _end_epoch(self, begin: float) -> None:
         rmse = self._validation_rmse()
-        if not self.history or rmse < self.history[-1].best_rmse:
+        if self.course.keep_last or not self.history or rmse < self.history[-1].best_rmse:
             self.best = copy.deepcopy(self.kept.state_dict())
         best = min([rmse, *(row.best_rmse for row in self.history[-1:])])
         loss = float(np.mean(self.losses))

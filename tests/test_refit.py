@@ -1,0 +1,160 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from twostage import Bins, load_config
+from twostage.stages.build import build_classifier, build_regressor
+from twostage.stages.refit import PENALTIES, Seen, refit_classifier, refit_regressor, ridge
+
+SMALL = ["image.size=32", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]"]
+BINS = Bins.uniform(80, 350, 4)
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def regressor(bins=BINS):
+    return build_regressor(load_config([*SMALL, "pooling=mean"]), bins).eval()
+
+
+def seen(law, count=400, seed=0):
+    """Photographs whose pooled vectors, 6 numbers, tell their concentration by `law` of the first two."""
+    pooled = random(count, 6, seed=seed)
+    return Seen(pooled, law(pooled[:, 0], pooled[:, 1]))
+
+
+def linear(first, second):
+    return 215 + 40 * first - 8 * second
+
+
+def bent(first, second):
+    """Another slope in `second` above the middle of the range: linear within bins, not over all."""
+    base = 215 + 40 * first
+    return base + 3 * second * np.where(base > 215, 1, -1)
+
+
+def rmse(model, bins, photos):
+    with torch.no_grad():
+        offsets = model.read(torch.from_numpy(photos.pooled).float())[0].double().numpy()
+    inside = bins.index(photos.concentration)
+    found = bins.concentration(inside, offsets[np.arange(len(inside)), inside])
+    return np.sqrt(np.mean((found - photos.concentration) ** 2))
+
+
+def test_ridge_without_penalty_is_weighted_least_squares():
+    columns, values, weight = random(50, 4), random(50, seed=1), np.random.default_rng(2).uniform(0.1, 1, 50)
+    root = np.sqrt(weight)[:, None]
+    expected = np.linalg.lstsq(np.c_[columns, np.ones(50)] * root, values * root[:, 0], rcond=None)[0]
+    np.testing.assert_allclose(ridge(columns, values, weight, (0.0,))[0], expected, rtol=1e-9)
+
+
+def test_ridge_penalty_means_the_same_in_every_unit():
+    columns, values, weight = random(50, 3), random(50, seed=1), np.ones(50)
+    unit = np.array([1.0, 1e3, 1e-2])
+    one, other = (ridge(c, values, weight, (0.1,))[0] for c in (columns, columns * unit))
+    np.testing.assert_allclose(other[:-1] * unit, one[:-1], rtol=1e-9)
+
+
+def test_ridge_of_a_large_penalty_is_the_mean():
+    columns, values = random(50, 3), random(50, seed=1)
+    found = ridge(columns, values, np.ones(50), (1e12,))[0]
+    np.testing.assert_allclose(found, [0, 0, 0, values.mean()], atol=1e-9)
+
+
+def test_a_column_that_never_changes_says_nothing():
+    columns = np.c_[random(50, 2), np.full(50, 7.0)]
+    with_it, without = (ridge(c, random(50, seed=1), np.ones(50), (1e-3,))[0] for c in (columns, columns[:, :2]))
+    assert with_it[2] == 0
+    np.testing.assert_allclose(with_it[[0, 1, 3]], without, rtol=1e-9)
+
+
+@pytest.mark.parametrize("bins", [BINS, Bins([80, 350])], ids=["four bins", "one bin"])
+def test_a_linear_law_is_found(bins):
+    model, fresh = regressor(bins), seen(linear, seed=2)
+    before, after = refit_regressor(model, bins, 0.5, seen(linear), seen(linear, 50, seed=1))
+    assert before > 10
+    assert after < 1e-2
+    assert rmse(model, bins, fresh) < 1e-2
+
+
+def test_bins_find_a_law_that_is_linear_only_within_them():
+    one, four = Bins([80, 350]), BINS
+    error = {}
+    for bins in (one, four):
+        model = regressor(bins)
+        refit_regressor(model, bins, 0.5, seen(bent, 2000), seen(bent, 500, seed=1))
+        error[bins.count] = rmse(model, bins, seen(bent, 500, seed=2))
+    assert error[4] < 0.7 * error[1]
+
+
+def test_what_is_no_better_on_validation_is_not_kept():
+    model = regressor()
+    refit_regressor(model, BINS, 0.5, seen(linear), seen(linear, 50, seed=1))
+    known = {name: value.clone() for name, value in model.state_dict().items()}
+    misleading = seen(lambda first, second: 215 - 40 * second)
+    before, after = refit_regressor(model, BINS, 0.5, misleading, seen(linear, 50, seed=1))
+    assert after == before
+    assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())
+
+
+def test_without_anything_to_learn_in_bins_corrections_are_small():
+    model = regressor()
+    noise = 5 * random(60, seed=3)
+    photos = Seen(random(60, 6), 215 + noise)
+    refit_regressor(model, BINS, 0.5, photos, Seen(random(60, 6, seed=1), 215 + 5 * random(60, seed=4)))
+    assert rmse(model, BINS, Seen(random(200, 6, seed=5), 215 + 5 * random(200, seed=6))) < 5.7
+
+
+def test_penalties_go_from_next_to_nothing_to_heavy():
+    assert list(PENALTIES) == sorted(PENALTIES)
+    assert PENALTIES[0] < 1e-6
+    assert PENALTIES[-1] > 1
+
+
+def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
+    tiny = [
+        *SMALL,
+        "method=direct",
+        "data.count=120",
+        "bins.count=3",
+        "train.epochs=4",
+        "runtime.progress=false",
+        "combine.views=1",
+    ]
+    weights, metrics = {}, {}
+    for name in ("true", "false"):
+        assert run("train", *tiny, f"train.refit={name}", f"run=refit_{name}")[0] == 0
+        weights[name] = load_file(here / "outputs" / f"refit_{name}" / "model" / "regressor.safetensors")
+        metrics[name] = json.loads((here / "outputs" / f"refit_{name}" / "metrics.json").read_text())["rmse"]
+    changed = {key for key, value in weights["true"].items() if not torch.equal(value, weights["false"][key])}
+    assert changed <= {"network.readout.weight", "network.readout.bias", "corrections.weight", "corrections.bias"}
+    assert "network.readout.weight" in changed
+    assert metrics["true"] < 0.7 * metrics["false"]
+
+
+def classifier():
+    return build_classifier(load_config([*SMALL, "pooling=mean"]), BINS).eval()
+
+
+def test_a_classifier_learns_a_linear_law_and_its_own_spread():
+    model, fresh = classifier(), seen(linear, seed=2)
+    with torch.no_grad():
+        model.corrections.bias.add_(torch.tensor([3.0, 0.0, 0.0, -3.0]))
+    before, after = refit_classifier(model, BINS, seen(linear), seen(linear, 50, seed=1))
+    assert after < 0.5 * before
+    with torch.no_grad():
+        found = model.read(torch.from_numpy(fresh.pooled).float()).softmax(1).double().numpy()
+    np.testing.assert_allclose(found, BINS.soft_targets(fresh.concentration, model.smoothing), atol=0.01)
+
+
+def test_a_classifier_that_is_no_better_keeps_its_weights():
+    model = classifier()
+    refit_classifier(model, BINS, seen(linear), seen(linear, 50, seed=1))
+    known = {name: value.clone() for name, value in model.state_dict().items()}
+    before, after = refit_classifier(model, BINS, seen(lambda a, b: 215 - 40 * b), seen(linear, 50, seed=1))
+    assert after == before
+    assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())

@@ -1,0 +1,153 @@
+"""After training, what a stage reads from its pooled vectors is solved in closed form.
+
+Gradient descent leaves the last layer short of its best: colours under eight masks are nearly alike, and what counts
+are small differences of them. Ridge regression finds these in one step. First the estimate that all bins share; then,
+in each bin, a correction of what that leaves: inside a narrow bin the law is nearly linear, over the whole range it
+is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from twostage.bins import Bins
+from twostage.stages.classifier import Classifier
+from twostage.stages.network import Network
+from twostage.stages.regressor import Regressor
+
+__all__ = ["PENALTIES", "Seen", "refit_classifier", "refit_regressor", "ridge"]
+
+PENALTIES = tuple(10.0**power for power in range(-7, 2))
+"""Candidates, per photograph and for standardised columns; validation chooses."""
+MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
+"""Those of the classifier, whose weights the regressor goes on to train from."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """N photographs as the last layer sees them: pooled vectors (N,P), averaged over views, and concentrations (N,)."""
+
+    pooled: np.ndarray
+    concentration: np.ndarray
+
+
+def refit_classifier(classifier: Classifier, bins: Bins, train: Seen, validation: Seen) -> tuple[float, float]:
+    """Solve the estimate of `classifier` and drop its corrections, in place, where that is better on validation.
+
+    Its cross entropy is lowest where the estimate is the concentration, so that this is regression as well.
+
+    Returns:
+        Cross entropy on validation, before and after.
+    """
+    targets = torch.from_numpy(bins.soft_targets(validation.concentration, classifier.smoothing))
+
+    @torch.no_grad()
+    def cross_entropy() -> float:
+        logits = classifier.read(_like(classifier, validation.pooled))
+        return float(F.cross_entropy(logits.double().cpu(), targets))
+
+    def solve() -> None:
+        _solve_shared(classifier.network, train, validation, MILD)
+        for parameter in classifier.corrections.parameters():
+            torch.nn.init.zeros_(parameter)
+
+    return _if_better(classifier, solve, cross_entropy)
+
+
+def refit_regressor(
+    regressor: Regressor, bins: Bins, overlap: float, train: Seen, validation: Seen
+) -> tuple[float, float]:
+    """Solve the shared estimate and the corrections of `regressor`, in place, where that is better on validation.
+
+    Returns:
+        RMSE on validation with the true bin given, before and after.
+
+    Source: Hoerl and Kennard 1970, "Ridge regression"; the weights of a bin are those of its training.
+    """
+
+    def solve() -> None:
+        _solve_shared(regressor.network, train, validation, PENALTIES)
+        if bins.count > 1:
+            _solve_corrections(regressor, bins, bins.membership(train.concentration, overlap), train, validation)
+
+    return _if_better(regressor, solve, lambda: _rmse_in_true_bin(regressor, bins, validation))
+
+
+def _if_better(stage: nn.Module, solve: Callable[[], None], measure: Callable[[], float]) -> tuple[float, float]:
+    """Solve, and take it back unless the measure falls; returns the measure before and after."""
+    before = measure()
+    trained = {name: value.clone() for name, value in stage.state_dict().items()}
+    solve()
+    after = measure()
+    if not after < before:
+        stage.load_state_dict(trained)
+    return before, min(before, after)
+
+
+def ridge(columns: np.ndarray, values: np.ndarray, weight: np.ndarray, penalties: tuple[float, ...]) -> np.ndarray:
+    """Weighted ridge regression, one solution for each penalty: (len(penalties), P + 1), the intercept last.
+
+    Args:
+        columns: (N,P); they are standardised inside, so that a penalty means the same for each.
+        values: What to predict, (N,).
+        weight: How much each row counts, (N,); where none does, all solutions are zero.
+    """
+    if not weight.any():
+        return np.zeros((len(penalties), columns.shape[1] + 1))
+    share = weight / weight.sum()
+    mean = share @ columns
+    spread = np.sqrt(share @ (columns - mean) ** 2)
+    scale = np.where(spread > 1e-6 * (spread.max() or 1.0), spread, np.inf)  # a column that never changes says nothing
+    standard = (columns - mean) / scale
+    middle = share @ values
+    size, turn = np.linalg.eigh(standard.T @ (standard * share[:, None]))
+    along = turn.T @ (standard.T @ (share * (values - middle)))
+    found = [(turn @ (along / (np.maximum(size, 0.0) + penalty))) / scale for penalty in penalties]
+    return np.array([[*slope, middle - mean @ slope] for slope in found])
+
+
+def _solve_shared(network: Network, train: Seen, validation: Seen, penalties: tuple[float, ...]) -> None:
+    """The readout of s, over all training photographs."""
+    solutions = ridge(train.pooled, train.concentration, np.ones(len(train.pooled)), penalties)
+    error = _with_one(validation.pooled) @ solutions.T - validation.concentration[:, None]
+    network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
+
+
+def _solve_corrections(regressor: Regressor, bins: Bins, membership: np.ndarray, train: Seen, validation: Seen) -> None:
+    """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all."""
+    left = train.concentration - _shared(regressor, train.pooled)
+    solutions = np.stack([ridge(train.pooled, left, weight, PENALTIES) for weight in membership.T], 1)
+    solutions = np.concatenate([np.zeros_like(solutions[:1]), solutions])  # (penalties + 1, K, P + 1)
+    inside = bins.index(validation.concentration)
+    corrected = np.einsum("np,anp->an", _with_one(validation.pooled), solutions[:, inside])
+    error = _shared(regressor, validation.pooled) + corrected - validation.concentration
+    best = solutions[(error**2).mean(1).argmin()]
+    regressor.set_corrections(torch.from_numpy(best / bins.half_width[:, None]))
+
+
+def _with_one(pooled: np.ndarray) -> np.ndarray:
+    return np.concatenate([pooled, np.ones((len(pooled), 1))], 1)
+
+
+@torch.no_grad()
+def _shared(regressor: Regressor, pooled: np.ndarray) -> np.ndarray:
+    """The shared estimate (N,) of pooled vectors (N,P), as the network computes it."""
+    return regressor.network.estimate(_like(regressor, pooled))[:, 0].double().cpu().numpy()
+
+
+@torch.no_grad()
+def _rmse_in_true_bin(regressor: Regressor, bins: Bins, seen: Seen) -> float:
+    offsets = regressor.read(_like(regressor, seen.pooled))[0].double().cpu().numpy()
+    inside = bins.index(seen.concentration)
+    found = bins.concentration(inside, offsets[np.arange(len(inside)), inside])
+    return float(np.sqrt(np.mean((found - seen.concentration) ** 2)))
+
+
+def _like(stage: Classifier | Regressor, pooled: np.ndarray) -> Tensor:
+    return torch.from_numpy(pooled).to(stage.center)

@@ -91,6 +91,17 @@ def test_bins_find_a_law_that_is_linear_only_within_them():
     assert error[4] < 0.7 * error[1]
 
 
+@pytest.mark.parametrize(("specimens", "corrected"), [(None, True), (400, True), (8, False)])
+def test_a_bin_of_fewer_specimens_than_columns_is_not_corrected(specimens, corrected):
+    model, photos = regressor(), seen(bent, 2000)
+    if specimens:  # alike in concentration, as photographs of one specimen are
+        groups = np.empty(2000, int)
+        groups[np.argsort(photos.concentration)] = np.arange(2000) * specimens // 2000
+        photos = Seen(photos.pooled, photos.concentration, groups)
+    refit_regressor(model, BINS, 0.5, photos, seen(bent, 500, seed=1))
+    assert bool(model.corrections.weight.any()) == corrected
+
+
 def test_what_is_no_better_on_validation_is_not_kept():
     model = regressor()
     refit_regressor(model, BINS, 0.5, seen(linear), seen(linear, 50, seed=1))

@@ -96,13 +96,19 @@ def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None
         return
     begin = time.perf_counter()
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
-    train, validation = (Seen(_pooled(stage, part, prepared), prepared.photos.table.targets[part]) for part in rows)
+    train, validation = (_seen(stage, part, prepared) for part in rows)
     if isinstance(stage, Classifier):
         what, errors = "cross entropy", refit_classifier(stage, bins, train, validation)
     else:
         what, errors = "RMSE", refit_regressor(stage, bins, config.regressor.overlap, train, validation)
     seconds = time.perf_counter() - begin
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", name, seconds, what, *errors)
+
+
+def _seen(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared) -> Seen:
+    table = prepared.photos.table
+    groups = None if table.groups is None else table.groups[rows]
+    return Seen(_pooled(stage, rows, prepared), table.targets[rows], groups)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,10 +32,14 @@ MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
 
 @dataclass(frozen=True)
 class Seen:
-    """N photographs as the last layer sees them: pooled vectors (N,P), averaged over views, and concentrations (N,)."""
+    """N photographs as the last layer sees them: pooled vectors (N,P), averaged over views, and concentrations (N,).
+
+    `groups` (N,) says of which specimen each is, where that is known.
+    """
 
     pooled: np.ndarray
     concentration: np.ndarray
+    groups: np.ndarray | None = None
 
 
 def refit_classifier(classifier: Classifier, bins: Bins, train: Seen, validation: Seen) -> tuple[float, float]:
@@ -120,15 +125,27 @@ def _solve_shared(network: Network, train: Seen, validation: Seen, penalties: tu
 
 
 def _solve_corrections(regressor: Regressor, bins: Bins, membership: np.ndarray, train: Seen, validation: Seen) -> None:
-    """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all."""
+    """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all.
+
+    A bin with fewer specimens than columns is left as it is: what fits them may say anything of another, and a few for
+    validation may not show it.
+    """
     left = train.concentration - _shared(regressor, train.pooled)
     solutions = np.stack([ridge(train.pooled, left, weight, PENALTIES) for weight in membership.T], 1)
+    solutions[:, _specimens(membership, train.groups) < train.pooled.shape[1]] = 0.0
     solutions = np.concatenate([np.zeros_like(solutions[:1]), solutions])  # (penalties + 1, K, P + 1)
     inside = bins.index(validation.concentration)
     corrected = np.einsum("np,anp->an", _with_one(validation.pooled), solutions[:, inside])
     error = _shared(regressor, validation.pooled) + corrected - validation.concentration
     best = solutions[(error**2).mean(1).argmin()]
     regressor.set_corrections(torch.from_numpy(best / bins.half_width[:, None]))
+
+
+def _specimens(membership: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """How many groups, or photographs where none are known, each bin learns from, (K,): members in part count so."""
+    if groups is None:
+        return np.asarray(membership.sum(0))
+    return np.asarray(pd.DataFrame(membership).groupby(groups).max().sum().to_numpy())
 
 
 def _with_one(pooled: np.ndarray) -> np.ndarray:

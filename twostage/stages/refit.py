@@ -23,7 +23,7 @@ from twostage.stages.regressor import Regressor
 
 __all__ = ["PENALTIES", "Seen", "refit_classifier", "refit_regressor", "ridge"]
 
-PENALTIES = tuple(10.0**power for power in range(-7, 2))
+PENALTIES = tuple(10.0**power for power in range(-8, 2))
 """Candidates, per photograph and for standardised columns; validation chooses."""
 MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
 """Those of the classifier, whose weights the regressor goes on to train from."""

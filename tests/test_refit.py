@@ -109,6 +109,20 @@ def test_without_anything_to_learn_in_bins_corrections_are_small():
     assert rmse(model, BINS, Seen(random(200, 6, seed=5), 215 + 5 * random(200, seed=6))) < 5.7
 
 
+def test_corrections_from_few_photographs_stay_small_far_from_their_bin():
+    """As many numbers as photographs in a bin: a correction could fit them exactly and be thousands elsewhere."""
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((3, 40, 24)) * np.geomspace(1, 1e-3, 24)
+    train, validation, fresh = (Seen(x, 215 + 40 * x[:, 0] + 5 * rng.standard_normal(40)) for x in base)
+    bins = Bins.uniform(80, 350, 6)
+    model = build_regressor(load_config(["image.size=32", "backbone.widths=[4,24]", *SMALL[2:], "pooling=mean"]), bins)
+    refit_regressor(model, bins, 1.0, train, validation)
+    with torch.no_grad():
+        offsets = model.read(torch.from_numpy(fresh.pooled).float())[0].double().numpy()
+    error = bins.center + bins.half_width * offsets - fresh.concentration[:, None]
+    assert np.abs(error).max() < 100
+
+
 def test_penalties_go_from_next_to_nothing_to_heavy():
     assert list(PENALTIES) == sorted(PENALTIES)
     assert PENALTIES[0] < 1e-6

@@ -77,6 +77,7 @@ def refit_regressor(
 
     def solve() -> None:
         _solve_shared(regressor.network, train, validation, PENALTIES)
+        regressor.set_corrections(torch.zeros(bins.count, regressor.network.pooled_width + 1))
         if bins.count > 1:
             _solve_corrections(regressor, bins, overlap, train, validation)
 

@@ -19,7 +19,8 @@ class Classifier(nn.Module):
 
     ``logit_k = log P(bin k | normal distribution around s(x)) + correction_k(x)``: bins are ordered, so the network
     estimates one concentration s and spreads it over the bins with the soft targets' own standard deviation; the
-    corrections allow for every other shape.
+    corrections allow for every other shape. After training s is solved in closed form, without corrections, where that
+    is better (see refit).
     """
 
     temperature: Tensor

@@ -24,10 +24,14 @@ from twostage.stages.regressor import Regressor
 
 __all__ = ["PENALTIES", "Seen", "refit_classifier", "refit_regressor", "ridge"]
 
-PENALTIES = tuple(10.0**power for power in range(-7, 2))
+PENALTIES = tuple(10.0**power for power in range(-8, 2))
 """Candidates, per photograph and for standardised columns; validation chooses."""
 MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
 """Those of the classifier, whose weights the regressor goes on to train from."""
+FAR = 1e-4
+"""How much a photograph far from a bin counts in the validation of its correction: a mixture gives it as little."""
+FIRM = tuple(penalty for penalty in PENALTIES if penalty > 3e-6)
+"""Those of corrections, which mixtures also use some way outside of their bin."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,18 @@ def refit_regressor(
     """Solve the shared estimate and the corrections of `regressor`, in place, where that is better on validation.
 
     Returns:
-        RMSE on validation with the true bin given, before and after.
+        RMSE on validation, bins weighted by membership, before and after.
 
     Source: Hoerl and Kennard 1970, "Ridge regression"; the weights of a bin are those of its training.
     """
 
     def solve() -> None:
         _solve_shared(regressor.network, train, validation, PENALTIES)
+        regressor.set_corrections(torch.zeros(bins.count, regressor.network.pooled_width + 1))
         if bins.count > 1:
-            _solve_corrections(regressor, bins, bins.membership(train.concentration, overlap), train, validation)
+            _solve_corrections(regressor, bins, overlap, train, validation)
 
-    return _if_better(regressor, solve, lambda: _rmse_in_true_bin(regressor, bins, validation))
+    return _if_better(regressor, solve, lambda: _rmse(regressor, bins, overlap, validation))
 
 
 def _if_better(stage: nn.Module, solve: Callable[[], None], measure: Callable[[], float]) -> tuple[float, float]:
@@ -99,18 +104,18 @@ def ridge(columns: np.ndarray, values: np.ndarray, weight: np.ndarray, penalties
     """Weighted ridge regression, one solution for each penalty: (len(penalties), P + 1), the intercept last.
 
     Args:
-        columns: (N,P); they are standardised inside, so that a penalty means the same for each.
+        columns: (N,P); they are standardised inside, over all rows, so that a penalty means the same for each.
         values: What to predict, (N,).
         weight: How much each row counts, (N,); where none does, all solutions are zero.
     """
     if not weight.any():
         return np.zeros((len(penalties), columns.shape[1] + 1))
-    share = weight / weight.sum()
-    mean = share @ columns
-    spread = np.sqrt(share @ (columns - mean) ** 2)
+    total = weight.sum()
+    mean, middle = weight @ columns / total, weight @ values / total
+    spread = columns.std(0)  # not within the weighted rows: few and alike, they would allow any slope
     scale = np.where(spread > 1e-6 * (spread.max() or 1.0), spread, np.inf)  # a column that never changes says nothing
     standard = (columns - mean) / scale
-    middle = share @ values
+    share = weight / len(weight)
     size, turn = np.linalg.eigh(standard.T @ (standard * share[:, None]))
     along = turn.T @ (standard.T @ (share * (values - middle)))
     found = [(turn @ (along / (np.maximum(size, 0.0) + penalty))) / scale for penalty in penalties]
@@ -124,21 +129,21 @@ def _solve_shared(network: Network, train: Seen, validation: Seen, penalties: tu
     network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
 
 
-def _solve_corrections(regressor: Regressor, bins: Bins, membership: np.ndarray, train: Seen, validation: Seen) -> None:
+def _solve_corrections(regressor: Regressor, bins: Bins, overlap: float, train: Seen, validation: Seen) -> None:
     """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all.
 
     A bin with fewer specimens than columns is left as it is: what fits them may say anything of another, and a few for
     validation may not show it.
     """
     left = train.concentration - _shared(regressor, train.pooled)
-    solutions = np.stack([ridge(train.pooled, left, weight, PENALTIES) for weight in membership.T], 1)
-    solutions[:, _specimens(membership, train.groups) < train.pooled.shape[1]] = 0.0
+    weights = bins.membership(train.concentration, overlap)
+    solutions = np.stack([ridge(train.pooled, left, weight, FIRM) for weight in weights.T], 1)
+    solutions[:, _specimens(weights, train.groups) < train.pooled.shape[1]] = 0.0
     solutions = np.concatenate([np.zeros_like(solutions[:1]), solutions])  # (penalties + 1, K, P + 1)
-    inside = bins.index(validation.concentration)
-    corrected = np.einsum("np,anp->an", _with_one(validation.pooled), solutions[:, inside])
-    error = _shared(regressor, validation.pooled) + corrected - validation.concentration
-    best = solutions[(error**2).mean(1).argmin()]
-    regressor.set_corrections(torch.from_numpy(best / bins.half_width[:, None]))
+    missing = validation.concentration - _shared(regressor, validation.pooled)
+    error = np.einsum("np,akp->ank", _with_one(validation.pooled), solutions) - missing[:, None]
+    best = (error**2 * (bins.membership(validation.concentration, overlap) + FAR)).sum((1, 2)).argmin()
+    regressor.set_corrections(torch.from_numpy(solutions[best] / bins.half_width[:, None]))
 
 
 def _specimens(membership: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
@@ -159,11 +164,11 @@ def _shared(regressor: Regressor, pooled: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _rmse_in_true_bin(regressor: Regressor, bins: Bins, seen: Seen) -> float:
+def _rmse(regressor: Regressor, bins: Bins, overlap: float, seen: Seen) -> float:
+    """Of what each bin says, weighted by memberships, so that a bin also counts where it overlaps others."""
     offsets = regressor.read(_like(regressor, seen.pooled))[0].double().cpu().numpy()
-    inside = bins.index(seen.concentration)
-    found = bins.concentration(inside, offsets[np.arange(len(inside)), inside])
-    return float(np.sqrt(np.mean((found - seen.concentration) ** 2)))
+    error = bins.center + bins.half_width * offsets - seen.concentration[:, None]
+    return float(np.sqrt(np.average(error**2, weights=bins.membership(seen.concentration, overlap) + FAR)))
 
 
 def _like(stage: Classifier | Regressor, pooled: np.ndarray) -> Tensor:

@@ -17,7 +17,8 @@ class Regressor(nn.Module):
 
     ``offset_k = (s(x) - center_k) / half_width_k + correction_k(x)``: all bins share the estimate s, so each learns
     from all the data, and a bin adds only what is particular to it. Outputs are linear, never clipped. Corrections and
-    log-scales read the pooled vector linearly but do not shape it, so that the trunk learns from s alone.
+    log-scales read the pooled vector linearly but do not shape it, so that the trunk learns from s alone. After
+    training, s and the corrections are solved in closed form (see refit); the log-scales remain those of training.
     """
 
     center: Tensor

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -154,6 +155,11 @@ def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
     assert changed <= {"network.readout.weight", "network.readout.bias", "corrections.weight", "corrections.bias"}
     assert "network.readout.weight" in changed
     assert metrics["true"] < 0.7 * metrics["false"]
+    folder = here / "outputs/refit_true"
+    solved = json.loads((folder / "regressor/refit.json").read_text())
+    epochs = pd.read_csv(folder / "regressor/history.csv")["seconds"].sum()
+    assert solved["after"] < solved["before"]
+    assert json.loads((folder / "metrics.json").read_text())["train_seconds"] == pytest.approx(epochs + solved["seconds"])
 
 
 def classifier():

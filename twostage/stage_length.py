@@ -21,7 +21,7 @@ from twostage.training.course import Course, Examples
 from twostage.training.distributed import from_first_process, is_first_process
 from twostage.training.fit import fit
 
-__all__ = ["describe", "epochs_of_stages", "with_length"]
+__all__ = ["describe", "epochs_of_stages", "spent_seconds", "with_length"]
 
 log = logging.getLogger("twostage")
 
@@ -90,15 +90,24 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _seconds_left(stage: str, prepared: Prepared) -> float:
-    """The classifier's share of the minutes, or what it left of them; all, where there is none."""
+    """The classifier's share of the minutes, or what it left of them; all, where there is none.
+
+    What solving the last layer takes at the very end comes on top, alike for all methods.
+    """
     config = prepared.config
     total = 60 * float(config.train.minutes or 0)
     if config.method != "two_stage":
         return total
     if stage == "classifier":
         return total * config.classifier.share
-    history = prepared.folder / "classifier" / "history.csv"
-    return max(total - float(pd.read_csv(history)["seconds"].sum()), total * (1 - config.classifier.share) / 2)
+    return max(total - spent_seconds(prepared.folder / "classifier"), total * (1 - config.classifier.share) / 2)
+
+
+def spent_seconds(folder: Path) -> float:
+    """What a finished stage took: its epochs, and solving its last layer."""
+    refit = folder / "refit.json"
+    solving = float(json.loads(refit.read_text())["seconds"]) if refit.is_file() else 0.0
+    return float(pd.read_csv(folder / "history.csv")["seconds"].sum()) + solving
 
 
 def _length(seconds: float, course: Course, stage: nn.Module, train: Examples, validation: Examples) -> dict[str, int]:

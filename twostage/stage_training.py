@@ -102,6 +102,7 @@ def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None
     else:
         what, errors = "RMSE", refit_regressor(stage, bins, config.regressor.overlap, train, validation)
     seconds = time.perf_counter() - begin
+    write_json(prepared.folder / name / "refit.json", {"seconds": seconds, "before": errors[0], "after": errors[1]})
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", name, seconds, what, *errors)
 
 

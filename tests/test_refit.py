@@ -159,7 +159,9 @@ def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
     solved = json.loads((folder / "regressor/refit.json").read_text())
     epochs = pd.read_csv(folder / "regressor/history.csv")["seconds"].sum()
     assert solved["after"] < solved["before"]
-    assert json.loads((folder / "metrics.json").read_text())["train_seconds"] == pytest.approx(epochs + solved["seconds"])
+    assert json.loads((folder / "metrics.json").read_text())["train_seconds"] == pytest.approx(
+        epochs + solved["seconds"]
+    )
 
 
 def classifier():

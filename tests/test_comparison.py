@@ -1,5 +1,6 @@
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -89,6 +90,18 @@ def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run)
     assert "1 trainings (3 more are finished already)" in err
     assert again == out
     assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_colours_alone_need_no_training_and_say_what_leaks(photos, run):
+    for i in range(0, 40, 4):  # as if one photograph of each specimen had been copied
+        shutil.copy(photos / f"p{i:02d}.png", photos / f"p{i + 1:02d}.png")
+    options = [text for text in TINY_TABLE if not text.startswith("train")]
+    status, out, err = run("compare", *options, "compare.methods=[mean,ridge]", "split.folds=2", "run=c")
+    assert status == 0, err
+    assert "0 trainings\n" in err
+    assert "split.duplicates=group" in err
+    assert "minutes" not in out
+    assert "ridge" in out
 
 
 def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):

@@ -166,9 +166,9 @@ def _announce(config: CompareConfig, rounds: list[Config], networks: dict[str, _
     trainings = _trainings(config, rounds, networks)
     left = sum(not (Path(one.run) / "metrics.json").is_file() for one in trainings)
     minutes = config.compare.minutes
-    each = f"{minutes:g} minutes, in all about {left * minutes:.3g} minutes" if minutes else "as long as train would be"
+    each = f" of {minutes:g} minutes, in all about {left * minutes:.3g} minutes" if minutes and left else ""
     done = f" ({len(trainings) - left} more are finished already)" if left < len(trainings) else ""
-    log.info("%d methods, %d rounds: %d trainings%s of %s", len(config.compare.methods), len(rounds), left, done, each)
+    log.info("%d methods, %d rounds: %d trainings%s%s", len(config.compare.methods), len(rounds), left, done, each)
 
 
 def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]) -> pd.DataFrame:
@@ -179,6 +179,8 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
         train(mine)
         folders[Path(mine.run).parent.name] = Path(mine.run)
     prepared = prepare(copy.deepcopy(one), Path(config.run))
+    for note in prepared.notes if not networks else ():  # else the trainings have said it
+        log.warning("%s", note)
     table, rows = prepared.photos.table, prepared.part("test")
     frame = pd.DataFrame({"image": [table.images[i] for i in rows]})
     if table.groups is not None:
@@ -239,13 +241,9 @@ def _text(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig, folde
     seeds = ", ".join(map(str, _seeds(config)))
     folds = f", {config.split.folds} folds" if config.split.folds else ""
     minutes = config.compare.minutes
-    each = (
-        f"{minutes:g} minutes of training per seed and fold" if minutes else f"{config.train.epochs or 'usual'} epochs"
-    )
-    lines = [
-        f"{len(found)} test photographs{groups}, seed {seeds}{folds}; {each}",
-        ranking_text(table, config.data.unit),
-    ]
+    each = f"; {minutes:g} minutes of training per seed and fold" if minutes and table["seconds"].notna().any() else ""
+    lines = [f"{len(found)} test photographs{groups}, seed {seeds}{folds}{each}"]
+    lines.append(ranking_text(table, config.data.unit))
     if refused := {name: int(count) for name, count in table["n_refused"].items() if count}:
         lines.append(f"Photographs that some method refused are left out of the ranking: {refused}")
     return "\n".join([*lines, f"Results in {folder}: comparison.csv, comparison.json, predictions.csv, and the runs"])

@@ -72,14 +72,13 @@ def train_regressor_stage(prepared: Prepared) -> None:
         return
     regressor = build_regressor(config, bins)
     initialize(regressor.network, config, "regressor", *prepared.normalization())
-    warm = config.method == "two_stage" and config.regressor.warm_start
-    if warm:
+    if config.method == "two_stage" and config.regressor.warm_start:
         classifier = build_classifier(config, bins)
         load_weights(weights_file(prepared.folder, "classifier"), classifier)
         for name in warm_start(regressor, classifier, keep_backbone=starts_from_own_weights(config)):
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
-    _fit(regressor, "regressor", targets, prepared, warm)
+    _fit(regressor, "regressor", targets, prepared)
     if is_first_process():
         _refit(regressor, "regressor", prepared)
     _finish(regressor, "regressor", prepared)
@@ -124,7 +123,7 @@ def _pooled(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared)
     return np.concatenate(found)
 
 
-def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Prepared, warm: bool = False) -> None:
+def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Prepared) -> None:
     config, folder = prepared.config, prepared.folder / name
     course = Course(
         config.train,
@@ -134,7 +133,6 @@ def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Pr
         augmentation=config.augment,
         seed=config.seed,
         device=prepared.device,
-        warm=warm,
         plan=from_first_process(_plan(stage, targets, prepared, folder) if is_first_process() else None),
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,

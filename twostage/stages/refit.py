@@ -30,7 +30,7 @@ MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
 """Those of the classifier, whose weights the regressor goes on to train from."""
 FAR = 1e-4
 """How much a photograph far from a bin counts in the validation of its correction: a mixture gives it as little."""
-FIRM = tuple(penalty for penalty in PENALTIES if penalty > 3e-6)
+FIRM = tuple(penalty for penalty in PENALTIES if penalty > 3e-7)
 """Those of corrections, which mixtures also use some way outside of their bin."""
 
 

@@ -47,7 +47,7 @@ class Course:
     """How a stage is trained.
 
     An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
-    A `warm` start, from trained weights, skips the rise of the learning rate. `label` names the stage in messages and
+    `label` names the stage in messages and
     sets its random numbers apart from those of the other. With `keep_last` the weights of the last epoch are kept
     instead of those of lowest validation RMSE, which says little where the last layer is to be solved anew.
     """
@@ -59,7 +59,6 @@ class Course:
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    warm: bool = False
     plan: Plan = field(default_factory=Plan)
     progress: bool = True
     checkpoint_seconds: float = 60.0

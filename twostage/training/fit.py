@@ -114,8 +114,7 @@ class _Training:
         apply_plan(course.plan, stage)  # before the average is made, so that it has the same layout
         self.loss = parallel_loss(stage, course.device)
         self.optimizer = build_optimizer(stage, options.learning_rate / (1 + halved), options.weight_decay)
-        warmup = 0.0 if course.warm else options.warmup
-        self.schedule = build_schedule(self.optimizer, options.schedule, course.epochs * self.steps, warmup)
+        self.schedule = build_schedule(self.optimizer, options.schedule, course.epochs * self.steps, options.warmup)
         self.average = Average(stage, options.ema_decay) if options.ema_decay else None
         self.kept: nn.Module = stage if self.average is None else self.average.module
         self.history: list[Epoch] = []

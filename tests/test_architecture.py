@@ -34,6 +34,7 @@ ROWS = (
     ("stage_length", "border_check"),
     ("stage_training", "run_report"),
     ("orchestrator",),
+    ("studies",),
     ("cross_validation", "comparison", "learning_curve"),
     ("cli",),
     ("__main__",),

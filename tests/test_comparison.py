@@ -119,9 +119,48 @@ def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):
     assert [len(row["rmse_of_rounds"]) for row in rounds["methods"]] == [2, 2, 2]
 
 
+QUICK = ["compare.methods=[mean]", *TINY_TABLE[:3], "split.folds=2"]
+
+
+def test_a_folder_of_something_else_is_left_alone(photos, run):
+    assert run("train", *TINY_TABLE, "run=a")[0] == 0
+    before = (photos / "outputs/a/predictions.csv").read_bytes()
+    one_line(run("compare", *QUICK, "run=a"), "outputs/a", "another command")
+    one_line(run("crossval", *TINY_TABLE, "run=a"), "outputs/a", "another command")
+    assert (photos / "outputs/a/predictions.csv").read_bytes() == before
+    one_line(run("compare", *QUICK, "run=latest"), "latest")
+    assert (photos / "outputs/latest").resolve() == (photos / "outputs/a").resolve()
+    assert run("compare", *QUICK, "run=c")[0] == 0
+    one_line(run("compare", *QUICK, "seed=1", "run=c"), "other options", "seed: 0 -> 1")
+    assert run("compare", *QUICK[1:], "compare.methods=[mean,ridge]", "run=c")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["crossval", "learning-curve"])
+def test_a_specimen_may_be_called_na(photos, run, command):
+    table = pd.read_csv(photos / "photos.csv").replace({"group": {"g1": "NA", "g2": "None"}})
+    table.to_csv(photos / "photos.csv", index=False)
+    more = ["split.folds=2"] if command == "crossval" else ["shares=[0.6,0.8,1]", "split.test=0.3", "split.calibration=0"]
+    status, _, err = run(command, *TINY_TABLE, "data.group_column=group", "train.epochs=2", *more, "run=x")
+    assert status == 0, err
+    if command == "crossval":
+        found = pd.read_csv(photos / "outputs/x/predictions.csv", keep_default_na=False)
+        assert found["group"].tolist() == table["group"].tolist()
+
+
+def test_fine_bins_span_the_range_of_the_others(here, run):
+    options = ["data.low=0", "data.high=50", "bins.edges=[0,20,50]", "compare.methods=[fine_bins]", "run=c"]
+    assert run("compare", *TINY, *EPOCHS, *options)[0] == 0
+    edges = json.loads((here / "outputs/c/fine_bins/seed_0/metrics.json").read_text())["edges"]
+    assert (edges[0], edges[-1], len(edges)) == (0, 50, 61)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["compare.methods=[direct@]"], ["direct@", "no backbone"]),
+        (["compare.methods=[classifier]", "+backbone@classifier.backbone=inception_v3"], ["inception_v3"]),
+        (["compare.seeds=[5000000000]"], ["compare.seeds"]),
+        (["train=thorough"], ["train.images", "compare.minutes=null"]),
         (["compare.methods=[ridge,two_stage_mixtur]"], ["two_stage_mixtur", "did you mean two_stage_mixture"]),
         (["compare.methods=[ridge@p4]"], ["ridge@p4", "direct"]),
         (["compare.methods=[ridge,ridge]"], ["twice"]),

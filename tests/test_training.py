@@ -404,18 +404,6 @@ def test_learning_rate_of_history_is_the_schedules():
     assert found[-1] == pytest.approx(0.5e-3)
 
 
-def test_a_warm_start_skips_the_rise():
-    def course(warm):
-        examples = line_examples()
-        options = TrainConfig(batch_size=4, warmup=0.5, learning_rate=1.0)
-        history = fit(Line(), examples, examples, Course(options, 4, "line", "srgb", warm=warm, progress=False))
-        return [row.learning_rate for row in history]
-
-    assert course(False)[0] < course(False)[1] == pytest.approx(1)
-    assert course(True) == sorted(course(True), reverse=True)
-    assert course(True)[0] < 1
-
-
 def small_network():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
 

@@ -246,6 +246,8 @@ def _help(command: str) -> str:
 
         lines += ["", "Choices that set many options at once:"]
         for group in sorted(p for p in conf_dir().iterdir() if p.is_dir() and not p.name.startswith("_")):
+            if group.name == "compare" != command:
+                continue
             names = sorted(file.stem for file in group.glob("*.yaml"))
             more = ", any timm name" if group.name == "backbone" else ""
             lines.append(f"  {group.name}=  {' | '.join(names)}{more}")

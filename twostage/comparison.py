@@ -17,17 +17,17 @@ from twostage.backbone_config import backbone_config
 from twostage.bins import Bins
 from twostage.command_config import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
 from twostage.compose import options_that_count
-from twostage.config import Config
-from twostage.errors import ConfigError, suggest
+from twostage.config import METHODS, Config, TrainConfig
+from twostage.errors import ConfigError, RunError, suggest
 from twostage.evaluation.baselines import BASELINES, color_statistics
 from twostage.evaluation.ranking import rank_methods, ranking_text
 from twostage.evaluation.study_figures import ranking_figure
 from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
 from twostage.preparation import Prepared, prepare, spread
-from twostage.runs import run_folder
-from twostage.stages.build import build_regressor
-from twostage.training.distributed import from_first_process, is_first_process, join_processes
+from twostage.stages.build import build_classifier, build_regressor
+from twostage.studies import open_study, read_rows
+from twostage.training.distributed import is_first_process
 
 __all__ = ["compare"]
 
@@ -80,13 +80,12 @@ def compare(config: CompareConfig) -> str:
         ConfigError: A method or a backbone is unknown, or options contradict the comparison.
     """
     _check(config)
-    join_processes()
-    folder = run_folder(from_first_process(config.run))
-    config.run = str(folder)
+    folder = open_study(config, "compare", free=("compare.methods",))
     rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
     networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
     for first in _trainings(config, rounds[:1], networks):
-        build_regressor(first, Bins([0.0, 1.0]))  # a backbone that cannot be is said now, not after hours
+        for stage in METHODS[first.method]:  # a backbone that cannot be is said now, not after hours
+            (build_classifier if stage == "classifier" else build_regressor)(first, Bins([0.0, 1.0]))
     _announce(config, rounds, networks)
     found = pd.concat([_one_round(config, one, networks) for one in rounds], ignore_index=True)
     table = _ranked(found, config)
@@ -101,21 +100,30 @@ def compare(config: CompareConfig) -> str:
 
 def _check(config: CompareConfig) -> None:
     for name in config.compare.methods:
-        method, at, _ = name.partition("@")
+        method, at, backbone = name.partition("@")
+        if at and not backbone:
+            raise ConfigError(f"compare.methods: '{name}' names no backbone after the @")
         known = NETWORK_METHODS if at else (*BASELINE_METHODS, *NETWORK_METHODS)
         if method not in known:
             raise ConfigError(f"compare.methods: '{name}' is not known: {suggest(method, known)}")
     if not config.compare.methods or len(set(config.compare.methods)) < len(config.compare.methods):
         raise ConfigError("compare.methods must name at least one method, and none of them twice")
     seeds = _seeds(config)
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError(f"compare.seeds={seeds} must name at least one seed, none below 0 and none of them twice")
+    if not seeds or len(set(seeds)) < len(seeds) or not 0 <= min(seeds) <= max(seeds) < 2**31:
+        raise ConfigError(
+            f"compare.seeds={seeds} must name at least one seed of 0..{2**31 - 1}, and none of them twice"
+        )
     if config.method != Config.method:
         raise ConfigError(f"method={config.method}: compare trains what compare.methods names, leave method out")
     if config.train.minutes:
         raise ConfigError("train.minutes: compare.minutes is the training time of each method, give that")
     if config.train.epochs and config.compare.minutes:
         raise ConfigError("train.epochs and compare.minutes exclude each other: compare.minutes=null leaves the epochs")
+    if config.train.images != TrainConfig.images and config.compare.minutes:
+        raise ConfigError(
+            f"train.images={config.train.images} and compare.minutes exclude each other: compare.minutes=null lets the "
+            f"number of photographs decide"
+        )
     if config.split.fold:
         raise ConfigError(f"split.fold={config.split.fold}: compare goes through all split.folds, leave it out")
 
@@ -144,13 +152,15 @@ def _of_network(one: Config, network: _Network, folder: str) -> Config:
     """The options of one training in a round."""
     mine = copy.deepcopy(one)
     mine.run = f"{folder}/{network.folder}/{one.run}"
+    if mine.bins.edges:  # for those that lay other bins
+        mine.bins.range = [mine.bins.edges[0], mine.bins.edges[-1]]
     for name, value in network.options.items():
         *path, last = name.split(".")
         part: Any = mine
         for key in path:
             part = getattr(part, key)
         setattr(part, last, value)
-    if network.backbone:
+    if network.backbone and network.backbone != one.backbone.name:
         mine.backbone = backbone_config(network.backbone)
         mine.classifier.backbone = mine.regressor.backbone = None
     return mine
@@ -178,7 +188,9 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
         log.info("%s: %s", one.run, Path(mine.run).parent.name)
         train(mine)
         folders[Path(mine.run).parent.name] = Path(mine.run)
-    prepared = prepare(copy.deepcopy(one), Path(config.run))
+    bare = copy.deepcopy(one)
+    bare.method = "direct"  # the split does not depend on it, and no bins are laid that nobody asked for
+    prepared = prepare(bare, Path(config.run))
     for note in prepared.notes if not networks else ():  # else the trainings have said it
         log.warning("%s", note)
     table, rows = prepared.photos.table, prepared.part("test")
@@ -189,7 +201,7 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
     baselines = [name for name in config.compare.methods if name in BASELINE_METHODS]
     frame = frame.assign(**_baselines(prepared, baselines))
     for name, network in networks.items():
-        read = pd.read_csv(folders[network.folder] / "combinations.csv", dtype={"image": str}).set_index("image")
+        read = read_rows(folders[network.folder] / "combinations.csv").set_index("image")
         frame[name] = read[network.combination].reindex(frame["image"]).to_numpy()
     return frame
 
@@ -208,6 +220,8 @@ def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
     """The ranking on the photographs that every method has read."""
     methods = config.compare.methods
     read = found.dropna(subset=methods)
+    if read.empty:
+        raise RunError("no test photograph was read by all methods: see the reports of the trainings")
     unit = read["group"] if "group" in read else read["image"]
     if config.data.kind == "simulated":  # each seed has photographs of its own
         unit = read["seed"].astype(str) + "/" + unit
@@ -225,8 +239,9 @@ def _seconds(config: CompareConfig, rounds: list[Config], network: _Network | No
 
 def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> dict[str, Any]:
     """The ranking, with the RMSE of each method in each round, and how it came about."""
-    squares = found[table.index].sub(found["target"], axis=0) ** 2
-    rounds = squares.groupby([found["seed"], found["fold"]]).mean().pow(0.5)
+    read = found.dropna(subset=list(table.index))
+    squares = read[table.index].sub(read["target"], axis=0) ** 2
+    rounds = squares.groupby([read["seed"], read["fold"]]).mean().pow(0.5)
     plain = table.astype(object).where(table.notna(), None).to_dict("index")
     groups = found["group"].nunique() if "group" in found else None
     return {

@@ -91,7 +91,7 @@ class ImageConfig:
 class SplitConfig:
     """Train, validation, calibration and test; what is left over is for training."""
 
-    validation: float = option(0.125, "share for early stopping and temperature", 0.01, 0.5)
+    validation: float = option(0.125, "share that chooses: epoch, temperature, penalty of the last layer", 0.01, 0.5)
     calibration: float = option(0.125, "share kept for intervals; 0 is allowed", 0.0, 0.5)
     test: float = option(0.125, "share for the final figures", 0.01, 0.9)
     train_share: float = option(

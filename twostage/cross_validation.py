@@ -18,8 +18,8 @@ from twostage.evaluation.confidence import rmse_interval
 from twostage.evaluation.metrics import regression_metrics
 from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
-from twostage.runs import run_folder
-from twostage.training.distributed import from_first_process, is_first_process, join_processes
+from twostage.studies import open_study, read_rows
+from twostage.training.distributed import is_first_process
 
 __all__ = ["cross_validate"]
 
@@ -42,8 +42,7 @@ def cross_validate(config: Config) -> str:
         what = f"column '{named}' names one test set" if named else f"split.fold={config.split.fold} is one of them"
         raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
     folds = config.split.folds or 5
-    join_processes()
-    config.run = str(run_folder(from_first_process(config.run)))
+    open_study(config, "crossval")
     for fold in range(folds):
         log.info("fold %d of %d", fold + 1, folds)
         train(_of_fold(config, folds, fold))
@@ -65,9 +64,9 @@ def _of_fold(config: Config, folds: int, fold: int) -> Config:
 
 def _collected(folders: list[Path]) -> pd.DataFrame:
     """The test photographs of all folds in the order of the table, with their fold and group."""
-    order = pd.read_csv(folders[0] / "splits.csv", dtype={"image": str, "group": str})
+    order = read_rows(folders[0] / "splits.csv")
     order = order[order["split"] != "skipped"]
-    frames = [pd.read_csv(folder / "predictions.csv", dtype={"image": str}) for folder in folders]
+    frames = [read_rows(folder / "predictions.csv") for folder in folders]
     found = pd.concat([frame.assign(fold=fold) for fold, frame in enumerate(frames)], ignore_index=True)
     found = found.set_index("image").loc[order["image"]].reset_index()
     if "group" in order:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from twostage.command_config import LearningCurveConfig
+from twostage.compose import options_that_count
 from twostage.config import Config
 from twostage.errors import ConfigError, RunError
 from twostage.evaluation.confidence import percentile_interval, resampled_rmse
@@ -21,7 +22,7 @@ from twostage.evaluation.power_law import PowerLaw, fit_power_law
 from twostage.evaluation.study_figures import learning_curve_figure
 from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
-from twostage.runs import run_folder
+from twostage.studies import open_study, read_rows
 from twostage.training.distributed import is_first_process
 
 __all__ = ["learning_curve"]
@@ -46,7 +47,7 @@ def learning_curve(config: LearningCurveConfig) -> str:
         DataError: The smallest share leaves fewer than two groups, or too few photographs for the bins.
     """
     shares = _checked_shares(config)
-    config.run = str(run_folder(config.run))
+    open_study(config, "learning-curve", free=("shares",))
     folder = Path(config.run)
     for number, share in enumerate(shares, 1):
         log.info("training %d of %d, with a share of %g of the training photographs", number, len(shares), share)
@@ -92,11 +93,11 @@ def _of_share(config: LearningCurveConfig, share: float) -> Config:
 
 def _errors(folders: list[Path]) -> tuple[np.ndarray, np.ndarray | None]:
     """Errors (P,N) of the N test photographs that all P runs read, and the group (N,) of each."""
-    frames = [pd.read_csv(folder / "predictions.csv", dtype={"image": str}).set_index("image") for folder in folders]
+    frames = [read_rows(folder / "predictions.csv").set_index("image") for folder in folders]
     errors = pd.concat([frame["concentration"] - frame["target"] for frame in frames], axis=1, join="inner").dropna()
     if errors.empty:
         raise RunError(f"no test photograph was read by all of {folders[0].parent}/share_*: see their report.html")
-    splits = pd.read_csv(folders[0] / "splits.csv", dtype=str).set_index("image")
+    splits = read_rows(folders[0] / "splits.csv").set_index("image")
     groups = splits.loc[errors.index, "group"].to_numpy() if "group" in splits else None
     return errors.to_numpy().T, groups
 
@@ -105,7 +106,7 @@ def _points(shares: list[float], folders: list[Path]) -> pd.DataFrame:
     rows = []
     for share, folder in zip(shares, folders, strict=True):
         metrics = json.loads((folder / "metrics.json").read_text())
-        splits = pd.read_csv(folder / "splits.csv", dtype={"group": str})
+        splits = read_rows(folder / "splits.csv")
         groups = splits.loc[splits["split"] == "train", "group"].nunique() if "group" in splits else None
         kept = {key: metrics[key] for key in ("n_train", "rmse_colour_baseline", "train_seconds")}
         rows.append({"share": share, "n_groups": groups, **kept})
@@ -144,6 +145,7 @@ def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
         "rmse_twice_low_95": or_none(found.then_interval[0]), "rmse_twice_high_95": or_none(found.then_interval[1]),
         "gain": found.now - found.then,
         "gain_low_95": or_none(found.gain_interval[0]), "gain_high_95": or_none(found.gain_interval[1]),
+        "options": options_that_count(config),
     }  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def _learning(facts: RunFacts, figures: Mapping[str, bytes]) -> str:
     metrics = facts.metrics
     text = (
         f"{metrics['train_seconds']:.0f} s of training, {metrics['images_per_second']:.0f} photographs a second, "
-        f"{metrics['parameters']:,} parameters. The weights of the best epoch are kept."
+        f"{metrics['parameters']:,} parameters."
     )
     alt = "validation RMSE and training loss of each epoch"
     return section("Learning history", paragraph(text), figure(figures["learning_history"], alt))

@@ -47,9 +47,9 @@ class Course:
     """How a stage is trained.
 
     An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
-    `label` names the stage in messages and
-    sets its random numbers apart from those of the other. With `keep_last` the weights of the last epoch are kept
-    instead of those of lowest validation RMSE, which says little where the last layer is to be solved anew.
+    `label` names the stage in messages and sets its random numbers apart from those of the other. With `keep_last` the
+    weights of the last epoch are kept instead of those of lowest validation RMSE, which says little where the last
+    layer is to be solved anew.
     """
 
     options: TrainConfig

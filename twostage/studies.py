@@ -1,0 +1,67 @@
+"""What compare, crossval and learning-curve share: a folder of many runs, and tables read back from these."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from twostage.compose import options_that_count
+from twostage.config import Config
+from twostage.errors import RunError, some
+from twostage.runs import OUTPUTS, run_folder
+from twostage.training.distributed import from_first_process, join_processes
+
+__all__ = ["open_study", "read_rows"]
+
+RESULTS = {"crossval": "metrics.json", "compare": "comparison.json", "learning-curve": "learning_curve.json"}
+"""The file with which a study ends; it holds the study's options."""
+
+
+def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> Path:
+    """The folder of a study, new or found again, the same for all processes; `config.run` becomes its path.
+
+    Args:
+        free: Options that may differ from those of before.
+
+    Raises:
+        RunError: The folder holds something else, or the same with other options.
+    """
+    join_processes()
+    folder = run_folder(from_first_process(config.run))
+    config.run = str(folder)
+    if "latest" in folder.parts[len(OUTPUTS.parts) :][:1]:
+        raise RunError("run=latest is the link to the newest run; give another name")
+    others = ["config.yaml", *(name for other, name in RESULTS.items() if other != command)]
+    if there := [name for name in others if (folder / name).is_file()]:
+        raise RunError(f"{folder} holds results of another command ({there[0]}): choose another run=NAME")
+    path = folder / RESULTS[command]
+    if path.is_file():
+        before, now = dict(_options(path)), {**options_that_count(config)}
+        changed = [
+            f"{key}: {before.get(key)} -> {now.get(key)}"
+            for key in sorted(before.keys() | now.keys())
+            if key not in free and before.get(key) != now.get(key)
+        ]
+        if changed:
+            raise RunError(
+                f"'{folder}' was made with other options ({some(changed)}): choose another run=NAME, or delete {folder}"
+            )
+    return folder
+
+
+def _options(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text())["options"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}): delete it, and it is made again") from error
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """A table of a run, with names as they were written: a specimen may be called NA."""
+    names = ("image", "group", "split", "status", "reason", "content")
+    kinds = dict.fromkeys(names, str)
+    numbers = [name for name in pd.read_csv(path, nrows=0).columns if name not in names]
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})

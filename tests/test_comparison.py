@@ -139,7 +139,8 @@ def test_a_folder_of_something_else_is_left_alone(photos, run):
 def test_a_specimen_may_be_called_na(photos, run, command):
     table = pd.read_csv(photos / "photos.csv").replace({"group": {"g1": "NA", "g2": "None"}})
     table.to_csv(photos / "photos.csv", index=False)
-    more = ["split.folds=2"] if command == "crossval" else ["shares=[0.6,0.8,1]", "split.test=0.3", "split.calibration=0"]
+    shares = ["shares=[0.6,0.8,1]", "split.test=0.3", "split.calibration=0"]
+    more = ["split.folds=2"] if command == "crossval" else shares
     status, _, err = run(command, *TINY_TABLE, "data.group_column=group", "train.epochs=2", *more, "run=x")
     assert status == 0, err
     if command == "crossval":

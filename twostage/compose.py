@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -264,9 +264,9 @@ def options_that_count(config: Config) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key.split(".")[0] not in ("run", "runtime", "resume")}
 
 
-def differences(now: Config, saved: Config) -> list[str]:
-    """Options on which two configs differ, as "name: saved -> now"."""
-    a, b = options_that_count(saved), options_that_count(now)
+def differences(now: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    """Options that count, {"a.b.c": value}, on which two runs differ, as "name: saved -> now"."""
+    a, b = saved, now
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from twostage.compose import differences, to_plain, to_typed
+from twostage.compose import differences, options_that_count, to_plain, to_typed
 from twostage.config import Config
 from twostage.errors import RunError, StorageError, some
 from twostage.files import remove_leftovers, write_atomically, write_json
@@ -87,7 +87,7 @@ def open_run(config: Config) -> Path:
         raise RunError("run=latest is the link to the newest run; give another name")
     if not (folder / "config.yaml").is_file():
         return folder
-    changed = differences(config, saved_config(folder))
+    changed = differences(*map(options_that_count, (config, saved_config(folder))))
     if changed and (folder / "metrics.json").is_file():
         raise RunError(
             f"run '{config.run}' is finished, with other options ({some(changed)}): choose another run=NAME, "

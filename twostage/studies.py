@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from twostage.compose import options_that_count
+from twostage.compose import differences, options_that_count
 from twostage.config import Config
 from twostage.errors import RunError, some
 from twostage.runs import OUTPUTS, run_folder
@@ -39,13 +39,11 @@ def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> P
         raise RunError(f"{folder} holds results of another command ({there[0]}): choose another run=NAME")
     path = folder / RESULTS[command]
     if path.is_file():
-        before, now = dict(_options(path)), {**options_that_count(config)}
-        changed = [
-            f"{key}: {before.get(key)} -> {now.get(key)}"
-            for key in sorted(before.keys() | now.keys())
-            if key not in free and before.get(key) != now.get(key)
+        both = [
+            {key: value for key, value in options.items() if key not in free}
+            for options in (options_that_count(config), _options(path))
         ]
-        if changed:
+        if changed := differences(*both):
             raise RunError(
                 f"'{folder}' was made with other options ({some(changed)}): choose another run=NAME, or delete {folder}"
             )

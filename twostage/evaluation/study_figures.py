@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogFormatter, NullLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullLocator
 
 from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
@@ -80,6 +80,7 @@ def ranking_figure(table: pd.DataFrame, unit: str) -> bytes:
     right.axvline(0, color=GRAY, linewidth=1)
     largest = np.nanmax([table["behind_high"].iloc[: max(2, len(table) // 2)].max(), 1e-9])
     right.set_xlim(-largest, 1.1 * largest)  # what is far behind needs no interval
+    right.xaxis.set_major_locator(MaxNLocator(5))  # more would touch
     right.set_xlabel(named("behind the best, same photographs", unit))
     figure.suptitle("with 95 % intervals; methods without a point on the right are farther behind", fontsize="small")
     return png_of(figure)

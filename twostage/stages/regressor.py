@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twostage.bins import Bins
 from twostage.stages.network import Network
+from twostage.training.distributed import sum_over_processes
 
 __all__ = ["Regressor"]
+
+SOLVED_LATER = 0.9
+"""Share of a batch's common error that the loss leaves out where the last layer is solved anew: solving removes it, and
+while rates are high it hides from the trunk which photographs are read wrong."""
 
 
 class Regressor(nn.Module):
@@ -23,14 +29,13 @@ class Regressor(nn.Module):
 
     center: Tensor
     half_width: Tensor
-    huber_delta: Tensor
 
     def __init__(self, network: Network, bins: Bins, loss: str = "huber", huber_delta: float = 0.03) -> None:
         """`huber_delta` is a share of the whole range, so that it means the same for every number of bins."""
         super().__init__()
         self.network, self.kind = network, loss
-        delta = huber_delta * (bins.edges[-1] - bins.edges[0]) / bins.half_width
-        self.register_buffer("huber_delta", torch.from_numpy(delta).float())
+        self.huber_delta = huber_delta * float((bins.edges[-1] - bins.edges[0]) / bins.half_width.mean())
+        self.solved_later = False
         self.corrections = network.per_bin(bins.count)
         self.log_scale = network.per_bin(bins.count)
         for name, values in (("center", bins.center), ("half_width", bins.half_width)):
@@ -65,15 +70,28 @@ class Regressor(nn.Module):
         return torch.from_numpy(np.stack([offsets, bins.membership(concentration, overlap)], 1)).float()
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Huber or Gaussian loss of the offsets, averaged with the true concentration's memberships as weights."""
+        """Huber or Gaussian loss of the offsets, averaged with the true concentration's memberships as weights.
+
+        Huber's is of errors in mean half widths: in a wide bin a unit counts as much as in a narrow one.
+        """
         offsets, log_scales = self(images)
         true, weight = targets.unbind(1)
         error = offsets - true
+        if self.solved_later:
+            error = error - SOLVED_LATER * self._common(error, weight) / self.half_width
         if self.kind == "gaussian":
             each = _negative_log_likelihood(error, log_scales)
         else:
-            each = _huber(error, self.huber_delta) + _negative_log_likelihood(error.detach(), log_scales)
+            sizes = error * (self.half_width / self.half_width.mean())
+            each = F.huber_loss(sizes, torch.zeros_like(sizes), reduction="none", delta=self.huber_delta)
+            each = each + _negative_log_likelihood(error.detach(), log_scales)
         return (each * weight).sum() / weight.sum()
+
+    def _common(self, error: Tensor, weight: Tensor) -> Tensor:
+        """The mean error of the whole batch, in the unit of the concentration."""
+        sums = torch.stack([(error * self.half_width * weight).sum(), weight.sum()])
+        total, weights = sum_over_processes(sums)
+        return total / weights
 
     def weight(self, targets: Tensor) -> float:
         """What the loss is a mean over: memberships of bins."""
@@ -85,12 +103,6 @@ class Regressor(nn.Module):
         inside = targets[:, 0].abs().argmin(1)
         rows = torch.arange(len(inside), device=offsets.device)
         return self.center[inside] + self.half_width[inside] * offsets[rows, inside]
-
-
-def _huber(error: Tensor, delta: Tensor) -> Tensor:
-    """Huber's loss with a delta per bin, which torch's own does not take."""
-    size = error.abs()
-    return torch.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
 
 
 def _negative_log_likelihood(error: Tensor, log_scale: Tensor) -> Tensor:

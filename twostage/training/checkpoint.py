@@ -18,7 +18,7 @@ __all__ = ["FORMAT", "Checkpoint"]
 
 log = logging.getLogger("twostage")
 
-FORMAT = 1
+FORMAT = 2
 DIGEST = 32
 """Bytes at the end of the file, after what torch.save wrote: sha256 of all before them."""
 BLOCK = 1 << 22

@@ -35,6 +35,7 @@ __all__ = [
     "parallel_loss",
     "process_count",
     "process_number",
+    "sum_over_processes",
 ]
 
 
@@ -177,10 +178,10 @@ class _SharedStatistics(nn.BatchNorm2d):
             return super().forward(images)
         wide = images if images.dtype == torch.float64 else images.float()
         count = wide.new_full((1,), images.numel() // images.shape[1])
-        total = _sum_over_processes(torch.cat([wide.sum((0, 2, 3)), count]))
+        total = sum_over_processes(torch.cat([wide.sum((0, 2, 3)), count]))
         mean, number = total[:-1] / total[-1], total[-1].detach()
         centered = wide - mean.view(1, -1, 1, 1)
-        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
+        variance = sum_over_processes(centered.square().sum((0, 2, 3))) / number
         self._keep_running(mean.detach(), variance.detach() * number / (number - 1))
         normal = centered * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
         if self.affine:
@@ -212,7 +213,9 @@ class _SumOverProcesses(torch.autograd.Function):
         return _SumOverProcesses.forward(ctx, gradient)
 
 
-def _sum_over_processes(mine: Tensor) -> Tensor:
+def sum_over_processes(mine: Tensor) -> Tensor:
     """The sum over all processes, through which gradients flow to each."""
+    if process_count() == 1:
+        return mine
     total: Tensor = _SumOverProcesses.apply(mine)
     return total

@@ -100,7 +100,7 @@ def saved_by_torch(thing):
 def test_another_version_is_refused_in_one_line(tmp_path):
     content = {"format": 99, "identity": {}, "state": a_state()}
     (tmp_path / "last.pt").write_bytes(saved_by_torch(content))
-    with pytest.raises(RunError, match=r"has format 99, this version reads 1: .*delete") as error:
+    with pytest.raises(RunError, match=r"has format 99, this version reads 2: .*delete") as error:
         Checkpoint(tmp_path).load()
     assert "\n" not in str(error.value)
     assert (tmp_path / "last.pt").is_file()

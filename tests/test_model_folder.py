@@ -184,7 +184,7 @@ def test_a_folder_without_a_description(folder):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"null", b"[]", b"3", b"{}", b'{"format": 2}', b"\xff\xfe", b'{"format": 2, "edges": [80, 350]}'],
+    [b"", b"{", b"null", b"[]", b"3", b"{}", b'{"format": 3}', b"\xff\xfe", b'{"format": 3, "edges": [80, 350]}'],
 )
 def test_a_description_that_is_none(folder, content):
     (folder / "model.json").write_bytes(content)

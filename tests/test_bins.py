@@ -196,6 +196,14 @@ def test_merged_joins_the_emptier_neighbour_and_says_so():
         assert words in said[0]
 
 
+def test_merged_counts_groups_where_they_are_known():
+    targets, groups = [1, 2, 3, 11, 12, 13, 25, 26], np.array(list("aaabcdef"))
+    bins, said = Bins([0, 10, 20, 30]).merged(targets, 2, groups)
+    assert bins.edges.tolist() == [0, 20, 30]
+    assert said == ["bin 0..10 has 1 training groups (fewer than 2): merged with 10..20"]
+    assert Bins([0, 10, 20, 30]).merged(targets, 1, groups)[1] == []
+
+
 def test_merged_leaves_full_bins_as_they_are():
     bins, said = UNEVEN.merged(UNEVEN.center, least=1)
     assert bins == UNEVEN

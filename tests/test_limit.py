@@ -180,11 +180,13 @@ def test_accuracy_goes_on_and_measures_the_limit_of_its_test_set(accuracy, tmp_p
 
 
 def test_ratios_are_summed_up_as_logarithms(bench):
-    rows = [{"seed": i, "rmse": r, "ratio_to_limit": 2 * r, "ratio_to_direct": r} for i, r in enumerate((0.5, 2.0))]
+    ratios = {"ratio_to_limit": 2, "ratio_to_direct": 1, "ratio_to_shared": 0.5}
+    rows = [{"seed": r, "rmse": r, **{name: by * r for name, by in ratios.items()}} for r in (0.5, 2.0)]
     mean, spread = bench("accuracy").summary(rows)
     assert (mean["rmse"], mean["ratio_to_limit"], mean["ratio_to_direct"]) == (1.25, 2, 1)
     assert spread["ratio_to_direct"] == pytest.approx(np.log(4) / np.sqrt(2), rel=1e-3)
     assert mean["ratio_to_direct_low"] < 1 < mean["ratio_to_direct_high"]
+    assert mean["ratio_to_shared_high"] == pytest.approx(mean["ratio_to_direct_high"] / 2, rel=1e-3)
     alone, _ = bench("accuracy").summary(rows[:1])
     assert alone["ratio_to_direct_low"] is None
 

@@ -268,65 +268,55 @@ def test_targets_are_offsets_and_memberships():
     np.testing.assert_allclose(targets[:, 1], UNEVEN.membership(concentration, 0.5), atol=1e-6)
 
 
-def with_errors(regressor, error, log_scale):
-    """Let the regressor answer zero offsets plus a leaf, as if its error were `error` (N,K)."""
-    leaf = error.clone().requires_grad_()
-    regressor.forward = lambda _: (leaf, torch.full_like(error, log_scale))
-    return leaf, torch.stack([torch.zeros_like(error), torch.rand_like(error)], 1)
+def with_errors(regressor, units, log_scale=0.0):
+    """Let the shared estimate be wrong by `units` (N,1): a leaf, and targets to which that applies."""
+    leaf, true = units.clone().requires_grad_(), torch.linspace(90, 340, len(units))
+    regressor.network.estimate = lambda _: true[:, None] + leaf
+    torch.nn.init.constant_(regressor.log_scale.bias, log_scale)
+    bins = UNEVEN if torch.equal(regressor.center, torch.from_numpy(UNEVEN.center).float()) else BINS
+    return leaf, regressor.targets(true.double().numpy(), bins, 0.5)
 
 
-def test_huber_loss_is_that_of_torch():
+@pytest.mark.parametrize("bins", [BINS, UNEVEN])
+def test_huber_loss_is_that_of_torch(bins):
     share = 0.05
-    regressor = build_regressor(tiny(f"regressor.huber_delta={share}"), BINS)
-    delta = share * 270 / BINS.half_width[0]
-    error = torch.linspace(-4, 4, 24).view(6, 4) * delta  # both sides of the bend
-    leaf, targets = with_errors(regressor, error, 0.0)
+    regressor = build_regressor(tiny(f"regressor.huber_delta={share}"), bins)
+    delta = share * 270
+    units = torch.linspace(-4, 4, 6)[:, None] * delta  # both sides of the bend
+    leaf, targets = with_errors(regressor, units)
     loss = regressor.loss(images(), targets)
     loss.backward()
-    theirs, weight = error.clone().requires_grad_(), targets[:, 1]
-    huber = F.huber_loss(theirs, torch.zeros_like(error), reduction="none", delta=float(delta))
-    (expected := (huber * weight).sum() / weight.sum()).backward()
-    scale_term = (0.5 * error**2 * weight).sum() / weight.sum()  # of the log-scale, which is zero here
-    torch.testing.assert_close(loss - scale_term, expected)
+    theirs, weight, mean_half_width = units.clone().requires_grad_(), targets[:, 1], float(bins.half_width.mean())
+    huber = F.huber_loss(theirs, torch.zeros_like(units), reduction="none", delta=delta) / mean_half_width**2
+    huber.mean().backward()  # in units: alike in wide and narrow bins, whatever the memberships
     torch.testing.assert_close(leaf.grad, theirs.grad)
-
-
-def test_an_error_costs_the_same_in_wide_and_narrow_bins():
-    regressor = build_regressor(tiny("regressor.huber_delta=0.1"), UNEVEN)
-    assert regressor.huber_delta * UNEVEN.half_width.mean() == pytest.approx(27.0)
-    for units in (3.0, 60.0):  # both sides of the bend
-        error = units / torch.from_numpy(UNEVEN.half_width).float().expand(2, -1)
-        leaf, targets = with_errors(regressor, error, 0.0)
-        targets[:, 1] = 1.0
-        regressor.loss(images()[:2], targets).backward()
-        by_unit = leaf.grad / regressor.half_width
-        torch.testing.assert_close(by_unit, by_unit[:1, :1].expand_as(by_unit))
+    of_bins = huber * weight + 0.5 * (units / regressor.half_width) ** 2 * weight  # the log-scales are zero
+    torch.testing.assert_close(loss, (huber[:, 0] + of_bins.sum(1)).mean())
 
 
 def test_where_the_last_layer_is_solved_later_a_common_error_counts_little():
-    regressor = build_regressor(tiny(), UNEVEN)
+    regressor = build_regressor(tiny("regressor.huber_delta=10"), UNEVEN)
     units = torch.linspace(-2, 2, 6)[:, None]
 
-    def loss(common, solved_later):
+    def slope(common, solved_later):
         regressor.solved_later = solved_later
-        leaf, targets = with_errors(regressor, (units + common) / regressor.half_width, 0.0)
-        targets[:, 1] = 1.0
-        regressor.huber_delta = 1e6
+        leaf, targets = with_errors(regressor, units + common)
         regressor.loss(images(), targets).backward()
         return leaf.grad
 
-    torch.testing.assert_close(loss(0.0, True), loss(0.0, False))
-    assert loss(30.0, False).sum() == pytest.approx(100 * float(loss(30.0, True).sum()), rel=1e-3)
+    torch.testing.assert_close(slope(0.0, True), slope(0.0, False))
+    assert slope(30.0, False).sum() == pytest.approx(100 * float(slope(30.0, True).sum()), rel=1e-3)
 
 
 def test_gaussian_loss_is_that_of_torch():
-    regressor = build_regressor(tiny("regressor.loss=gaussian"), BINS)
-    error = torch.linspace(-2, 2, 24).view(6, 4)
-    leaf, targets = with_errors(regressor, error, 0.7)
+    regressor = build_regressor(tiny("regressor.loss=gaussian"), UNEVEN)
+    units = torch.linspace(-20, 20, 6)[:, None]
+    leaf, targets = with_errors(regressor, units, 0.7)
     loss = regressor.loss(images(), targets)
+    error = units / regressor.half_width
     variance = torch.full_like(error, float(np.exp(2 * 0.7)))
     expected = F.gaussian_nll_loss(error, torch.zeros_like(error), variance, reduction="none")
-    torch.testing.assert_close(loss, (expected * targets[:, 1]).sum() / targets[:, 1].sum())
+    torch.testing.assert_close(loss, (expected * targets[:, 1]).sum(1).mean())
     loss.backward()
     assert leaf.grad.abs().sum() > 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
@@ -115,22 +116,28 @@ class Bins:
             return np.eye(self.count)[self.index(concentration)]
         return 0.5 * (1 + np.cos(np.pi * np.clip(outside / overlap, 0.0, 1.0)))
 
-    def merged(self, targets: ArrayLike, least: int) -> tuple[Bins, list[str]]:
+    def merged(self, targets: ArrayLike, least: int, groups: np.ndarray | None = None) -> tuple[Bins, list[str]]:
         """Merge each bin that holds fewer than `least` of `targets` (N,) with its emptier neighbour.
+
+        Args:
+            groups: Of each target, (N,): then a bin needs targets of so many groups.
 
         Returns:
             The bins that remain, and one sentence per merge.
         """
         edges, said = list(self.edges), []
+        what = "images" if groups is None else "groups"
+        members = pd.Series(np.arange(len(np.atleast_1d(targets))) if groups is None else groups)
         while len(edges) > 2:
-            counts = np.bincount(Bins(edges).index(targets), minlength=len(edges) - 1)
+            held = members.groupby(Bins(edges).index(targets)).nunique()
+            counts = held.reindex(range(len(edges) - 1), fill_value=0).to_numpy()
             k = int(np.argmin(counts))
             if counts[k] >= least:
                 break
             neighbours = [j for j in (k - 1, k + 1) if 0 <= j < len(counts)]
             j = min(neighbours, key=lambda j: counts[j])
             said.append(
-                f"bin {edges[k]:g}..{edges[k + 1]:g} has {counts[k]} training images (fewer than {least}): "
+                f"bin {edges[k]:g}..{edges[k + 1]:g} has {counts[k]} training {what} (fewer than {least}): "
                 f"merged with {edges[j]:g}..{edges[j + 1]:g}"
             )
             del edges[max(j, k)]

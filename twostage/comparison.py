@@ -59,6 +59,7 @@ NETWORKS = {
             "bins.scheme": "uniform",
             "bins.edges": None,
             "bins.min_images": 0,
+            "bins.min_groups": 0,
             "classifier.smoothing": FINE_SMOOTHING,
         },
     ),

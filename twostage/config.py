@@ -115,6 +115,7 @@ class BinsConfig:
     range: list[float] | None = option([80.0, 350.0], "lowest and highest edge; null: of the training targets")
     edges: list[float] | None = option(None, "explicit edges instead of count, scheme and range")
     min_images: int = option(5, "a bin with fewer training images is merged with a neighbour", 0, 1_000_000)
+    min_groups: int = option(5, "so is one with images of fewer groups, where data.group_column is given", 0, 1_000_000)
 
 
 @dataclass

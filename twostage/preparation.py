@@ -108,8 +108,8 @@ def prepare(config: Config, folder: Path) -> Prepared:
         )
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
-    targets = photos.table.targets[parts == "train"]
-    bins, merged = lay_bins(config, targets)
+    train = photos.table.select(parts == "train")
+    bins, merged = lay_bins(config, train.targets, train.groups)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
     notes += [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
     leaks = None if pairs is None else across_parts(pairs, parts)
@@ -200,9 +200,10 @@ def settle(prepared: Prepared) -> None:
 
 def _refuse_other_bins(prepared: Prepared, before: str) -> None:
     """What is trained already knows the bins, which other photographs may move."""
-    splits = pd.read_csv(io.StringIO(before), float_precision="round_trip")
-    targets = splits["target"][splits["split"] == "train"].to_numpy(np.float64)
-    edges = lay_bins(prepared.config, targets)[0].edges
+    splits = pd.read_csv(io.StringIO(before), dtype=str, keep_default_na=False)
+    train = splits[splits["split"] == "train"]
+    groups = train["group"].to_numpy(str) if "group" in train else None
+    edges = lay_bins(prepared.config, train["target"].to_numpy(np.float64), groups)[0].edges
     if not np.array_equal(edges, prepared.bins.edges):
         raise RunError(
             f"these photographs or concentrations move the edges of the bins, from {edges.tolist()} to "
@@ -210,8 +211,8 @@ def _refuse_other_bins(prepared: Prepared, before: str) -> None:
         )
 
 
-def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:
-    """The bins over the training targets (N,), and what was merged.
+def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = None) -> tuple[Bins, list[str]]:
+    """The bins over the training targets (N,) and their groups, and what was merged.
 
     Raises:
         DataError: All targets are equal, or there are fewer images than bins.
@@ -235,6 +236,9 @@ def lay_bins(config: Config, targets: np.ndarray) -> tuple[Bins, list[str]]:
         )
     outside = int(((targets < bins.edges[0]) | (targets > bins.edges[-1])).sum())
     bins, merged = bins.merged(targets, options.min_images)
+    if groups is not None:
+        bins, more = bins.merged(targets, options.min_groups, groups)
+        merged += more
     if outside:
         merged.append(
             f"{outside} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: they "

@@ -5,8 +5,10 @@ For every seed the assay is simulated afresh (4,000 photographs for training, 1,
 else the machine does meets both alike. Options go to every run (``accuracy train.minutes=2 data.spacing=log_uniform``);
 ``seed=10,11`` names other seeds. What was interrupted goes on where it was: run folders are named by the options.
 
-The limit is that of the very photographs of the test set (limit.py). Ratios are averaged as logarithms; the interval of
-ratio_to_direct is Student's, of the logarithms of the ratios of the seeds (a paired comparison).
+The limit is that of the very photographs of the test set (limit.py). rmse_shared is of the two-stage run's own shared
+estimate, without the corrections that its bins add: what bins are worth on one and the same trunk is ratio_to_shared.
+Ratios are averaged as logarithms; their intervals are Student's, of the logarithms of the ratios of the seeds (a paired
+comparison).
 """
 
 import hashlib
@@ -17,16 +19,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import torch
 from common import twostage
 from limit import bounds, rms
 from scipy import stats
+
+from twostage.data.simulated import render_photographs
+from twostage.model_folder import load_model
+from twostage.stages.two_stage import combine
 
 SEEDS = (10, 11, 12, 13, 14)
 """No development has looked at them."""
 METHODS = ("two_stage", "direct")
 SIDE_BY_SIDE = min(len(METHODS), len(os.sched_getaffinity(0)))
 OWN = ("run", "method", "runtime.cache_dir")
-RATIOS = ("ratio_to_limit", "ratio_to_direct")
+RATIOS = ("ratio_to_limit", "ratio_to_direct", "ratio_to_shared")
 
 
 def run(work, overrides=()):
@@ -55,8 +62,9 @@ def summary(rows):
     for name in RATIOS:
         logs = np.log(frame[name])
         mean[name], spread[name] = np.exp(logs.mean()), logs.std()
-    low, high = interval(frame["ratio_to_direct"])
-    ends = {"ratio_to_direct_low": low, "ratio_to_direct_high": high}
+    ends = {}
+    for name in RATIOS[1:]:
+        ends[f"{name}_low"], ends[f"{name}_high"] = interval(frame[name])
     return [{"seed": "mean", **_rounded(dict(mean) | ends)}, {"seed": "spread", **_rounded(spread)}]
 
 
@@ -97,15 +105,18 @@ def _train(folder, method, seed, overrides):
 
 def _row(seed, *folders):
     two_stage, direct = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
-    limit = _limit(two_stage["options"], pd.read_csv(folders[0] / "predictions.csv"))
+    options, predictions = two_stage["options"], pd.read_csv(folders[0] / "predictions.csv")
+    limit, shared = _limit(options, predictions), _rmse_shared(folders[0] / "model", options, predictions)
     return {"seed": seed} | _rounded(
         {
             "rmse_two_stage": two_stage["rmse"],
             "rmse_direct": direct["rmse"],
+            "rmse_shared": shared,
             "rmse_colour_baseline": two_stage["rmse_colour_baseline"],
             "limit": limit,
             "ratio_to_limit": two_stage["rmse"] / limit,
             "ratio_to_direct": two_stage["rmse"] / direct["rmse"],
+            "ratio_to_shared": two_stage["rmse"] / shared,
             "seconds_two_stage": two_stage["train_seconds"],
             "seconds_direct": direct["train_seconds"],
             "n_train": two_stage["n_train"],
@@ -116,9 +127,28 @@ def _row(seed, *folders):
 
 def _limit(options, predictions):
     """Of the test set's own photographs."""
-    numbers = predictions["image"].str.removeprefix("simulated_").astype(int)
     card = options["data.reference"] == "card"
-    return rms(bounds(predictions["target"], numbers, options["image.size"], options["seed"], card_visible=card))
+    targets, size, seed = predictions["target"], options["image.size"], options["seed"]
+    return rms(bounds(targets, _numbers(predictions), size, seed, card_visible=card))
+
+
+def _rmse_shared(model, options, predictions):
+    """Of the test photographs, rendered again, as the two-stage model reads them without its corrections."""
+    network = load_model(model, torch.device("cpu")).network
+    for parameter in network.regressor.corrections.parameters():
+        torch.nn.init.zeros_(parameter)
+    card = options["data.reference"] == "card"
+    targets, size, seed = predictions["target"].to_numpy(), options["image.size"], options["seed"]
+    photographs = [
+        render_photographs(targets[i : i + 1], size, seed, card_visible=card, first=number)[0]
+        for i, number in enumerate(_numbers(predictions))
+    ]
+    read = combine(network.bins, *network.predict(np.stack(photographs), views=options["combine.views"]))
+    return rms(read - targets)
+
+
+def _numbers(predictions):
+    return predictions["image"].str.removeprefix("simulated_").astype(int)
 
 
 def _rounded(figures):

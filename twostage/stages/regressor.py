@@ -14,7 +14,7 @@ from twostage.training.distributed import sum_over_processes
 __all__ = ["Regressor"]
 
 SOLVED_LATER = 0.9
-"""Share of a batch's common error that the loss leaves out where the last layer is solved anew: solving removes it, and
+"""Share of a batch's mean error that the loss leaves out where the last layer is solved anew: solving removes it, and
 while rates are high it hides from the trunk which photographs are read wrong."""
 
 
@@ -23,8 +23,8 @@ class Regressor(nn.Module):
 
     ``offset_k = (s(x) - center_k) / half_width_k + correction_k(x)``: all bins share the estimate s, so each learns
     from all the data, and a bin adds only what is particular to it. Outputs are linear, never clipped. Corrections and
-    log-scales read the pooled vector linearly but do not shape it, so that the trunk learns from s alone. After
-    training, s and the corrections are solved in closed form (see refit); the log-scales remain those of training.
+    log-scales read the pooled vector linearly but do not shape it. After training, s and the corrections are solved in
+    closed form (see refit); the log-scales remain those of training.
     """
 
     center: Tensor
@@ -70,32 +70,35 @@ class Regressor(nn.Module):
         return torch.from_numpy(np.stack([offsets, bins.membership(concentration, overlap)], 1)).float()
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Huber or Gaussian loss of the offsets, averaged with the true concentration's memberships as weights.
+        """Mean over images of what the shared estimate and the bins are wrong by, scalar.
 
-        Huber's is of errors in mean half widths: in a wide bin a unit counts as much as in a narrow one.
+        Huber: the shared estimate learns from its own error, each image alike, and each bin's correction from what that
+        leaves, weighted by membership; sizes are in mean half widths, so that a unit costs as much in a wide bin as in
+        a narrow one. Gaussian: both learn from the likelihood of the offsets.
         """
-        offsets, log_scales = self(images)
         true, weight = targets.unbind(1)
-        error = offsets - true
+        pooled = self.network.pooled(images)
+        seen, concentration = pooled.detach(), self.center[:1] + self.half_width[:1] * true[:, :1]
+        error = self.network.estimate(pooled) - concentration
         if self.solved_later:
-            error = error - SOLVED_LATER * self._common(error, weight) / self.half_width
-        if self.kind == "gaussian":
-            each = _negative_log_likelihood(error, log_scales)
-        else:
-            sizes = error * (self.half_width / self.half_width.mean())
-            each = F.huber_loss(sizes, torch.zeros_like(sizes), reduction="none", delta=self.huber_delta)
-            each = each + _negative_log_likelihood(error.detach(), log_scales)
-        return (each * weight).sum() / weight.sum()
+            error = error - SOLVED_LATER * _mean_of_batch(error)
+        gaussian = self.kind == "gaussian"
+        left = (error if gaussian else error.detach()) / self.half_width + self.corrections(
+            seen
+        ) * self._correction_scale
+        each = _negative_log_likelihood(left if gaussian else left.detach(), self.log_scale(seen).clamp(-8, 4))
+        if gaussian:
+            return (each * weight).sum(1).mean()
+        each = each + self._huber(left * self.half_width)
+        return (self._huber(error)[:, 0] + (each * weight).sum(1)).mean()
 
-    def _common(self, error: Tensor, weight: Tensor) -> Tensor:
-        """The mean error of the whole batch, in the unit of the concentration."""
-        sums = torch.stack([(error * self.half_width * weight).sum(), weight.sum()])
-        total, weights = sum_over_processes(sums)
-        return total / weights
+    def _huber(self, error: Tensor) -> Tensor:
+        sizes = error / self.half_width.mean()
+        return F.huber_loss(sizes, torch.zeros_like(sizes), reduction="none", delta=self.huber_delta)
 
     def weight(self, targets: Tensor) -> float:
-        """What the loss is a mean over: memberships of bins."""
-        return float(targets[:, 1].sum())
+        """What the loss is a mean over: images."""
+        return float(len(targets))
 
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) with the true bin given, for validation during training."""
@@ -103,6 +106,12 @@ class Regressor(nn.Module):
         inside = targets[:, 0].abs().argmin(1)
         rows = torch.arange(len(inside), device=offsets.device)
         return self.center[inside] + self.half_width[inside] * offsets[rows, inside]
+
+
+def _mean_of_batch(error: Tensor) -> Tensor:
+    """Of the whole batch, where several processes share it."""
+    total, count = sum_over_processes(torch.stack([error.sum(), error.new_tensor(len(error))]))
+    return total / count
 
 
 def _negative_log_likelihood(error: Tensor, log_scale: Tensor) -> Tensor:

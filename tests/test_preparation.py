@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, TINY_TABLE
 
 from twostage import load_config
 from twostage.data.color import to_color
@@ -33,3 +34,16 @@ def test_an_augmentation_that_moves_the_colour_is_among_the_warnings(here):
     (note,) = [note for note in prepared.notes if "move the colour" in note]
     assert float(note.split("shift by ")[1].split(" mg/L")[0]) > 1
     assert not any("move the colour" in note for note in prepare(load_config([*TINY, "run=a"]), here / "a").notes)
+
+
+def test_bins_of_few_groups_are_merged_where_groups_are_known(photos):
+    def prepared(*more):
+        return prepare(load_config([*TINY_TABLE, "run=a", "bins.range=null", *more]), photos / "a")
+
+    assert prepared("bins.min_groups=3").bins.count == 3  # without groups it is not asked for
+    merged = prepared("data.group_column=group", "bins.min_groups=3")
+    train = merged.photos.table.select(merged.part("train"))
+    held = [np.unique(train.groups[merged.bins.index(train.targets) == k]).size for k in range(merged.bins.count)]
+    assert 1 <= merged.bins.count < 3
+    assert merged.bins.count == 1 or min(held) >= 3
+    assert any("training groups (fewer than 3): merged with" in note for note in merged.notes)

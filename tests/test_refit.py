@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from twostage import Bins, load_config
+from twostage import Bins, load_config, train
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.refit import PENALTIES, Seen, refit_classifier, refit_regressor, ridge
 
@@ -159,6 +159,28 @@ def test_a_run_solves_its_last_layer(here, run):
     assert json.loads((folder / "metrics.json").read_text())["train_seconds"] == pytest.approx(
         epochs + solved["seconds"]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "later"),
+    [
+        ([], True),
+        (["train.refit=false"], False),
+        (["train.patience=3"], False),
+        (["image.size=256", "pooling=flatten"], False),
+    ],
+)
+def test_a_common_error_is_left_to_solving_where_there_is_solving(here, monkeypatch, options, later):
+    asked = []
+
+    def stop(stage, *_):
+        asked.append(stage.solved_later)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("twostage.stage_training.fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(load_config([*SMALL, "data.count=60", "method=direct", "run=a", *options]))
+    assert asked == [later]
 
 
 def classifier():

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
@@ -127,10 +126,12 @@ class Bins:
         """
         edges, said = list(self.edges), []
         what = "images" if groups is None else "groups"
-        members = pd.Series(np.arange(len(np.atleast_1d(targets))) if groups is None else groups)
+        of_group = None if groups is None else np.unique(groups, return_inverse=True)[1]
         while len(edges) > 2:
-            held = members.groupby(Bins(edges).index(targets)).nunique()
-            counts = held.reindex(range(len(edges) - 1), fill_value=0).to_numpy()
+            index = Bins(edges).index(targets)
+            if of_group is not None:  # each group once in each bin
+                index = np.unique(np.stack([index, of_group], 1), axis=0)[:, 0]
+            counts = np.bincount(index, minlength=len(edges) - 1)
             k = int(np.argmin(counts))
             if counts[k] >= least:
                 break

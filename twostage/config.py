@@ -115,7 +115,7 @@ class BinsConfig:
     range: list[float] | None = option([80.0, 350.0], "lowest and highest edge; null: of the training targets")
     edges: list[float] | None = option(None, "explicit edges instead of count, scheme and range")
     min_images: int = option(5, "a bin with fewer training images is merged with a neighbour", 0, 1_000_000)
-    min_groups: int = option(5, "so is one with images of fewer groups, where data.group_column is given", 0, 1_000_000)
+    min_groups: int = option(5, "so is one with images of fewer groups, where groups are known", 0, 1_000_000)
 
 
 @dataclass
@@ -146,7 +146,7 @@ class RegressorConfig:
     """Stage 2."""
 
     overlap: float = option(1.0, "bin k also learns from images this far outside it, bin widths", 0.0, 10.0)
-    loss: str = option("huber", "loss on the offsets", choices="huber gaussian")
+    loss: str = option("huber", "huber: of the error; gaussian: likelihood of the offsets", choices="huber gaussian")
     huber_delta: float = option(0.03, "where the Huber loss turns linear, share of the range", 1e-6, 10.0)
     warm_start: bool = option(True, "start from the classifier's weights")
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@regressor.backbone=NAME"})

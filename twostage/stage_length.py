@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _seconds_left(stage: str, prepared: Prepared) -> float:
     """The classifier's share of the minutes, or what it left of them; all, where there is none.
 
-    What solving the last layer takes at the very end comes on top, alike for all methods.
+    What solving the last layer takes at the very end comes on top.
     """
     config = prepared.config
     total = 60 * float(config.train.minutes or 0)

@@ -77,7 +77,6 @@ def train_regressor_stage(prepared: Prepared) -> None:
         load_weights(weights_file(prepared.folder, "classifier"), classifier)
         for name in warm_start(regressor, classifier, keep_backbone=starts_from_own_weights(config)):
             log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
-    regressor.solved_later = _is_refitted(regressor, config)
     targets = regressor.targets(prepared.photos.table.targets, bins, config.regressor.overlap)
     _fit(regressor, "regressor", targets, prepared)
     if is_first_process():
@@ -95,8 +94,8 @@ def _refit(stage: Classifier | Regressor, name: str, prepared: Prepared) -> None
     if not _is_refitted(stage, config):
         return
     begin = time.perf_counter()
-    # to a classifier, from which the regressor goes on to train, more views are not worth their time
-    views = 1 if isinstance(stage, Classifier) else config.combine.views
+    # where the regressor goes on to train, more views for the classifier are not worth their time
+    views = 1 if name == "classifier" and config.method == "two_stage" else config.combine.views
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
     train, validation = (_seen(stage, part, views, prepared) for part in rows)
     if isinstance(stage, Classifier):
@@ -141,6 +140,8 @@ def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Pr
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         keep_last=_is_refitted(stage, config) and not config.train.patience,
     )
+    if isinstance(stage, Regressor):  # after the plan, which one process measures alone
+        stage.solved_later = course.keep_last
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)
     fit(stage, train, validation, course, Checkpoint(folder, prepared.identity(), force=config.resume == "force"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from twostage.bins import Bins
 from twostage.stages.network import Network
-from twostage.training.distributed import sum_over_processes
+from twostage.training.distributed import process_count, sum_over_processes
 
 __all__ = ["Regressor"]
 
@@ -47,10 +47,12 @@ class Regressor(nn.Module):
 
     def read(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """The same from pooled vectors (N,P)."""
-        seen = pooled.detach()
-        offsets = (self.network.estimate(pooled) - self.center) / self.half_width
-        offsets = offsets + self.corrections(seen) * self._correction_scale
-        return offsets, self.log_scale(seen).clamp(-8, 4)
+        corrections, log_scales = self._of_bins(pooled.detach())
+        return (self.network.estimate(pooled) - self.center) / self.half_width + corrections, log_scales
+
+    def _of_bins(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """What each bin adds to the shared estimate's offset, and its log-scale, (N,K) each."""
+        return self.corrections(seen) * self._correction_scale, self.log_scale(seen).clamp(-8, 4)
 
     @property
     def _correction_scale(self) -> float:
@@ -77,19 +79,16 @@ class Regressor(nn.Module):
         a narrow one. Gaussian: both learn from the likelihood of the offsets.
         """
         true, weight = targets.unbind(1)
-        pooled = self.network.pooled(images)
-        seen, concentration = pooled.detach(), self.center[:1] + self.half_width[:1] * true[:, :1]
+        pooled, concentration = self.network.pooled(images), self.center[:1] + self.half_width[:1] * true[:, :1]
         error = self.network.estimate(pooled) - concentration
         if self.solved_later:
             error = error - SOLVED_LATER * _mean_of_batch(error)
-        gaussian = self.kind == "gaussian"
-        left = (error if gaussian else error.detach()) / self.half_width + self.corrections(
-            seen
-        ) * self._correction_scale
-        each = _negative_log_likelihood(left if gaussian else left.detach(), self.log_scale(seen).clamp(-8, 4))
-        if gaussian:
+        corrections, log_scales = self._of_bins(pooled.detach())
+        if self.kind == "gaussian":
+            each = _negative_log_likelihood(error / self.half_width + corrections, log_scales)
             return (each * weight).sum(1).mean()
-        each = each + self._huber(left * self.half_width)
+        left = error.detach() / self.half_width + corrections
+        each = self._huber(left * self.half_width) + _negative_log_likelihood(left.detach(), log_scales)
         return (self._huber(error)[:, 0] + (each * weight).sum(1)).mean()
 
     def _huber(self, error: Tensor) -> Tensor:
@@ -110,6 +109,8 @@ class Regressor(nn.Module):
 
 def _mean_of_batch(error: Tensor) -> Tensor:
     """Of the whole batch, where several processes share it."""
+    if process_count() == 1:
+        return error.mean()
     total, count = sum_over_processes(torch.stack([error.sum(), error.new_tensor(len(error))]))
     return total / count
 

@@ -11,7 +11,14 @@ from twostage import Bins, load_config
 from twostage.data.simulated import render_photographs
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.training.course import Course, Examples
-from twostage.training.distributed import gather, is_first_process, join_processes, process_count, process_number
+from twostage.training.distributed import (
+    gather,
+    is_first_process,
+    join_processes,
+    mean_of_batch,
+    process_count,
+    process_number,
+)
 from twostage.training.fit import fit
 
 
@@ -43,7 +50,7 @@ def main():
             overrides = [f"backbone={backbone}", "image.size=32", "augment=any_angle", "augment.noise=0.02", "run=x"]
             config = load_config(overrides)
             stage = build(config, bins).double()
-            stage.solved_later = True  # the regressor's loss then needs the mean error of the whole batch
+            stage.mean_of_batch = mean_of_batch  # part of the regressor's loss
             learned = stage.targets(targets, bins, 0.5).double()
             train, validation = (
                 Examples([str(i) for i in range(60)][rows], pixels[rows], targets[rows], learned[rows])
@@ -53,7 +60,7 @@ def main():
             for train_again in (False, True):  # the second fails in its second step, once, in the last process
                 if train_again:
                     stage = fail_once(build(config, bins).double())
-                    stage.solved_later = True
+                    stage.mean_of_batch = mean_of_batch
                     course = replace(course, options=replace(config.train, retry=True))
                 history = fit(stage, train, validation, course)
                 curves.append([[row.train_loss, row.validation_rmse] for row in history])

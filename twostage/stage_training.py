@@ -29,7 +29,7 @@ from twostage.stages.regressor import Regressor
 from twostage.stages.two_stage import different_views, to_srgb
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
-from twostage.training.distributed import from_first_process, is_first_process, process_count
+from twostage.training.distributed import from_first_process, is_first_process, mean_of_batch, process_count
 from twostage.training.fit import fit
 from twostage.training.precision import Plan, choose_plan
 
@@ -140,8 +140,8 @@ def _fit(stage: Classifier | Regressor, name: str, targets: Tensor, prepared: Pr
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         keep_last=_is_refitted(stage, config) and not config.train.patience,
     )
-    if isinstance(stage, Regressor):  # after the plan, which one process measures alone
-        stage.solved_later = course.keep_last
+    if isinstance(stage, Regressor) and course.keep_last:  # after the plan, which one process measures alone
+        stage.mean_of_batch = mean_of_batch
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)
     fit(stage, train, validation, course, Checkpoint(folder, prepared.identity(), force=config.resume == "force"))

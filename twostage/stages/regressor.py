@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,6 @@ from torch import Tensor, nn
 
 from twostage.bins import Bins
 from twostage.stages.network import Network
-from twostage.training.distributed import process_count, sum_over_processes
 
 __all__ = ["Regressor"]
 
@@ -35,7 +36,7 @@ class Regressor(nn.Module):
         super().__init__()
         self.network, self.kind = network, loss
         self.huber_delta = huber_delta * float((bins.edges[-1] - bins.edges[0]) / bins.half_width.mean())
-        self.solved_later = False
+        self.mean_of_batch: Callable[[Tensor], Tensor] | None = None  # set where the last layer is solved later
         self.corrections = network.per_bin(bins.count)
         self.log_scale = network.per_bin(bins.count)
         for name, values in (("center", bins.center), ("half_width", bins.half_width)):
@@ -81,8 +82,8 @@ class Regressor(nn.Module):
         true, weight = targets.unbind(1)
         pooled, concentration = self.network.pooled(images), self.center[:1] + self.half_width[:1] * true[:, :1]
         error = self.network.estimate(pooled) - concentration
-        if self.solved_later:
-            error = error - SOLVED_LATER * _mean_of_batch(error)
+        if self.mean_of_batch is not None:
+            error = error - SOLVED_LATER * self.mean_of_batch(error)
         corrections, log_scales = self._of_bins(pooled.detach())
         if self.kind == "gaussian":
             each = _negative_log_likelihood(error / self.half_width + corrections, log_scales)
@@ -105,14 +106,6 @@ class Regressor(nn.Module):
         inside = targets[:, 0].abs().argmin(1)
         rows = torch.arange(len(inside), device=offsets.device)
         return self.center[inside] + self.half_width[inside] * offsets[rows, inside]
-
-
-def _mean_of_batch(error: Tensor) -> Tensor:
-    """Of the whole batch, where several processes share it."""
-    if process_count() == 1:
-        return error.mean()
-    total, count = sum_over_processes(torch.stack([error.sum(), error.new_tensor(len(error))]))
-    return total / count
 
 
 def _negative_log_likelihood(error: Tensor, log_scale: Tensor) -> Tensor:

@@ -29,13 +29,13 @@ __all__ = [
     "gather",
     "is_first_process",
     "join_processes",
+    "mean_of_batch",
     "mean_over_processes",
     "my_device",
     "my_share",
     "parallel_loss",
     "process_count",
     "process_number",
-    "sum_over_processes",
 ]
 
 
@@ -121,6 +121,14 @@ def mean_over_processes(mine: float) -> float:
     return float(total) / process_count()
 
 
+def mean_of_batch(mine: Tensor) -> Tensor:
+    """The mean over a whole batch, of which `mine` (N,...) is this process's share; gradients flow to every share."""
+    if process_count() == 1:
+        return mine.mean()
+    total, count = _sum_over_processes(torch.stack([mine.sum(), mine.new_tensor(mine.numel())]))
+    return total / count
+
+
 def my_share(rows: np.ndarray) -> slice:
     """Which of the rows of a whole batch, or of a whole set, are this process's."""
     if process_count() == 1:
@@ -178,10 +186,10 @@ class _SharedStatistics(nn.BatchNorm2d):
             return super().forward(images)
         wide = images if images.dtype == torch.float64 else images.float()
         count = wide.new_full((1,), images.numel() // images.shape[1])
-        total = sum_over_processes(torch.cat([wide.sum((0, 2, 3)), count]))
+        total = _sum_over_processes(torch.cat([wide.sum((0, 2, 3)), count]))
         mean, number = total[:-1] / total[-1], total[-1].detach()
         centered = wide - mean.view(1, -1, 1, 1)
-        variance = sum_over_processes(centered.square().sum((0, 2, 3))) / number
+        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
         self._keep_running(mean.detach(), variance.detach() * number / (number - 1))
         normal = centered * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
         if self.affine:
@@ -213,7 +221,7 @@ class _SumOverProcesses(torch.autograd.Function):
         return _SumOverProcesses.forward(ctx, gradient)
 
 
-def sum_over_processes(mine: Tensor) -> Tensor:
+def _sum_over_processes(mine: Tensor) -> Tensor:
     """The sum over all processes, through which gradients flow to each."""
     total: Tensor = _SumOverProcesses.apply(mine)
     return total

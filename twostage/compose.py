@@ -266,8 +266,8 @@ def options_that_count(config: Config) -> dict[str, Any]:
 
 def differences(now: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     """Options that count, {"a.b.c": value}, on which two runs differ, as "name: saved -> now"."""
-    a, b = saved, now
-    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    both = [(key, saved.get(key), now.get(key)) for key in sorted(saved.keys() | now.keys())]
+    return [f"{key}: {was} -> {is_now}" for key, was, is_now in both if was != is_now]
 
 
 def changed_options(config: Config) -> dict[str, tuple[Any, Any]]:

@@ -240,7 +240,7 @@ def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = No
         bins, more = bins.merged(targets, options.min_groups, groups)
         merged += more
     if bins.count == 1:
-        merged.append("one bin is left, where a classifier has nothing to learn: method=direct is the same for less")
+        merged.append("one bin is left, where a classifier has nothing to learn: method=direct does without it")
     if outside:
         merged.append(
             f"{outside} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: they "

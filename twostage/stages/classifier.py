@@ -59,10 +59,6 @@ class Classifier(nn.Module):
         """Cross entropy against soft targets (N,K), scalar."""
         return F.cross_entropy(self(images), targets)
 
-    def weight(self, targets: Tensor) -> float:
-        """What the loss is a mean over: images."""
-        return float(len(targets))
-
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) from the classifier alone: expected bin center. For validation during training."""
         return self.probabilities(images) @ self.center

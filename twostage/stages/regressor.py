@@ -96,10 +96,6 @@ class Regressor(nn.Module):
         sizes = error / self.half_width.mean()
         return F.huber_loss(sizes, torch.zeros_like(sizes), reduction="none", delta=self.huber_delta)
 
-    def weight(self, targets: Tensor) -> float:
-        """What the loss is a mean over: images."""
-        return float(len(targets))
-
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) with the true bin given, for validation during training."""
         offsets, _ = self(images)

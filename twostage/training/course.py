@@ -20,10 +20,7 @@ class Stage(Protocol):
     """What the loop needs of a stage, beside being a module."""
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of a batch: a mean, with the weights that `weight` adds up."""
-
-    def weight(self, targets: Tensor) -> float:
-        """How much the loss of these targets counts beside that of others."""
+        """Scalar loss of a batch: a mean over its images."""
 
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentrations (N,) for validation."""

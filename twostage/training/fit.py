@@ -210,8 +210,7 @@ class _Training:
         targets = self.train.targets[rows]
         loss = self.loss(to_color(srgb, course.color), targets[share].to(course.device))
         if process_count() > 1:  # gradients are averaged over processes: let them count as in one batch
-            weight = self.stage.weight
-            loss = loss * (process_count() * weight(targets[share]) / weight(targets))  # type: ignore[operator]
+            loss = loss * (process_count() * len(rows[share]) / len(rows))
         value = mean_over_processes(float(loss.detach()))
         if not np.isfinite(value):
             raise TrainingError(

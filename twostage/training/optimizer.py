@@ -13,6 +13,10 @@ from torch.optim.swa_utils import AveragedModel
 
 __all__ = ["Average", "build_optimizer", "build_schedule", "restore"]
 
+BETAS = (0.9, 0.99)
+"""Memory of Adam's first and second moments. At 0.999 the second takes a thousand steps to learn that gradients have
+grown, and a training has fallen apart meanwhile (docs/accuracy.md)."""
+
 
 def build_optimizer(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW; biases and the scales of norms are not decayed."""
@@ -21,8 +25,9 @@ def build_optimizer(module: nn.Module, learning_rate: float, weight_decay: float
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    # one pass over the weights instead of several: half the time of a step where they are many
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=trained[0].device.type in ("cpu", "cuda"))
+    # fused: one pass over the weights instead of several, half the time of a step where they are many
+    fused = trained[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=fused)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, name: str, steps: int, warmup: float) -> LambdaLR:

@@ -28,7 +28,7 @@ ROWS = (
     ("stages",),
     ("training",),
     ("model_folder",),
-    ("predictor", "backbone_table"),
+    ("predictor", "backbone_table", "initialization"),
     ("runs",),
     ("preparation",),
     ("stage_length", "border_check"),

@@ -25,12 +25,12 @@ from twostage.data.augment import dihedral_views
 from twostage.data.color import to_color
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import BackboneError, ConfigError
+from twostage.initialization import initialize
 from twostage.orchestrator import train
 from twostage.predictor import Predictor
 from twostage.stages.build import (
     build_classifier,
     build_regressor,
-    initialize,
     starts_from_own_weights,
     warm_start,
 )

@@ -37,7 +37,7 @@ __all__ = [
     "to_typed",
 ]
 
-FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "runtime.cache_dir")
+FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "train.start_from", "runtime.cache_dir")
 
 
 def conf_dir() -> Path:

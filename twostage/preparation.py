@@ -28,8 +28,9 @@ from twostage.errors import DataError, RunError, some
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
+from twostage.initialization import initialize, refuse_seen
 from twostage.runs import begin_run, weights_file
-from twostage.stages.build import build_classifier, build_regressor, initialize
+from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
@@ -111,6 +112,7 @@ def prepare(config: Config, folder: Path) -> Prepared:
     train = photos.table.select(parts == "train")
     bins, merged = lay_bins(config, train.targets, train.groups)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
+    notes += refuse_seen(config, splits)
     notes += [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
     leaks = None if pairs is None else across_parts(pairs, parts)
     if leaks is not None and len(leaks):

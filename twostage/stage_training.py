@@ -18,11 +18,12 @@ from twostage.data.color import to_color
 from twostage.data.store import Pixels
 from twostage.errors import RunError
 from twostage.files import write_json
+from twostage.initialization import initialize
 from twostage.model_folder import load_weights, save_weights
 from twostage.preparation import Prepared, spread
 from twostage.runs import weights_file
 from twostage.stage_length import with_length
-from twostage.stages.build import build_classifier, build_regressor, initialize, starts_from_own_weights, warm_start
+from twostage.stages.build import build_classifier, build_regressor, starts_from_own_weights, warm_start
 from twostage.stages.classifier import Classifier, fit_temperature
 from twostage.stages.refit import Seen, refit_classifier, refit_regressor
 from twostage.stages.regressor import Regressor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -81,6 +83,25 @@ class Network(nn.Module):
         standard /= self.spread.double().cpu()
         self.readout.weight.copy_(standard[:-1])
         self.readout.bias.copy_(standard[-1])
+
+    def copy_from(self, other: Network, parts: Sequence[str]) -> list[str]:
+        """Take the weights of `parts` ("backbone", "pooling", "readout") from another network.
+
+        With the backbone goes the normalisation of the input that it has learned with.
+
+        Returns:
+            The parts that were not copied because the two networks differ.
+        """
+        different = []
+        for name in parts:
+            target, state = getattr(self, name), getattr(other, name).state_dict()
+            if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in target.state_dict().items()}:
+                different.append(name)
+                continue
+            target.load_state_dict(state)
+            if name == "backbone":
+                self.normalize(other.mean, other.std)
+        return different
 
     def per_bin(self, count: int) -> nn.Linear:
         """A linear layer from the pooled vector to one number for each of `count` bins; it starts at zero."""

@@ -14,18 +14,16 @@ import numpy as np
 import pandas as pd
 
 from twostage.backbone_config import backbone_config
-from twostage.bins import Bins
 from twostage.command_config import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
 from twostage.compose import options_that_count
-from twostage.config import METHODS, Config, TrainConfig
+from twostage.config import Config, TrainConfig
 from twostage.errors import ConfigError, RunError, suggest
 from twostage.evaluation.baselines import BASELINES, color_statistics
 from twostage.evaluation.ranking import rank_methods, ranking_text
 from twostage.evaluation.study_figures import ranking_figure
 from twostage.files import write_atomically, write_json
 from twostage.orchestrator import train
-from twostage.preparation import Prepared, prepare, spread
-from twostage.stages.build import build_classifier, build_regressor
+from twostage.preparation import Prepared, prepare, spread, try_networks
 from twostage.studies import open_study, read_rows
 from twostage.training.distributed import is_first_process
 
@@ -85,8 +83,7 @@ def compare(config: CompareConfig) -> str:
     rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
     networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
     for first in _trainings(config, rounds[:1], networks):
-        for stage in METHODS[first.method]:  # a backbone that cannot be is said now, not after hours
-            (build_classifier if stage == "classifier" else build_regressor)(first, Bins([0.0, 1.0]))
+        try_networks(first, Path(first.run))  # one that cannot be is said now, not after hours
     _announce(config, rounds, networks)
     found = pd.concat([_one_round(config, one, networks) for one in rounds], ignore_index=True)
     table = _ranked(found, config)
@@ -191,6 +188,7 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
         folders[Path(mine.run).parent.name] = Path(mine.run)
     bare = copy.deepcopy(one)
     bare.method = "direct"  # the split does not depend on it, and no bins are laid that nobody asked for
+    bare.train.start_from = None  # nor does it on what networks start from
     prepared = prepare(bare, Path(config.run))
     for note in prepared.notes if not networks else ():  # else the trainings have said it
         log.warning("%s", note)

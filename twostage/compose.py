@@ -37,7 +37,7 @@ __all__ = [
     "to_typed",
 ]
 
-FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "train.start_from", "runtime.cache_dir")
+FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "runtime.cache_dir")
 
 
 def conf_dir() -> Path:
@@ -195,8 +195,10 @@ def _check_together(config: Config) -> None:
     if config.train.epochs and config.train.minutes:
         raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")
     for options in (config.backbone, config.classifier.backbone, config.regressor.backbone):
-        if getattr(options, "pretrained", False) and options.weights is not None:
-            raise ConfigError("backbone.pretrained and backbone.weights exclude each other: give one of them")
+        given = {f"backbone.{name}": getattr(options, name, None) for name in ("pretrained", "weights")}
+        given["train.start_from"] = config.train.start_from
+        if len(both := [name for name, value in given.items() if value]) > 1:
+            raise ConfigError(f"{' and '.join(both)} exclude each other: give one of them")
     for stage in ("classifier", "regressor"):
         if isinstance(getattr(config, stage).backbone, str):
             name = getattr(config, stage).backbone
@@ -205,9 +207,9 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             f"split.fold={config.split.fold} needs more folds than that: split.folds={config.split.folds}"
         )
-    if config.split.folds and (config.split.column or getattr(config.data, "split_column", None)):
-        raise ConfigError("split.folds draws the test set, and a column names it: give one of them")
     column = getattr(config.data, "split_column", None)
+    if config.split.folds and (config.split.column or column):
+        raise ConfigError("split.folds draws the test set, and a column names it: give one of them")
     if column and config.split.column:
         raise ConfigError("data.split_column and split.column exclude each other: give one of them")
     if (config.split.column or config.split.test_values) and config.data.kind != "csv":

@@ -169,7 +169,7 @@ class TrainConfig:
     ema_decay: float = option(0.99, "decay per step of the averaged weights that are kept; 0: none", 0.0, 0.99999)
     patience: int = option(0, "stop after this many epochs without a better validation RMSE; 0: never", 0, 1_000_000)
     start_from: str | None = option(
-        None, "folder of a run: both stages start from the backbone, pooling and normalisation that it has trained"
+        None, "folder of a finished run: start from the backbone, pooling and normalisation that it has trained"
     )
     refit: bool = option(True, "after training, solve the last layer of a stage in closed form (ridge regression)")
     retry: bool = option(False, "after a loss that is no finite number, start the stage once more at half the rate")

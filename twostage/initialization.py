@@ -1,9 +1,11 @@
-"""What the untrained network of a stage starts from."""
+"""What the untrained network of a stage starts from: random weights, timm's, or those of an earlier run."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -12,18 +14,127 @@ from torch import Tensor
 from twostage.backbones.pretrained import load_pretrained
 from twostage.backbones.timm_models import TimmBackbone
 from twostage.config import Config
-from twostage.errors import BackboneError, DataError, some
-from twostage.model_folder import load_model
+from twostage.errors import BackboneError, DataError, RunError, some
+from twostage.model_folder import TrainedModel, load_model
 from twostage.stages.build import backbone_config_of
 from twostage.stages.network import Network
 
-__all__ = ["initialize", "refuse_seen"]
+__all__ = ["Start", "initialize", "load_start"]
+
+LEARNED_FROM = ["train", "validation", "calibration"]
 
 
-def initialize(network: Network, config: Config, stage: str, mean: Tensor, std: Tensor) -> list[str]:
+@dataclass(frozen=True)
+class Start:
+    """The finished run that train.start_from names, as it was when it was loaded."""
+
+    folder: Path
+    model: TrainedModel
+    learned: pd.DataFrame
+    """The photographs that made it, and those that made what it had started from: photograph, group, and which model
+    they made; a photograph "" for the model itself."""
+    unknown: list[str]
+    """What is missing of these."""
+
+    def give(self, network: Network, config: Config, stage: str) -> str:
+        """Let a network have its backbone, pooling and normalisation; readout and bins are of other concentrations.
+
+        Raises:
+            BackboneError: The network is another one.
+        """
+        own = stage if getattr(self.model.network, stage) else "classifier" if stage == "regressor" else "regressor"
+        here, there = _kind(config, stage), _kind(self.model.config, own)
+        if here != there:
+            different = [key for key in there if there[key] != here.get(key)] or ["backbone"]
+            raise BackboneError(
+                f"train.start_from={self.folder}: its {own} is another network than this {stage}: give "
+                + " ".join(f"{key}={there[key]}" for key in different).replace(", ", ",")
+            )
+        network.copy_from(getattr(self.model.network, own).network, ("backbone", "pooling"))
+        return f"backbone, pooling and normalisation start from {self.folder}"
+
+    def refuse_seen(self, splits: str, config: Config) -> list[str]:
+        """Look whether the photographs that are to test a run have made this model.
+
+        Args:
+            splits: splits.csv of the new run, as text.
+
+        Returns:
+            What is to be said where that is not known for certain.
+
+        Raises:
+            DataError: They have; the message names them.
+        """
+        mine = _photographs(pd.read_csv(io.StringIO(splits), dtype=str, keep_default_na=False), ["test"], config)
+        seen = mine["photograph"].isin(self.learned["photograph"])
+        if seen.any():
+            raise DataError(
+                f"{seen.sum()} test photographs are among those that made train.start_from={self.folder}, and would "
+                f"look better than new ones: {some(list(mine['image'][seen]))}; start from a model of others"
+            )
+        groups = sorted(set(mine["group"]) & set(self.learned["group"]) - {""})
+        alike = [f"train.start_from={self.folder} has learned from groups that are called as some of the test set "
+                 f"({some(groups)}): if they are the same specimens, the figures are too good"]  # fmt: skip
+        return self.unknown + (alike if groups else [])
+
+
+def load_start(config: Config) -> Start | None:
+    """The run that train.start_from names, if it does.
+
+    Raises:
+        ModelFolderError: It is no finished run.
+        RunError: It is a link, or its splits.csv cannot be read.
+    """
+    if config.train.start_from is None:
+        return None
+    model, given = load_model(config.train.start_from, torch.device("cpu")), Path(config.train.start_from).expanduser()
+    if given.is_symlink():
+        raise RunError(f"train.start_from={given} leads to another run with every new one: name the run itself")
+    folder = given.parent if (given / "model.json").is_file() else given
+    digest = "+".join(str(value)[:12] for value in model.description.get("sha256", {}).values())
+    learned, unknown = [pd.DataFrame({"photograph": [""], "group": [""], "model": [digest]})], []
+    for name in ("splits.csv", "start.csv") if model.config.train.start_from else ("splits.csv",):
+        if not (folder / name).is_file():
+            unknown.append(f"{folder / name} is missing: nobody knows all photographs that have made train.start_from")
+            continue
+        table = _read(folder / name)
+        if name == "splits.csv":
+            table = _photographs(table, LEARNED_FROM, model.config).assign(model=digest)
+        learned.append(table[["photograph", "group", "model"]])
+    return Start(folder, model, pd.concat(learned), unknown)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table[["image", "target", "split"] if path.name == "splits.csv" else ["photograph", "group", "model"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} of train.start_from cannot be read ({' '.join(str(error).split())})") from error
+    return table
+
+
+def _photographs(splits: pd.DataFrame, parts: list[str], config: Config) -> pd.DataFrame:
+    """Image, group and what makes a photograph that one: its content, or what it was simulated from."""
+    rows = splits[splits["split"].isin(parts)]
+    drawn = f"seed {config.seed} {config.image.size} px " + rows["image"] + " " + rows["target"]
+    photograph = rows["content"] if "content" in rows else drawn
+    return pd.DataFrame({"image": rows["image"], "photograph": photograph, "group": rows.get("group", "")})
+
+
+def _kind(config: Config, stage: str) -> dict[str, Any]:
+    """The options that make a network what it is."""
+    backbone = asdict(backbone_config_of(config, stage))
+    kept = {key: value for key, value in backbone.items() if key not in ("name", "pretrained", "weights", "freeze")}
+    shape = {"backbone": backbone["name"], **{f"backbone.{key}": value for key, value in kept.items()}}
+    return shape | {"pooling": config.pooling, "image.color": config.image.color}
+
+
+def initialize(
+    network: Network, config: Config, stage: str, mean: Tensor, std: Tensor, start: Start | None = None
+) -> list[str]:
     """Give the untrained network of a stage what it starts from: trained weights if so wished, and the normalisation.
 
-    A trained model brings its normalisation with it, and so do timm's weights, of sRGB, with ``image.color=srgb``; else
+    An earlier run brings its normalisation with it, and so do timm's weights, of sRGB, with ``image.color=srgb``; else
     it is `mean` and `std`, each (C,), of the training images.
 
     Returns:
@@ -31,11 +142,10 @@ def initialize(network: Network, config: Config, stage: str, mean: Tensor, std: 
 
     Raises:
         BackboneError: The weights cannot be had, or are of another network.
-        ModelFolderError: train.start_from is no trained model.
     """
     network.normalize(mean, std)
-    if config.train.start_from:
-        return [_start_from(config.train.start_from, network, config, stage)]
+    if start is not None:
+        return [start.give(network, config, stage)]
     options = backbone_config_of(config, stage)
     if not isinstance(network.backbone, TimmBackbone):
         return []
@@ -53,59 +163,3 @@ def initialize(network: Network, config: Config, stage: str, mean: Tensor, std: 
             f"own normalisation"
         )
     return notes
-
-
-def _start_from(folder: str, network: Network, config: Config, stage: str) -> str:
-    """Copy backbone, pooling and normalisation of a trained model; its readout and bins are of other concentrations."""
-    options, model = backbone_config_of(config, stage), load_model(folder, torch.device("cpu"))
-    if getattr(options, "pretrained", False) or getattr(options, "weights", None):
-        raise BackboneError("train.start_from and backbone.weights or backbone.pretrained exclude each other")
-    if model.config.image.color != config.image.color:
-        raise BackboneError(
-            f"train.start_from={folder}: that model sees {model.config.image.color}, not {config.image.color}: give "
-            f"image.color={model.config.image.color}"
-        )
-    trained = model.network.regressor or model.network.classifier
-    assert trained is not None
-    if different := network.copy_from(trained.network, ("backbone", "pooling")):
-        name = backbone_config_of(model.config, "regressor" if model.network.regressor else "classifier").name
-        raise BackboneError(
-            f"train.start_from={folder}: that model has another {' and '.join(different)} than this {stage}: give the "
-            f"options it was trained with (backbone={name} pooling={model.config.pooling}, see {folder}/config.yaml)"
-        )
-    return f"backbone, pooling and normalisation start from {folder}"
-
-
-def refuse_seen(config: Config, splits: str) -> list[str]:
-    """Look whether the model that train.start_from names was made with photographs that are to test this run.
-
-    Args:
-        splits: splits.csv of this run, as text.
-
-    Returns:
-        What is to be said where that cannot be known.
-
-    Raises:
-        DataError: It was; the message names them.
-    """
-    if not config.train.start_from:
-        return []
-    given = Path(config.train.start_from).expanduser()
-    path = (given.parent if (given / "model.json").is_file() else given) / "splits.csv"
-    if not path.is_file():
-        return [f"{path} is missing: nobody knows whether train.start_from has learned from the test photographs"]
-    mine, theirs = (pd.read_csv(text, dtype=str, keep_default_na=False) for text in (io.StringIO(splits), path))
-    model = load_model(given, torch.device("cpu")).config
-    key = ["content"]  # digests; simulated photographs have none, but the same seed draws the same ones
-    if config.data.kind == model.data.kind == "simulated" and config.seed == model.seed:
-        key = ["image", "target"]
-    if not {*key} <= {*mine} & {*theirs}:
-        return []
-    learned = theirs.loc[theirs["split"].isin(["train", "validation", "calibration"]), key].drop_duplicates()
-    seen = mine[mine["split"] == "test"].merge(learned, on=key)["image"]
-    if len(seen):
-        raise DataError(
-            f"{len(seen)} test photographs are among those that made train.start_from={given}, and would look better "
-            f"than new ones: {some(list(seen))}; start from a model of other photographs"
-        )
-    return []

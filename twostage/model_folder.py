@@ -85,9 +85,13 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     Raises:
         ModelFolderError: The folder is none, is incomplete or was written by a newer version.
     """
-    given = Path(folder).expanduser()
-    path = given / "model" if (given / "model").is_dir() else given
-    if not path.is_dir():
+    try:
+        given = Path(folder).expanduser()
+        path = given / "model" if (given / "model").is_dir() else given
+        there = path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that no file can have, or a user's home that is not known
+        raise ModelFolderError(f"{folder}: no such run or model folder ({error})") from error
+    if not there:
         raise ModelFolderError(f"{given}: no such run or model folder; train one with: twostage train run=NAME")
     if not (path / "model.json").is_file():
         raise ModelFolderError(

@@ -28,7 +28,7 @@ from twostage.errors import DataError, RunError, some
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
-from twostage.initialization import initialize, refuse_seen
+from twostage.initialization import Start, initialize, load_start
 from twostage.runs import begin_run, weights_file
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
@@ -36,7 +36,7 @@ from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.distributed import first_process_first, from_first_process, is_first_process, my_device
 
-__all__ = ["Prepared", "lay_bins", "prepare", "settle", "spread"]
+__all__ = ["Prepared", "lay_bins", "prepare", "settle", "spread", "try_networks"]
 
 log = logging.getLogger("twostage")
 
@@ -53,6 +53,8 @@ class Prepared:
     bins: Bins
     notes: list[str]
     device: torch.device
+    start: Start | None
+    """What the stages that are still to be trained start from; None: from nothing, or from the stage before."""
     leaks: np.ndarray | None
     """Pairs of near-duplicates (M,2) in different parts of the split; None if they were not looked for."""
 
@@ -100,7 +102,7 @@ def prepare(config: Config, folder: Path) -> Prepared:
     """
     use_threads(config.runtime.threads)
     device = my_device(resolve_device(config.runtime.device))
-    notes = _try_networks(config, folder)
+    start, notes = try_networks(config, folder)
     cache = Path(config.runtime.cache_dir).expanduser()
     with first_process_first():
         progress = config.runtime.progress and is_first_process()
@@ -112,14 +114,14 @@ def prepare(config: Config, folder: Path) -> Prepared:
     train = photos.table.select(parts == "train")
     bins, merged = lay_bins(config, train.targets, train.groups)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
-    notes += refuse_seen(config, splits)
+    notes += [] if start is None else start.refuse_seen(splits, config)
     notes += [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
     leaks = None if pairs is None else across_parts(pairs, parts)
     if leaks is not None and len(leaks):
         notes.append(duplicates_message(photos.table.images, parts, leaks))
     if moves_color(config.augment):
         notes.append(_color_note(config, photos, np.flatnonzero(parts == "train")[:400]))
-    return Prepared(config, folder, photos, parts, splits, bins, notes, device, leaks)
+    return Prepared(config, folder, photos, parts, splits, bins, notes, device, start, leaks)
 
 
 def _near_duplicates(config: Config, photos: Photographs) -> np.ndarray | None:
@@ -163,15 +165,23 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
     return replace(photos, table=table), parts
 
 
-def _try_networks(config: Config, folder: Path) -> list[str]:
-    """Build both stages, with the weights that those still to be trained start from; returns what to say of these."""
+def _needs_start(config: Config, folder: Path) -> bool:
+    """Is a stage still to be trained that does not start from the one before?"""
+    untrained = [name for name in METHODS[config.method] if not weights_file(folder, name).is_file()]
+    warm = config.method == "two_stage" and config.regressor.warm_start and not config.regressor.backbone
+    return bool(set(untrained) - {"regressor" if warm else ""})
+
+
+def try_networks(config: Config, folder: Path) -> tuple[Start | None, list[str]]:
+    """Build the stages, with what those still to be trained start from; returns that, and what there is to say."""
+    start = load_start(config) if _needs_start(config, folder) else None
     builders: dict[str, Any] = {"classifier": build_classifier, "regressor": build_regressor}
     mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
     bins = Bins([0.0, 1.0])
     networks = {name: builders[name](config, bins).network for name in METHODS[config.method]}
     untrained = [name for name in networks if not weights_file(folder, name).is_file()]
-    notes = [initialize(networks[name], config, name, mean, std) for name in untrained]
-    return list(dict.fromkeys(chain(*notes)))
+    notes = [initialize(networks[name], config, name, mean, std, start) for name in untrained]
+    return start, list(dict.fromkeys(chain(*notes)))
 
 
 def settle(prepared: Prepared) -> None:
@@ -193,11 +203,24 @@ def settle(prepared: Prepared) -> None:
             )
         _refuse_other_bins(prepared, before)
         log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
+    if prepared.start is not None:
+        _keep_start(prepared.start, prepared)
     begin_run(prepared.folder, config)
     write_atomically(path, prepared.splits.encode())
     log.info("photographs: %s", prepared.photos.store)
     for note in prepared.notes:
         log.warning("%s", note)
+
+
+def _keep_start(start: Start, prepared: Prepared) -> None:
+    """Note in start.csv which photographs the run has learned from before it began."""
+    path, now = prepared.folder / "start.csv", start.learned.to_csv(index=False)
+    if path.is_file() and path.read_text() != now and prepared.config.resume != "force":
+        raise RunError(
+            f"{start.folder}, from which run '{prepared.folder.name}' started, was trained anew since: choose another "
+            f"run=NAME, or go on all the same with resume=force"
+        )
+    write_atomically(path, now.encode())
 
 
 def _refuse_other_bins(prepared: Prepared, before: str) -> None:

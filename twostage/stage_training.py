@@ -55,7 +55,7 @@ def train_classifier_stage(prepared: Prepared) -> None:
     if weights_file(prepared.folder, "classifier").is_file():
         return
     classifier = build_classifier(config, bins)
-    initialize(classifier.network, config, "classifier", *prepared.normalization())
+    initialize(classifier.network, config, "classifier", *prepared.normalization(), prepared.start)
     targets = classifier.targets(prepared.photos.table.targets, bins, config.classifier.smoothing)
     _fit(classifier, "classifier", targets, prepared)
     if is_first_process():
@@ -72,7 +72,7 @@ def train_regressor_stage(prepared: Prepared) -> None:
     if weights_file(prepared.folder, "regressor").is_file():
         return
     regressor = build_regressor(config, bins)
-    initialize(regressor.network, config, "regressor", *prepared.normalization())
+    initialize(regressor.network, config, "regressor", *prepared.normalization(), prepared.start)
     if config.method == "two_stage" and config.regressor.warm_start:
         classifier = build_classifier(config, bins)
         load_weights(weights_file(prepared.folder, "classifier"), classifier)

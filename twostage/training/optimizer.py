@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 __all__ = ["Average", "build_optimizer", "build_schedule", "restore"]
 
 BETAS = (0.9, 0.99)
-"""Memory of Adam's first and second moments. At 0.999 the second takes a thousand steps to learn that gradients have
-grown, and a training has fallen apart meanwhile (docs/accuracy.md)."""
+"""Memory of Adam's first and second moments. The usual 0.999 takes a thousand steps to learn that gradients have grown;
+with it one long training fell apart (docs/accuracy.md)."""
 
 
 def build_optimizer(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -77,6 +77,19 @@ def test_once_stage_1_is_there_the_earlier_run_may_go(earlier, run):
     assert run("train", *options)[0] == 0
 
 
+def test_frozen_stages_keep_what_they_started_from(here, run):
+    own = [*TINY, "backbone=resnet10t", "method=two_stage"]
+    assert run("train", *own, "run=earlier")[0] == 0
+    options = [*own, "seed=2", "run=later", "train.start_from=outputs/earlier", "backbone.freeze=1"]
+    assert run("train-classifier", *options)[0] == 0
+    assert run("train", *options)[0] == 0  # stage 2 starts from stage 1
+    later, old = (load_model(f"outputs/{name}", torch.device("cpu")).network for name in ("later", "earlier"))
+    first = old.classifier.network.backbone.model.conv1[0].weight
+    for stage in (later.classifier, later.regressor):
+        assert torch.equal(stage.network.backbone.model.conv1[0].weight, first)
+    assert not torch.equal(convolutions(later.classifier), convolutions(old.classifier))
+
+
 def test_an_earlier_run_that_was_trained_anew_is_noticed(earlier, run):
     options = [*TINY, "seed=2", "run=later", "train.start_from=outputs/earlier", "regressor.warm_start=false"]
     assert run("train-classifier", *options)[0] == 0

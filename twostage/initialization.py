@@ -150,10 +150,10 @@ def initialize(
     if not isinstance(network.backbone, TimmBackbone):
         return []
     notes = load_pretrained(network.backbone, pretrained=options.pretrained, weights=options.weights)
-    if options.freeze and not notes:
+    if options.freeze and not notes and config.train.start_from is None:
         raise BackboneError(
-            "backbone.freeze keeps weights as they are: give trained ones, with backbone.weights=FILE or "
-            "backbone.pretrained=true"
+            "backbone.freeze keeps weights as they are: give trained ones, with backbone.weights=FILE, "
+            "backbone.pretrained=true or train.start_from=FOLDER"
         )
     if notes and config.image.color == "srgb":
         network.normalize(*map(torch.tensor, network.backbone.input_statistics))

@@ -42,7 +42,7 @@ class Start:
         Raises:
             BackboneError: The network is another one.
         """
-        own = stage if getattr(self.model.network, stage) else "classifier" if stage == "regressor" else "regressor"
+        own = next(name for name in (stage, "regressor", "classifier") if getattr(self.model.network, name))
         here, there = _kind(config, stage), _kind(self.model.config, own)
         if here != there:
             different = [key for key in there if there[key] != here.get(key)] or ["backbone"]

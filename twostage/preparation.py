@@ -165,21 +165,20 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
     return replace(photos, table=table), parts
 
 
-def _needs_start(config: Config, folder: Path) -> bool:
+def _needs_start(config: Config, untrained: list[str]) -> bool:
     """Is a stage still to be trained that does not start from the one before?"""
-    untrained = [name for name in METHODS[config.method] if not weights_file(folder, name).is_file()]
     warm = config.method == "two_stage" and config.regressor.warm_start and not config.regressor.backbone
     return bool(set(untrained) - {"regressor" if warm else ""})
 
 
 def try_networks(config: Config, folder: Path) -> tuple[Start | None, list[str]]:
     """Build the stages, with what those still to be trained start from; returns that, and what there is to say."""
-    start = load_start(config) if _needs_start(config, folder) else None
+    untrained = [name for name in METHODS[config.method] if not weights_file(folder, name).is_file()]
+    start = load_start(config) if _needs_start(config, untrained) else None
     builders: dict[str, Any] = {"classifier": build_classifier, "regressor": build_regressor}
     mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
     bins = Bins([0.0, 1.0])
     networks = {name: builders[name](config, bins).network for name in METHODS[config.method]}
-    untrained = [name for name in networks if not weights_file(folder, name).is_file()]
     notes = [initialize(networks[name], config, name, mean, std, start) for name in untrained]
     return start, list(dict.fromkeys(chain(*notes)))
 

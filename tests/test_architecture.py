@@ -1,16 +1,16 @@
 import ast
 import dataclasses
-import fnmatch
 import importlib
 import inspect
-import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from twostage import _HOME, config
+from twostage import _HOME
+from twostage.options import run as config
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "twostage"
@@ -19,23 +19,20 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # from what knows nothing to what knows everything; the parts of one row do not know each other
 ROWS = (
     ("errors",),
-    ("files", "options"),
-    ("backbone_config",),
-    ("config",),
-    ("command_config",),
-    ("compose",),
-    ("bins", "data", "backbones", "evaluation"),
+    ("files", "bins"),
+    ("options",),
+    ("evaluation",),
+    ("report",),
+    ("data",),
+    ("backbones",),
     ("stages",),
     ("training",),
+    ("trust",),
     ("model_folder",),
-    ("predictor", "backbone_table", "initialization"),
-    ("runs",),
-    ("preparation",),
-    ("stage_length", "border_check"),
-    ("stage_training", "run_report"),
+    ("predictor",),
+    ("run",),
     ("orchestrator",),
     ("studies",),
-    ("cross_validation", "comparison", "learning_curve"),
     ("cli",),
     ("__main__",),
 )
@@ -94,13 +91,13 @@ def test_a_module_imports_only_from_above(file):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("twostage.errors", "import twostage.config"),
+        ("twostage.errors", "import twostage.options.run"),
         ("twostage.bins", "from twostage.data.color import channels"),
         ("twostage.data.store", "def f():\n    from twostage.stages import build"),
         ("twostage.data.store", "from ..backbones import build_backbone"),
         ("twostage.stages.build", "from twostage import Predictor"),
         ("twostage.stages.build", "from .. import cli"),
-        ("twostage.runs", "if TYPE_CHECKING:\n    from twostage import train"),
+        ("twostage.run.folder", "if TYPE_CHECKING:\n    from twostage import train"),
     ],
 )
 def test_the_layer_test_sees_wrong_imports(module, source):
@@ -204,26 +201,14 @@ def test_the_lazy_names_are_all_there():
         twostage.no_such_name  # noqa: B018
 
 
-@pytest.fixture
-def setuptools_table():
-    tomllib = pytest.importorskip("tomllib")
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+def test_every_folder_of_modules_is_a_package():
+    assert {file.parent for file in FILES if file.name == "__init__.py"} == {file.parent for file in FILES}
 
 
-def test_a_wheel_carries_every_file_of_conf(setuptools_table):
-    packages, patterns = set(setuptools_table["packages"]), setuptools_table["package-data"]["*"]
-    files = [f for f in (ROOT / "conf").rglob("*") if f.is_file()]
-    assert files
-    assert setuptools_table["package-dir"]["twostage.conf"] == "conf"
-    for file in files:
-        folder = ".".join(["twostage", *file.relative_to(ROOT).parent.parts])
-        assert folder in packages, f"{file} is not in a package of pyproject.toml"
-        assert any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns), f"{file} is no package data"
-
-
-def test_a_wheel_carries_every_python_package(setuptools_table):
-    here = {name_of(file) for file in FILES if file.name == "__init__.py"}
-    folders = {".".join(file.relative_to(ROOT).parent.parts) for file in FILES}
-    assert here == folders, "a folder of modules lacks its __init__.py"
-    listed = {name for name in setuptools_table["packages"] if not re.match(r"twostage\.conf\b", name)}
-    assert listed == here
+def test_a_wheel_carries_every_module_and_every_file_of_conf(tmp_path):
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    inside = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    conf = {f"twostage/{file.relative_to(ROOT)}" for file in (ROOT / "conf").rglob("*.yaml")}
+    assert conf
+    assert conf | {str(file.relative_to(ROOT)) for file in FILES} <= inside

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from twostage.config import AugmentConfig
 from twostage.data.augment import augment, dihedral_views, moves_color
+from twostage.options.run import AugmentConfig
 
 TURNS = [lambda a, k=k: np.rot90(a, k, (-2, -1)) for k in range(4)]
 FLIPS = [lambda a: a, lambda a: a[..., ::-1], lambda a: a[..., ::-1, :], lambda a: a[..., ::-1, ::-1]]

@@ -4,8 +4,8 @@ import pytest
 from test_cli import one_line
 
 from twostage import load_config
-from twostage.backbone_config import backbone_config
-from twostage.backbone_table import backbone_table, smallest_size
+from twostage.options.backbones import backbone_config
+from twostage.studies.backbone_table import backbone_table, smallest_size
 
 SMALL = ["image.size=32", "batch_size=2", "runtime.threads=1"]
 

@@ -7,14 +7,6 @@ from conftest import statistics
 from safetensors.torch import save_file
 
 from twostage import load_config
-from twostage.backbone_config import (
-    CompactConfig,
-    InceptionConfig,
-    MixedScaleConfig,
-    TimmConfig,
-    VggConfig,
-    backbone_config,
-)
 from twostage.backbones import build_backbone, check_size, map_shape, symmetry
 from twostage.backbones.group_equivariant import GroupConv
 from twostage.backbones.mixed_scale import MixedScale
@@ -25,9 +17,17 @@ from twostage.data.augment import dihedral_views
 from twostage.data.color import to_color
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import BackboneError, ConfigError
-from twostage.initialization import initialize
+from twostage.options.backbones import (
+    CompactConfig,
+    InceptionConfig,
+    MixedScaleConfig,
+    TimmConfig,
+    VggConfig,
+    backbone_config,
+)
 from twostage.orchestrator import train
 from twostage.predictor import Predictor
+from twostage.run.start import initialize
 from twostage.stages.build import (
     build_classifier,
     build_regressor,

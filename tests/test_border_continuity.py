@@ -10,11 +10,11 @@ from PIL import Image
 from test_report import Parsed, some_histories, some_outcome, some_page
 
 from twostage import Bins, load_config
-from twostage.border_check import sweep_borders
 from twostage.data.simulated import render_photographs
 from twostage.evaluation.border_continuity import BorderSweep, around_edges
-from twostage.evaluation.outcome import draw
-from twostage.preparation import prepare
+from twostage.report.outcome import draw
+from twostage.run.border_sweep import sweep_borders
+from twostage.run.preparation import prepare
 from twostage.stages.two_stage import combine
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from test_training import BINS, Line, differing, line_examples, options_of, parts
 
-from twostage.config import TrainConfig
 from twostage.errors import RunError, Stopped, StorageError, TrainingError
+from twostage.options.run import TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course

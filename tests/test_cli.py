@@ -13,7 +13,7 @@ from conftest import TINY, TINY_TABLE
 from filelock import FileLock
 from PIL import Image
 
-from twostage.runs import hold_run
+from twostage.run.folder import hold_run
 
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
 METRICS = (

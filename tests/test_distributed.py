@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from twostage.config import AugmentConfig
 from twostage.data.augment import augment
+from twostage.options.run import AugmentConfig
 from twostage.training import distributed
 
 HERE = Path(__file__).parent

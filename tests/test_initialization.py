@@ -7,11 +7,11 @@ import torch
 from conftest import TINY, TINY_TABLE
 
 from twostage.bins import Bins
-from twostage.compose import load_config
 from twostage.errors import ConfigError
-from twostage.initialization import initialize, load_start
 from twostage.model_folder import load_model
+from twostage.options.compose import load_config
 from twostage.orchestrator import train
+from twostage.run.start import initialize, load_start
 from twostage.stages.build import build_classifier, build_regressor
 
 STILL = ["train.learning_rate=1e-8", "train.weight_decay=0", "train.refit=false", "train.ema_decay=0"]

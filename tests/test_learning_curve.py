@@ -14,8 +14,8 @@ from test_cli import one_line
 from twostage import load_config
 from twostage.evaluation.confidence import resampled_rmse, rmse_interval
 from twostage.evaluation.power_law import fit_power_law
-from twostage.evaluation.study_figures import learning_curve_figure
-from twostage.learning_curve import _outcome, _summary, _text
+from twostage.report.study_figures import learning_curve_figure
+from twostage.studies.learning_curve import _outcome, _summary, _text
 
 COUNT = np.array([250.0, 500.0, 1000.0, 2000.0])
 CURVE = [*TINY_TABLE, "train.epochs=2", "bins.count=2", "data.group_column=group", "run=lc", "shares=[0.4,0.7,1]"]

@@ -11,8 +11,8 @@ from test_training import Line, line_examples
 from twostage import load_config
 from twostage.errors import ConfigError, RunError
 from twostage.orchestrator import train, train_classifier
-from twostage.preparation import prepare
-from twostage.stage_length import _length, epochs_of_stages, with_length
+from twostage.run.length import _length, epochs_of_stages, with_length
+from twostage.run.preparation import prepare
 from twostage.training.course import Course
 from twostage.training.fit import fit
 
@@ -35,7 +35,7 @@ def course(**options):
 def test_as_many_epochs_as_fit(monkeypatch, count, seconds, expected):
     """Where validation takes 0.5 s and a step 0.1 s."""
     monkeypatch.setattr(
-        "twostage.stage_length.fit", lambda stage, train, validation, c: [SimpleNamespace(seconds=0.5 + 0.1 * c.steps)]
+        "twostage.run.length.fit", lambda stage, train, validation, c: [SimpleNamespace(seconds=0.5 + 0.1 * c.steps)]
     )
     examples = SimpleNamespace(names=[""] * count)
     assert _length(seconds, course(), torch.nn.Identity(), examples, examples) == expected

@@ -10,10 +10,10 @@ import torch
 from scipy import stats
 from test_simulated import QUIET, levels, linear
 
-from twostage.compose import load_config
 from twostage.data.simulated import Assay, Scene, draw_scene, noise_free_light, photograph_rng, render_photographs
 from twostage.data.splits import split_table
 from twostage.data.table import Table
+from twostage.options.compose import load_config
 from twostage.orchestrator import train
 
 BENCHES = Path(__file__).parent / "benchmarks"

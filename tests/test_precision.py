@@ -5,7 +5,7 @@ import torch
 from test_training import BINS, differing, options_of, parts
 
 from twostage import load_config
-from twostage.config import TrainConfig
+from twostage.options.run import TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.training import precision
 from twostage.training.course import Course

@@ -5,7 +5,7 @@ from conftest import TINY, TINY_TABLE
 
 from twostage import load_config
 from twostage.data.color import to_color
-from twostage.preparation import prepare
+from twostage.run.preparation import prepare
 from twostage.stages.two_stage import to_srgb
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch
         seen.append(some)
         return to_srgb(some, device)
 
-    monkeypatch.setattr("twostage.preparation.to_srgb", noted)
+    monkeypatch.setattr("twostage.run.preparation.to_srgb", noted)
     mean, std = prepared.normalization()
     torch.testing.assert_close(mean, at_once.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(std, at_once.std((0, 2, 3)), rtol=1e-5, atol=1e-6)

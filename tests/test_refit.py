@@ -177,7 +177,7 @@ def test_a_common_error_is_left_to_solving_where_there_is_solving(here, monkeypa
         asked.append(stage.mean_of_batch is not None)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("twostage.stage_training.fit", stop)
+    monkeypatch.setattr("twostage.run.stage.fit", stop)
     with pytest.raises(KeyboardInterrupt):
         train(load_config([*SMALL, "data.count=60", "method=direct", "run=a", *options]))
     assert asked == [later]

@@ -10,10 +10,10 @@ from conftest import TINY_TABLE
 from PIL import Image
 
 from twostage import Bins, load_config
-from twostage.compose import changed_options
 from twostage.evaluation.metrics import regression_metrics, rmse
-from twostage.evaluation.outcome import Outcome, draw
-from twostage.evaluation.page import WORST, RunFacts, page, photographs_to_show
+from twostage.options.flat import changed_options
+from twostage.report.outcome import Outcome, draw
+from twostage.report.page import WORST, RunFacts, page, photographs_to_show
 
 WITHOUT_END = {"meta", "img", "br"}
 NASTY = "<b>x</b> & \"y\" 'z' $\\alpha$ ü"

@@ -5,7 +5,7 @@ from conftest import TINY
 from test_report import Parsed
 
 from twostage.errors import RunError
-from twostage.runs import count_opening
+from twostage.run.folder import count_opening
 
 
 def openings(folder):

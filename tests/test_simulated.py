@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from twostage.config import ImageConfig, SimulatedConfig, SplitConfig
 from twostage.data.color import COLORS, channels, linear_to_srgb, to_color
 from twostage.data.photographs import load_photographs
 from twostage.data.simulated import Assay, render_photographs, sample_targets
 from twostage.errors import DataError
+from twostage.options.run import ImageConfig, SimulatedConfig, SplitConfig
 
 QUIET = Assay(
     radius_sd=0,

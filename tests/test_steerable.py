@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from twostage.backbone_config import SteerableConfig
 from twostage.backbones.compact import Compact
 from twostage.backbones.steerable import Steerable, circle_samples, rotation, steerable_basis
 from twostage.data.color import to_color
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import BackboneError
+from twostage.options.backbones import SteerableConfig
 
 
 def default(in_channels, **options):

@@ -13,10 +13,10 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from twostage.config import CsvConfig, ImageConfig, SplitConfig
 from twostage.data.photographs import decode_photographs, load_photographs
 from twostage.data.store import CHUNK, Rows, open_store
 from twostage.errors import StorageError
+from twostage.options.run import CsvConfig, ImageConfig, SplitConfig
 
 COUNT, SIZE = CHUNK + 5, 4
 

@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from scipy.stats import sem
 
 from twostage import load_config
-from twostage.compose import conf_dir, flatten, register_schemas, to_plain
-from twostage.evaluation.report import leaderboard, seed_summary
+from twostage.options.flat import flatten, to_plain
+from twostage.options.registry import conf_dir, register_schemas
+from twostage.report.tables import leaderboard, seed_summary
 
 SWEEPS = sorted(path.stem for path in (conf_dir() / "sweep").glob("*.yaml"))
 

@@ -11,10 +11,10 @@ from conftest import statistics
 from torch import nn
 
 from twostage import Bins, load_config
-from twostage.config import AugmentConfig, TrainConfig
 from twostage.data.color import to_color
 from twostage.data.simulated import render_photographs
 from twostage.errors import DeviceError, TrainingError
+from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Course, Examples

@@ -15,7 +15,7 @@ _HOME = {
     "Bins": "twostage.bins",
     "Prediction": "twostage.predictor",
     "Predictor": "twostage.predictor",
-    "load_config": "twostage.compose",
+    "load_config": "twostage.options.compose",
     "train": "twostage.orchestrator",
 }
 

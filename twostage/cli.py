@@ -15,9 +15,9 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.command_config import COMMANDS
-from twostage.config import METHODS, Config
 from twostage.errors import Stopped, TwoStageError, suggest
+from twostage.options.commands import COMMANDS
+from twostage.options.run import METHODS, Config
 
 __all__ = ["main"]
 
@@ -106,7 +106,8 @@ def _run(command: str, overrides: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from twostage.compose import conf_dir, config_name, explain, prepare, register_schemas, to_typed
+    from twostage.options.compose import explain, prepare, to_typed
+    from twostage.options.registry import conf_dir, config_name, register_schemas
 
     register_schemas()
     sys.argv = ["twostage", *prepare(overrides)]
@@ -138,7 +139,7 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
         _print_predictions(orchestrator.predict(config), config.output)
         return
     if command == "backbones":
-        from twostage.backbone_table import backbone_table, text_table
+        from twostage.studies.backbone_table import backbone_table, text_table
 
         table = backbone_table(config)
         print(table.to_json(orient="records", indent=2) if config.json else text_table(table))
@@ -159,11 +160,11 @@ def _work(command: str, config: Any, overrides: list[str]) -> None:
 
 def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
     from twostage import orchestrator
-    from twostage.comparison import compare
-    from twostage.cross_validation import cross_validate
-    from twostage.evaluation.report import closing_table
-    from twostage.learning_curve import learning_curve
-    from twostage.runs import run_folder
+    from twostage.report.tables import closing_table
+    from twostage.run.folder import run_folder
+    from twostage.studies.comparison import compare
+    from twostage.studies.cross_validation import cross_validate
+    from twostage.studies.learning_curve import learning_curve
 
     if command in ("train-classifier", "train-regressor"):
         stage = command.removeprefix("train-")
@@ -186,8 +187,8 @@ def _work_on_run(command: str, config: Config, sweep: Path | None) -> None:
 
 def _print_sweep(folder: Path) -> None:
     """The runs of a sweep that are finished, and what their seeds say together."""
-    from twostage.evaluation.report import leaderboard, seed_summary
     from twostage.files import write_atomically
+    from twostage.report.tables import leaderboard, seed_summary
 
     runs = leaderboard(folder)
     for title, name, table in (
@@ -206,7 +207,7 @@ def _print(text: str) -> None:
 
 def _as_saved(config: Config, overrides: list[str]) -> Config:
     """For a later stage: the options of the run, unless the command line names some (they are compared then)."""
-    from twostage.runs import find_run, saved_config
+    from twostage.run.folder import find_run, saved_config
 
     given = [text.lstrip("+").split("=")[0] for text in overrides if not text.startswith("-")]
     folder = find_run(config.run if "run" in given else "latest")
@@ -235,14 +236,14 @@ def _print_predictions(frame: Any, output: str | None) -> None:
 
 
 def _help(command: str) -> str:
-    from twostage.compose import option_table
+    from twostage.options.help import option_table
 
     rows = option_table(COMMANDS[command])
     name_width = max(len(name) for name, _, _ in rows)
     lines = [f"twostage {command} [option=value ...]: {MEANINGS[command]}", ""]
     lines += [f"  {name:<{name_width}}  {default:<16} {meaning}" for name, default, meaning in rows]
     if issubclass(COMMANDS[command], Config):
-        from twostage.compose import conf_dir
+        from twostage.options.registry import conf_dir
 
         lines += ["", "Choices that set many options at once:"]
         for group in sorted(p for p in conf_dir().iterdir() if p.is_dir() and not p.name.startswith("_")):

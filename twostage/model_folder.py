@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from twostage.bins import Bins
-from twostage.compose import to_plain, to_typed
-from twostage.config import METHODS, Config
 from twostage.errors import ModelFolderError, TwoStageError
 from twostage.files import write_atomically, write_json
+from twostage.options.compose import to_typed
+from twostage.options.flat import to_plain
+from twostage.options.run import METHODS, Config
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import TwoStage
 

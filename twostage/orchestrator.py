@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.command_config import PredictConfig
-from twostage.compose import flatten, to_plain
-from twostage.config import METHODS, Config
 from twostage.data.table import Table, find_photographs, read_table
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
 from twostage.evaluation.metrics import regression_metrics, rmse
 from twostage.files import write_atomically, write_json
 from twostage.model_folder import load_model, save_description
+from twostage.options.commands import PredictConfig
+from twostage.options.flat import flatten, to_plain
+from twostage.options.run import METHODS, Config
 from twostage.predictor import Predictor, make_prediction
-from twostage.preparation import Prepared, prepare, settle, spread
-from twostage.run_report import outcome_of, write_report
-from twostage.runs import count_opening, find_run, hold_run, open_run, weights_file
-from twostage.stage_length import describe, spent_seconds
-from twostage.stage_training import (
+from twostage.run.facts import outcome_of, write_report
+from twostage.run.folder import count_opening, find_run, hold_run, open_run, weights_file
+from twostage.run.length import describe, spent_seconds
+from twostage.run.preparation import Prepared, prepare, settle, spread
+from twostage.run.stage import (
     plans_of,
     train_classifier_stage,
     train_regressor_stage,

@@ -66,7 +66,7 @@ def measure(work, name, size):
     from twostage import load_config
     from twostage.backbones.timm_models import import_timm
     from twostage.data.color import to_color
-    from twostage.preparation import prepare
+    from twostage.run.preparation import prepare
     from twostage.stages.build import build_classifier
     from twostage.stages.two_stage import to_srgb
     from twostage.training.checkpoint import Checkpoint

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from twostage.backbone_config import BACKBONES
 from twostage.errors import BackboneError, suggest
+from twostage.options.backbones import BACKBONES
 
 __all__ = ["TimmBackbone", "import_timm"]
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from twostage.config import AugmentConfig
+from twostage.options.run import AugmentConfig
 
 __all__ = ["augment", "dihedral_views", "moves_color"]
 

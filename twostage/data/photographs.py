@@ -15,12 +15,12 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from twostage.config import CsvConfig, FolderConfig, ImageConfig, SimulatedConfig, SplitConfig
 from twostage.data.images import DECODER, decode_photograph
 from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table, read_csv, read_folder, read_table
 from twostage.errors import DataError, ImageError, StorageError, some
+from twostage.options.run import CsvConfig, FolderConfig, ImageConfig, SimulatedConfig, SplitConfig
 
 __all__ = ["Photographs", "decode_photographs", "load_photographs"]
 

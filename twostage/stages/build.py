@@ -8,8 +8,8 @@ import torch
 
 from twostage.backbones import build_backbone
 from twostage.bins import Bins
-from twostage.config import Config
 from twostage.data.color import channels
+from twostage.options.run import Config
 from twostage.stages.classifier import Classifier
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor

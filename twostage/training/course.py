@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twostage.config import AugmentConfig, TrainConfig
 from twostage.data.store import Pixels
+from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.training.precision import Plan
 
 __all__ = ["Course", "Examples", "Stage"]

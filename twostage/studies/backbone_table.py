@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from twostage.backbone_config import backbone_config
 from twostage.backbones import build_backbone, check_size, map_shape, symmetry
 from twostage.bins import Bins
-from twostage.command_config import BackbonesConfig
-from twostage.config import Config, ImageConfig, SimulatedConfig
 from twostage.data.color import channels
 from twostage.errors import BackboneError, ConfigError
+from twostage.options.backbones import backbone_config
+from twostage.options.commands import BackbonesConfig
+from twostage.options.run import Config, ImageConfig, SimulatedConfig
 from twostage.stages.build import build_regressor
 from twostage.stages.network import Network
 from twostage.training.device import resolve_device, use_threads

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from twostage.config import Config, ImageConfig
-from twostage.options import option, part
+from twostage.options.field import option, part
+from twostage.options.run import Config, ImageConfig
 
 __all__ = [
     "BASELINE_METHODS",

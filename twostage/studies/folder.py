@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from twostage.compose import differences, options_that_count
-from twostage.config import Config
 from twostage.errors import RunError, some
-from twostage.runs import OUTPUTS, run_folder
+from twostage.options.flat import differences, options_that_count
+from twostage.options.run import Config
+from twostage.run.folder import OUTPUTS, run_folder
 from twostage.training.distributed import from_first_process, join_processes
 
 __all__ = ["open_study", "read_rows"]

@@ -14,14 +14,14 @@ import pandas as pd
 from omegaconf import MISSING
 
 from twostage import __version__
-from twostage.border_check import sweep_borders
-from twostage.compose import changed_options, flatten, to_plain
 from twostage.data.splits import PARTS, UNUSED
-from twostage.evaluation.outcome import Outcome, draw
-from twostage.evaluation.page import RunFacts, page
 from twostage.files import write_atomically
+from twostage.options.flat import changed_options, flatten, to_plain
 from twostage.predictor import Prediction
-from twostage.preparation import Prepared
+from twostage.report.outcome import Outcome, draw
+from twostage.report.page import RunFacts, page
+from twostage.run.border_sweep import sweep_borders
+from twostage.run.preparation import Prepared
 from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine
 
 __all__ = ["outcome_of", "write_report"]

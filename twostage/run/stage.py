@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twostage.config import Config
 from twostage.data.color import to_color
 from twostage.data.store import Pixels
 from twostage.errors import RunError
 from twostage.files import write_json
-from twostage.initialization import initialize
 from twostage.model_folder import load_weights, save_weights
-from twostage.preparation import Prepared, spread
-from twostage.runs import weights_file
-from twostage.stage_length import with_length
+from twostage.options.run import Config
+from twostage.run.folder import weights_file
+from twostage.run.length import with_length
+from twostage.run.preparation import Prepared, spread
+from twostage.run.start import initialize
 from twostage.stages.build import build_classifier, build_regressor, starts_from_own_weights, warm_start
 from twostage.stages.classifier import Classifier, fit_temperature
 from twostage.stages.refit import Seen, refit_classifier, refit_regressor

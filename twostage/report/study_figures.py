@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullLocator
 
 from twostage.evaluation.border_continuity import BorderSweep
-from twostage.evaluation.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
 from twostage.evaluation.power_law import PowerLaw
+from twostage.report.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
 
 __all__ = ["border_continuity", "learning_curve_figure", "ranking_figure"]
 

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 
 from twostage.bins import Bins
-from twostage.compose import options_that_count
-from twostage.config import METHODS, Config
 from twostage.data.augment import augment, moves_color
 from twostage.data.color import channels, to_color
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
@@ -28,8 +26,10 @@ from twostage.errors import DataError, RunError, some
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import write_atomically
-from twostage.initialization import Start, initialize, load_start
-from twostage.runs import begin_run, weights_file
+from twostage.options.flat import options_that_count
+from twostage.options.run import METHODS, Config
+from twostage.run.folder import begin_run, weights_file
+from twostage.run.start import Start, initialize, load_start
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Examples

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from twostage.evaluation.agreement import Agreement
-from twostage.evaluation.canvas import BLUE, GRAY, GREEN, PURPLE, RED, log_scale, named, new_figure, png_of, text_of
 from twostage.evaluation.error_budget import Reliability, errors_by, normal_rmse_interval
+from twostage.report.canvas import BLUE, GRAY, GREEN, PURPLE, RED, log_scale, named, new_figure, png_of, text_of
 
 __all__ = [
     "COMBINATION_NAMES",

@@ -15,10 +15,11 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from twostage.compose import differences, options_that_count, to_plain, to_typed
-from twostage.config import Config
 from twostage.errors import RunError, StorageError, some
 from twostage.files import remove_leftovers, write_atomically, write_json
+from twostage.options.compose import to_typed
+from twostage.options.flat import differences, options_that_count, to_plain
+from twostage.options.run import Config
 
 __all__ = [
     "OUTPUTS",

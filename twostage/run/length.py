@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from twostage.config import METHODS
 from twostage.data.splits import UNUSED
 from twostage.errors import RunError
 from twostage.files import write_json
-from twostage.preparation import Prepared
+from twostage.options.run import METHODS
+from twostage.run.preparation import Prepared
 from twostage.training.course import Course, Examples
 from twostage.training.distributed import from_first_process, is_first_process
 from twostage.training.fit import fit

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from twostage.evaluation import figures, study_figures
 from twostage.evaluation.agreement import Agreement, bland_altman
 from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.error_budget import (
@@ -20,6 +19,7 @@ from twostage.evaluation.error_budget import (
     reliability,
     wrong_bin_cost,
 )
+from twostage.report import figures, study_figures
 
 __all__ = ["Outcome", "draw"]
 

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.command_config import LearningCurveConfig
-from twostage.compose import options_that_count
-from twostage.config import Config
 from twostage.errors import ConfigError, RunError
 from twostage.evaluation.confidence import percentile_interval, resampled_rmse
 from twostage.evaluation.metrics import rmse
 from twostage.evaluation.power_law import PowerLaw, fit_power_law
-from twostage.evaluation.study_figures import learning_curve_figure
 from twostage.files import write_atomically, write_json
+from twostage.options.commands import LearningCurveConfig
+from twostage.options.flat import options_that_count
+from twostage.options.run import Config
 from twostage.orchestrator import train
-from twostage.studies import open_study, read_rows
+from twostage.report.study_figures import learning_curve_figure
+from twostage.studies.folder import open_study, read_rows
 from twostage.training.distributed import is_first_process
 
 __all__ = ["learning_curve"]

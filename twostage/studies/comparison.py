@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.backbone_config import backbone_config
-from twostage.command_config import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
-from twostage.compose import options_that_count
-from twostage.config import Config, TrainConfig
 from twostage.errors import ConfigError, RunError, suggest
 from twostage.evaluation.baselines import BASELINES, color_statistics
 from twostage.evaluation.ranking import rank_methods, ranking_text
-from twostage.evaluation.study_figures import ranking_figure
 from twostage.files import write_atomically, write_json
+from twostage.options.backbones import backbone_config
+from twostage.options.commands import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
+from twostage.options.flat import options_that_count
+from twostage.options.run import Config, TrainConfig
 from twostage.orchestrator import train
-from twostage.preparation import Prepared, prepare, spread, try_networks
-from twostage.studies import open_study, read_rows
+from twostage.report.study_figures import ranking_figure
+from twostage.run.preparation import Prepared, prepare, spread, try_networks
+from twostage.studies.folder import open_study, read_rows
 from twostage.training.distributed import is_first_process
 
 __all__ = ["compare"]

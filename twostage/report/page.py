@@ -9,16 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.evaluation.error_sections import (
-    agreement_section,
-    bin_name,
-    border_continuity_section,
-    classifier_section,
-    error_budget_section,
-    groups_section,
-    residuals_section,
-)
-from twostage.evaluation.markup import (
+from twostage.report.markup import (
     document,
     figure,
     fold,
@@ -30,8 +21,17 @@ from twostage.evaluation.markup import (
     table,
     with_unit,
 )
-from twostage.evaluation.outcome import Outcome
-from twostage.evaluation.report import key_figures
+from twostage.report.outcome import Outcome
+from twostage.report.sections import (
+    agreement_section,
+    bin_name,
+    border_continuity_section,
+    classifier_section,
+    error_budget_section,
+    groups_section,
+    residuals_section,
+)
+from twostage.report.tables import key_figures
 
 __all__ = ["WORST", "RunFacts", "page", "photographs_to_show"]
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.error_budget import errors_by
-from twostage.evaluation.figures import COMBINATION_NAMES, MOST_GROUPS
-from twostage.evaluation.markup import figure, fold, number, paragraph, percent, section, table, with_unit
-from twostage.evaluation.outcome import Outcome
+from twostage.report.figures import COMBINATION_NAMES, MOST_GROUPS
+from twostage.report.markup import figure, fold, number, paragraph, percent, section, table, with_unit
+from twostage.report.outcome import Outcome
 
 __all__ = [
     "agreement_section",

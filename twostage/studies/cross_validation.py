@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.compose import options_that_count
-from twostage.config import Config
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
 from twostage.evaluation.metrics import regression_metrics
 from twostage.files import write_atomically, write_json
+from twostage.options.flat import options_that_count
+from twostage.options.run import Config
 from twostage.orchestrator import train
-from twostage.studies import open_study, read_rows
+from twostage.studies.folder import open_study, read_rows
 from twostage.training.distributed import is_first_process
 
 __all__ = ["cross_validate"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from twostage.options import option, part
+from twostage.options.field import option, part
 
 __all__ = [
     "DATA",

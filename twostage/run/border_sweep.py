@@ -6,7 +6,7 @@ import numpy as np
 
 from twostage.data.simulated import render_photographs
 from twostage.evaluation.border_continuity import BorderSweep, around_edges
-from twostage.preparation import Prepared
+from twostage.run.preparation import Prepared
 from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine
 
 __all__ = ["sweep_borders"]

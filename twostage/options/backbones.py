@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from twostage.options import option
+from twostage.options.field import option
 
 __all__ = [
     "BACKBONES",

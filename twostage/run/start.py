@@ -13,9 +13,9 @@ from torch import Tensor
 
 from twostage.backbones.pretrained import load_pretrained
 from twostage.backbones.timm_models import TimmBackbone
-from twostage.config import Config
 from twostage.errors import BackboneError, DataError, RunError, some
 from twostage.model_folder import TrainedModel, load_model
+from twostage.options.run import Config
 from twostage.stages.build import backbone_config_of
 from twostage.stages.network import Network
 

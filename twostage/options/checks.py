@@ -1,0 +1,86 @@
+"""What is allowed: of one option, of several together; and the nearest name of one that is not known."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from twostage.errors import ConfigError, suggest
+from twostage.options.backbones import BACKBONES
+from twostage.options.commands import COMMANDS
+from twostage.options.flat import flatten
+from twostage.options.run import DATA, Config
+
+__all__ = ["check", "check_together", "known_options", "unknown_option"]
+
+
+def check(key: str, value: Any, metadata: dict[str, Any]) -> None:
+    """Raise ConfigError unless a value is among the choices, and in the range, of its option."""
+    choices, low, high = metadata.get("choices"), metadata.get("low"), metadata.get("high")
+    if choices and str(value) not in choices:
+        raise ConfigError(f"{key}={value} is not known: {suggest(str(value), choices)}")
+    if low is not None and high is not None and value is not None and not low <= value <= high:
+        raise ConfigError(f"{key}={value} is out of range: allowed is {low:g}..{high:g}")
+
+
+def check_together(config: Config) -> None:
+    """What no single option can tell."""
+    for key, pair in (("bins.range", config.bins.range), ("augment.gamma", config.augment.gamma)):
+        if pair is not None and (len(pair) != 2 or not all(map(isfinite, pair)) or pair[0] > pair[1]):
+            raise ConfigError(f"{key}={pair} must be two finite numbers, the lower first, such as {key}=[80,350]")
+    if config.bins.range and config.bins.range[0] == config.bins.range[1]:
+        raise ConfigError(f"bins.range={config.bins.range} is empty: its two ends must differ")
+    if config.augment.gamma[0] <= -1:
+        raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
+    if config.train.epochs and config.train.minutes:
+        raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")
+    for options in (config.backbone, config.classifier.backbone, config.regressor.backbone):
+        given = {f"backbone.{name}": getattr(options, name, None) for name in ("pretrained", "weights")}
+        given["train.start_from"] = config.train.start_from
+        if len(both := [name for name, value in given.items() if value]) > 1:
+            raise ConfigError(f"{' and '.join(both)} exclude each other: give one of them")
+    for stage in ("classifier", "regressor"):
+        if isinstance(getattr(config, stage).backbone, str):
+            name = getattr(config, stage).backbone
+            raise ConfigError(f"{stage}.backbone={name} sets nothing: write +backbone@{stage}.backbone={name}")
+    if config.split.fold >= (config.split.folds or 1):
+        raise ConfigError(
+            f"split.fold={config.split.fold} needs more folds than that: split.folds={config.split.folds}"
+        )
+    column = getattr(config.data, "split_column", None)
+    if config.split.folds and (config.split.column or column):
+        raise ConfigError("split.folds draws the test set, and a column names it: give one of them")
+    if column and config.split.column:
+        raise ConfigError("data.split_column and split.column exclude each other: give one of them")
+    if (config.split.column or config.split.test_values) and config.data.kind != "csv":
+        raise ConfigError(f"split.column needs a table: data={config.data.kind} has no columns, use data=csv")
+    if config.split.test_values and not config.split.column:
+        raise ConfigError("split.test_values needs split.column=NAME, the column that holds them")
+
+
+def unknown_option(key: str, allowed: set[str]) -> ConfigError:
+    """Names the nearest options, by the whole path or by its last word alone."""
+    group = key.split(".")[0]
+    if key in known_options() and group in ("data", "backbone"):
+        return ConfigError(f"'{key}' does not belong to what {group}= chooses here: see --help")
+    if key in known_options():
+        return ConfigError(f"'{key}' is an option of another command (twostage COMMAND --help lists each command's)")
+    last = key.rsplit(".", 1)[-1]
+    by_last = {name.rsplit(".", 1)[-1]: name for name in sorted(allowed)}
+    same_part = [name for name in allowed if name.rpartition(".")[0] == key.rpartition(".")[0] and "." in name]
+    near = get_close_matches(key, sorted(allowed), n=1, cutoff=0.75) or [
+        by_last[name] for name in get_close_matches(last, sorted(by_last), n=2, cutoff=0.7)
+    ]
+    hint = "did you mean " + " or ".join(near) + "?" if near else suggest(key, same_part or allowed)
+    return ConfigError(f"unknown option '{key}': {hint}")
+
+
+def known_options() -> set[str]:
+    """Every option of every command, data source and backbone."""
+    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in set(COMMANDS.values())]
+    parts += [{"data": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in DATA.values()]
+    parts += [{"backbone": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in BACKBONES.values()]
+    return {key for tree in parts for key in flatten(tree)}

@@ -1,0 +1,119 @@
+"""From Hydra overrides to one typed, checked Config; every mistake becomes one line with the nearest name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from twostage.errors import ConfigError, suggest
+from twostage.options.backbones import BACKBONES
+from twostage.options.checks import check, check_together, known_options, unknown_option
+from twostage.options.commands import COMMANDS
+from twostage.options.flat import flatten, walk
+from twostage.options.registry import conf_dir, config_name, register_schemas, register_timm
+from twostage.options.run import DATA, Config
+
+__all__ = ["explain", "load_config", "prepare", "to_typed"]
+
+FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "runtime.cache_dir")
+
+
+def prepare(overrides: Sequence[str]) -> list[str]:
+    """Make a user's overrides ready for Hydra: paths and units quoted, any timm name usable as ``backbone=NAME``.
+
+    Raises ConfigError for what is no override, or would delete an option.
+    """
+    ready = []
+    for text in overrides:
+        if text.startswith("-"):
+            ready.append(text)
+            continue
+        if not re.match(r"\+{0,2}[\w.@/]+=", text):
+            raise ConfigError(f"'{text}' is not an option: write NAME=VALUE (twostage COMMAND --help lists the names)")
+        key, value = text.split("=", 1)
+        if key in FREE_TEXT and not re.fullmatch(r"[\w./:-]*|'.*'|\".*\"", value, re.ASCII):
+            value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        if re.fullmatch(r"\+?backbone(@[\w.]+)?", key):
+            register_timm(value)
+        ready.append(f"{key}={value}")
+    return ready
+
+
+def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
+    """The options of a command after `overrides`, as the command line would give them.
+
+    Args:
+        overrides: Hydra overrides such as "bins.count=6" or "backbone=resnet10t".
+        command: "train" (its stages, "evaluate", "crossval"), "learning-curve", "predict" or "backbones".
+
+    Returns:
+        A `Config`, `LearningCurveConfig`, `PredictConfig` or `BackbonesConfig`.
+
+    Raises:
+        ConfigError: An option is unknown, has the wrong type or lies outside its range.
+
+    >>> load_config(["bins.count=6"]).bins.count
+    6
+    """
+    register_schemas()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = compose(config_name(command), prepare(overrides))
+        return to_typed(composed, COMMANDS[command])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+
+
+def to_typed(composed: Any, kind: type = Config) -> Any:
+    """Turn a composed DictConfig, or the plain dict of a saved config.yaml, into a checked config of that kind."""
+    plain = composed if isinstance(composed, dict) else OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    schema = OmegaConf.structured(kind)
+    for path, kinds in (
+        (("data",), DATA), (("backbone",), BACKBONES),
+        (("classifier", "backbone"), BACKBONES), (("regressor", "backbone"), BACKBONES),
+    ):  # fmt: skip
+        node: Any = plain
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            chosen = kinds.get(node.get("kind" if path == ("data",) else "name", ""), BACKBONES["timm"])
+            OmegaConf.update(schema, ".".join(path), OmegaConf.structured(chosen))
+    allowed = set(flatten(OmegaConf.to_container(schema)))
+    for key, value in flatten(plain).items():
+        if value == MISSING:
+            raise ConfigError(f"{key} is not set: give {key}=... (twostage COMMAND --help tells what it is)")
+        if key not in allowed and not any(name.startswith(key + ".") for name in allowed):
+            raise unknown_option(key, allowed)
+    for key in ("data", "backbone") if issubclass(kind, Config) else ():
+        if not isinstance(plain.get(key), dict):
+            raise ConfigError(f"{key} is not chosen: give {key}=NAME")
+    config = OmegaConf.to_object(OmegaConf.merge(schema, plain))
+    for key, value, metadata in walk(config):
+        check(key, value, metadata)
+    if isinstance(config, Config):
+        check_together(config)
+    return config
+
+
+def explain(error: Exception) -> ConfigError:
+    """One line for an error of Hydra or OmegaConf, with the nearest option or choice."""
+    text = str(error) if not isinstance(error.__cause__, OmegaConfBaseException) else f"{error} {error.__cause__}"
+    if found := re.search(r"Could not override '(?:[\w/]+@)?([\w.]+)'.*Key .* not in", text, re.S):
+        return unknown_option(found[1], known_options())
+    if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
+        folder = conf_dir() / found[1]
+        names = sorted(path.stem for path in folder.glob("*.yaml"))
+        return ConfigError(f"{found[1]}={found[2]} is not known: {suggest(found[2], names)}")
+    if found := re.search(r"(Value .*?)(?:\n|$)(?:.*full_key: ([\w.\[\]]+))?", text, re.S):
+        return ConfigError(f"{found[2] or 'an option'} has the wrong type: {found[1].strip()}")
+    if found := re.search(r"Error merging override (\+*([\w.]+)=\S*)", text):
+        return ConfigError(f"{found[1]} sets a whole group of options: name one of them, such as {found[2]}.NAME=VALUE")
+    text = re.sub(r"See https?://\S+ for details", "put a value with special characters into quotes", text)
+    return ConfigError(" ".join(text.split()))

@@ -1,0 +1,1 @@
+"""For people: figures, tables and the page of a run."""

@@ -1,0 +1,1 @@
+"""One run: its folder, what it starts from, its stages, its closing."""

@@ -1,0 +1,1 @@
+"""May the number be believed? Each part is fitted, applied, and written as JSON."""

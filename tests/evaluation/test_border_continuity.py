@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from helpers import TINY, Parsed
 from PIL import Image
-from test_report import Parsed, some_histories, some_outcome, some_page
+from some_report import some_histories, some_outcome, some_page
 
 from twostage import Bins, load_config
 from twostage.data.simulated import render_photographs

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_training import BINS, Line, differing, line_examples, options_of, parts
+from small_stages import BINS, Line, differing, line_examples, options_of, parts
 
 from twostage.errors import RunError, Stopped, StorageError, TrainingError
 from twostage.options.run import TrainConfig

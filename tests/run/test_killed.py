@@ -1,22 +1,12 @@
 import contextlib
-import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import TINY
+from helpers import TINY
 
 from twostage.training.checkpoint import Checkpoint
-
-BENCHES = Path(__file__).parent / "benchmarks"
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHES))
-    return importlib.import_module
 
 
 @pytest.mark.slow
@@ -25,16 +15,6 @@ def test_killed_at_any_moment_it_ends_as_if_it_never_was(bench, tmp_path):
     assert total["kills"] == 6
     assert total["classifier"] + total["regressor"] + total["evaluation"] >= 3
     assert (total["differences"], total["leftovers"]) == (0, 0)
-
-
-@pytest.mark.parametrize("key", ["differences", "leftovers", None])
-def test_a_bench_that_finds_a_difference_fails(bench, here, monkeypatch, key):
-    module = bench("bench")
-    rows = [{"differences": 0, "leftovers": 0} | ({key: 1} if key else {})]
-    monkeypatch.setitem(module.BENCHES, "resume", lambda work: rows)
-    monkeypatch.setattr(sys, "argv", ["bench.py", "resume"])
-    with pytest.raises(SystemExit, match="resume") if key else contextlib.nullcontext():
-        module.main()
 
 
 @contextlib.contextmanager

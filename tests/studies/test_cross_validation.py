@@ -3,9 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED, TINY_TABLE
+from helpers import SHARED, TINY_TABLE, one_line
 from scipy.stats import norm
-from test_cli import one_line
 
 from twostage.data.splits import split_table
 from twostage.data.table import Table

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, TINY_TABLE
+from helpers import TINY, TINY_TABLE
 from hydra import compose, initialize_config_dir
 from scipy.stats import sem
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, TINY_TABLE
+from helpers import TINY, TINY_TABLE
 
 from twostage import load_config
 from twostage.data.color import to_color

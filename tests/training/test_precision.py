@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from test_training import BINS, differing, options_of, parts
+from small_stages import BINS, differing, options_of, parts
 
 from twostage import load_config
 from twostage.options.run import TrainConfig

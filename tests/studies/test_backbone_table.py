@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from test_cli import one_line
+from helpers import one_line
 
 from twostage import load_config
 from twostage.options.backbones import backbone_config

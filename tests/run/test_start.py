@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import TINY, TINY_TABLE
+from helpers import TINY, TINY_TABLE
 
 from twostage.bins import Bins
 from twostage.errors import ConfigError

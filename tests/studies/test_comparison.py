@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, TINY_TABLE
+from helpers import TINY, TINY_TABLE, one_line
 from PIL import Image
-from test_cli import one_line
 
 from twostage import load_config
 from twostage.evaluation.baselines import BASELINES, color_statistics

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
-from test_training import Line, line_examples
+from helpers import TINY
+from small_stages import Line, line_examples
 
 from twostage import load_config
 from twostage.errors import ConfigError, RunError

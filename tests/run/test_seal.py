@@ -1,8 +1,7 @@
 import json
 
 import pytest
-from conftest import TINY
-from test_report import Parsed
+from helpers import TINY, Parsed
 
 from twostage.errors import RunError
 from twostage.run.folder import count_opening

@@ -3,41 +3,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import QUIET, levels, linear
 
 from twostage.data.color import COLORS, channels, linear_to_srgb, to_color
 from twostage.data.photographs import load_photographs
-from twostage.data.simulated import Assay, render_photographs, sample_targets
+from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import DataError
 from twostage.options.run import ImageConfig, SimulatedConfig, SplitConfig
 
-QUIET = Assay(
-    radius_sd=0,
-    center_sd=0,
-    gradient_sd=0,
-    exposure_sd=0,
-    white_balance_sd=0,
-    meniscus_sd=0,
-    glare_spots=0,
-    shot_noise=0,
-    read_noise=0,
-)
 SIZE = 32
 CENTER, CORNER = np.s_[:, SIZE // 2, SIZE // 2], np.s_[:, 0, 0]
 
 
 def batch(photos):
     return torch.from_numpy(photos).permute(0, 3, 1, 2).double() / 255
-
-
-def levels(light):
-    """The sRGB curve, as the standard states it, in 256 levels."""
-    light = np.asarray(light, float)
-    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-
-
-def linear(photos):
-    value = photos / 255.0
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 @pytest.mark.parametrize("spacing", ["uniform", "log_uniform"])

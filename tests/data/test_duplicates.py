@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED, TINY, TINY_TABLE
+from helpers import SHARED, TINY, TINY_TABLE
 from PIL import Image, ImageEnhance
 
 from twostage.data import duplicates

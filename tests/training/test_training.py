@@ -1,4 +1,3 @@
-import functools
 import io
 import itertools
 import math
@@ -7,12 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import statistics
+from small_stages import BINS, CPU, Line, differing, line_examples, options_of, parts
 from torch import nn
 
-from twostage import Bins, load_config
+from twostage import load_config
 from twostage.data.color import to_color
-from twostage.data.simulated import render_photographs
 from twostage.errors import DeviceError, TrainingError
 from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
@@ -24,61 +22,12 @@ from twostage.training.optimizer import Average, build_optimizer, build_schedule
 from twostage.training.order import stream_seed
 from twostage.training.progress import Epoch, history_table
 
-CPU = torch.device("cpu")
-BINS = Bins.uniform(80, 350, 3)
-TINY = ("image.size=32", "bins.count=3", "backbone.widths=[8,8]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]")
-
-
-class Line(nn.Module):
-    """The smallest stage: a line through the mean colour. Targets are the concentrations; it notes what it sees."""
-
-    def __init__(self, start=0.0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.full((3, 1), float(start)))
-        self.bias = nn.Parameter(torch.tensor([float(start)]))
-        self.seen = []
-
-    def forward(self, images):
-        return (images.mean((2, 3)) @ self.weight + self.bias)[:, 0]
-
-    def loss(self, images, targets):
-        self.seen.append(targets.tolist())
-        return (self(images) - targets).square().mean()
-
-    def estimate(self, images, targets):
-        return self(images)
-
-
-def line_examples(count=12, seed=0):
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
-    values = np.arange(count, dtype=np.float64)
-    return Examples([f"p{i}" for i in range(count)], pixels, values, torch.from_numpy(values).float())
-
 
 def train_line(stage, train=None, validation=None, *, epochs=2, seed=0, label="line", **options):
     train = line_examples() if train is None else train
     options = {"batch_size": 4, "ema_decay": 0.0, "schedule": "constant", "learning_rate": 0.05} | options
     course = Course(TrainConfig(**options), epochs, label, "srgb", seed=seed, progress=False)
     return fit(stage, train, train if validation is None else validation, course)
-
-
-def parts(stage, config, count=30, held_out=12):
-    """Simulated photographs for a stage, to learn from and to validate on."""
-    targets = np.random.default_rng(5).uniform(80, 350, count + held_out)
-    pixels = render_photographs(targets, 32, 5)
-    extra = config.regressor.overlap if hasattr(stage, "log_scale") else config.classifier.smoothing
-    learned = stage.targets(targets, BINS, extra)
-    srgb = to_srgb(pixels[:count], CPU)
-    stage.network.normalize(*statistics(to_color(srgb, config.image.color)))
-    return [
-        Examples([f"p{i}" for i in range(len(targets))][rows], pixels[rows], targets[rows], learned[rows])
-        for rows in (slice(None, count), slice(count, None))
-    ]
-
-
-@functools.cache
-def options_of(*overrides):
-    return load_config([*TINY, *overrides])
 
 
 def train_stage(build, *overrides, epochs=2, seed=0, **options):
@@ -90,12 +39,6 @@ def train_stage(build, *overrides, epochs=2, seed=0, **options):
     options = TrainConfig(**({"batch_size": 8} | options))
     course = Course(options, epochs, "stage", config.image.color, config.augment, seed, progress=False)
     return stage, fit(stage, train, validation, course), validation
-
-
-def differing(one, other):
-    a, b = one.state_dict(), other.state_dict()
-    assert a.keys() == b.keys()
-    return [key for key in a if not torch.equal(a[key], b[key])]
 
 
 def rmse_of(stage, examples, color):

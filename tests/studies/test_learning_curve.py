@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY_TABLE
+from helpers import TINY_TABLE, one_line
 from PIL import Image
 from scipy.optimize import minimize
-from test_cli import one_line
 
 from twostage import load_config
 from twostage.evaluation.confidence import resampled_rmse, rmse_interval

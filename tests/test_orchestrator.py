@@ -3,9 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, TINY_TABLE
-from test_cli import one_line
-from test_report import Parsed
+from helpers import TINY, TINY_TABLE, Parsed, one_line
 
 from twostage.bins import Bins
 from twostage.predictor import make_prediction

@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import statistics
+from helpers import statistics
 from safetensors.torch import save_file
 
 from twostage import load_config

@@ -1,14 +1,13 @@
-import importlib
+import contextlib
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import QUIET, levels, linear
 from scipy import stats
-from test_simulated import QUIET, levels, linear
 
 from twostage.data.simulated import Assay, Scene, draw_scene, noise_free_light, photograph_rng, render_photographs
 from twostage.data.splits import split_table
@@ -16,14 +15,7 @@ from twostage.data.table import Table
 from twostage.options.compose import load_config
 from twostage.orchestrator import train
 
-BENCHES = Path(__file__).parent / "benchmarks"
 SIZE = 32
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHES))
-    return importlib.import_module
 
 
 @pytest.fixture
@@ -217,3 +209,13 @@ def test_options_reach_the_bench_and_name_its_file(bench, here, monkeypatch):
     files = list((here / "outputs" / "bench").glob("accuracy_*.json"))
     assert len(files) == 1
     assert json.loads(files[0].read_text())["results"] == [{"options": ["train.minutes=2", "data.reference=none"]}]
+
+
+@pytest.mark.parametrize("key", ["differences", "leftovers", None])
+def test_a_bench_that_finds_a_difference_fails(bench, here, monkeypatch, key):
+    module = bench("bench")
+    rows = [{"differences": 0, "leftovers": 0} | ({key: 1} if key else {})]
+    monkeypatch.setitem(module.BENCHES, "resume", lambda work: rows)
+    monkeypatch.setattr(sys, "argv", ["bench.py", "resume"])
+    with pytest.raises(SystemExit, match="resume") if key else contextlib.nullcontext():
+        module.main()

@@ -1,10 +1,8 @@
 import json
 import multiprocessing
 import os
+import resource
 import shutil
-import subprocess
-import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -149,41 +147,42 @@ def test_a_folder_that_cannot_be_written_gets_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
+def in_processes(work, count, answers):
+    """What so many processes put into a queue, that each of them is given."""
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=work, args=(results,)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=60) for _ in range(answers)]
+    for process in processes:
+        process.join()
+    return found
+
+
 def test_a_full_disk_gets_one_line_and_leaves_nothing(tmp_path):
-    code = f"""
-        import resource, signal, sys
-        sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
-        from pathlib import Path
-        from test_store import Counting, opened
-        from twostage.errors import StorageError
+    def fill(results):
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # a file cannot grow beyond this
         try:
-            opened(Path("cache"), Counting())
+            opened(tmp_path / "cache", Counting())
         except StorageError as error:
-            print(error)
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True)
-    assert "runtime.cache_dir=cache: cannot be written" in done.stdout, done.stderr
+            results.put(str(error))
+
+    (message,) = in_processes(fill, 1, 1)
+    assert f"runtime.cache_dir={tmp_path / 'cache'}: cannot be written" in message
+    assert "\n" not in message
     assert {file.name for file in (tmp_path / "cache").iterdir()} <= {".lock"}
 
 
-def make_slowly(folder, results):
-    def source(rows):
-        results.put("made")
-        return Counting()(rows)
-
-    results.put(int(opened(folder, source, count=CHUNK).pixels.sum()))
-
-
 def test_processes_side_by_side_make_it_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    processes = [context.Process(target=make_slowly, args=(tmp_path, results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    found = [results.get(timeout=60) for _ in range(5)]
-    for process in processes:
-        process.join()
+    def make(results):
+        def source(rows):
+            results.put("made")
+            return Counting()(rows)
+
+        results.put(int(opened(tmp_path, source, count=CHUNK).pixels.sum()))
+
+    found = in_processes(make, 4, 5)
     assert found.count("made") == 1
     assert {n for n in found if n != "made"} == {int(expected(CHUNK).sum())}
 

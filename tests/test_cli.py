@@ -13,7 +13,7 @@ from filelock import FileLock
 from helpers import TINY, TINY_TABLE, one_line
 from PIL import Image
 
-from twostage.run.folder import hold_run
+from twostage.run.folder import RunFolder
 
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
 METRICS = (
@@ -174,7 +174,7 @@ def test_another_precision_is_another_run(here, run):
 
 
 def test_a_run_is_held_by_one_process_at_a_time(here, run):
-    with hold_run(here / "outputs" / "a"):
+    with RunFolder(here / "outputs" / "a").held():
         one_line(run("train", *TINY, "run=a"), "another process is at work on run 'a'", "run=NAME")
     assert run("train", *TINY, "run=a")[0] == 0
 

@@ -26,7 +26,7 @@ from scipy import stats
 
 from twostage.data.simulated import render_photographs
 from twostage.model_folder import load_model
-from twostage.stages.two_stage import combine
+from twostage.stages.combination import combine
 
 SEEDS = (20, 21, 22, 23, 24)
 """Choices are made on others, of 100 and up; 10..14 have been looked at while they were made (docs/accuracy.md)."""
@@ -143,7 +143,7 @@ def _rmse_shared(model, options, predictions):
         render_photographs(targets[i : i + 1], size, seed, card_visible=card, first=number)[0]
         for i, number in enumerate(_numbers(predictions))
     ]
-    read = combine(network.bins, *network.predict(np.stack(photographs), views=options["combine.views"]))
+    read = combine(network.bins, *list(network.read(np.stack(photographs), views=options["combine.views"]))[:2])
     return rms(read - targets)
 
 

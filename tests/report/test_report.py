@@ -52,7 +52,7 @@ def test_the_page_holds_the_figures_of_metrics_json():
     assert f"wrong by {metrics['rmse']:.4g} µg/L (RMSE)" in text
     summary = outcome.summary()
     assert f"{summary['agreement']['lower']:.4g} µg/L" in text
-    assert f"{summary['error_budget']['calibration_error']:.3f} after" in text
+    assert f"(expected calibration error) is {summary['error_budget']['calibration_error']:.3f}" in text
     assert f"{summary['error_budget']['cost_of_wrong_bins']['argmax']:.4g} µg/L" in text
 
 

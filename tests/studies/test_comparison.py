@@ -44,7 +44,7 @@ def test_methods_are_ranked_by_their_error_and_paired():
     rng = np.random.default_rng(0)
     target, noise = rng.uniform(80, 350, 300), rng.normal(size=300)
     predicted = pd.DataFrame({"worse": target + 1.05 * noise, "best": target + noise, "bad": target + 50})
-    table = rank_methods(target, predicted)
+    table = rank_methods(target, predicted.sub(target, axis=0))
     assert table.index.tolist() == ["best", "worse", "bad"]
     for name, row in table.iterrows():
         assert row["rmse"] == pytest.approx(np.sqrt(np.mean((predicted[name] - target) ** 2)), rel=1e-9)
@@ -54,7 +54,7 @@ def test_methods_are_ranked_by_their_error_and_paired():
     assert 0 < table.loc["worse", "behind_low"] < 0.05 * table.loc["best", "rmse"] < table.loc["worse", "behind_high"]
     assert table.loc["best", ["behind", "behind_low", "behind_high"]].tolist() == [0, 0, 0]
     assert "best" in ranking_text(table, "mg/L").splitlines()[1]
-    one_group = rank_methods(target, predicted, np.zeros(300))
+    one_group = rank_methods(target, predicted.sub(target, axis=0), np.zeros(300))
     assert one_group[["low", "behind_high"]].isna().all(axis=None)
     assert one_group["rmse"].tolist() == table["rmse"].tolist()
 

@@ -10,11 +10,10 @@ from small_stages import BINS, CPU, Line, differing, line_examples, options_of, 
 from torch import nn
 
 from twostage import load_config
-from twostage.data.color import to_color
+from twostage.data.color import to_color, to_srgb
 from twostage.errors import DeviceError, TrainingError
 from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
-from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Course, Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.fit import fit

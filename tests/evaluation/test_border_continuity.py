@@ -39,7 +39,7 @@ def some_sweep(jump=5.0):
     return BorderSweep(edges, targets, {"mixture": smooth, "top2": smooth, "argmax": smooth + step})
 
 
-def test_a_jump_is_found_and_shown():
+def test_a_jump_is_found_and_shown(drawn):
     sweep = some_sweep()
     jumps = sweep.largest_jumps()
     assert jumps["argmax"] == pytest.approx(5, abs=0.1)
@@ -95,8 +95,8 @@ def test_without_a_choice_of_bins_nothing_is_swept(here, run, options):
     assert json.loads((here / "outputs/a/metrics.json").read_text())["error_budget"] is None
 
 
-def test_a_simulated_run_has_the_check(here, run):
-    assert run("train", *TINY, "run=a")[0] == 0
+def test_a_simulated_run_has_the_check(here, once):
+    assert once("train", *TINY, "run=a")[0] == 0
     jumps = json.loads((here / "outputs/a/metrics.json").read_text())["error_budget"]["largest_jump_at_edge"]
     assert set(jumps) == {"mixture", "argmax", "top2"}
     assert (here / "outputs/a/figures/border_continuity.png").is_file()

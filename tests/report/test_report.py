@@ -78,7 +78,7 @@ def test_the_summary_is_plain_json(kind):
     assert json.loads(json.dumps(summary, allow_nan=False)).keys() == {"agreement", "error_budget"}
 
 
-def test_figures_are_png_of_their_own():
+def test_figures_are_png_of_their_own(drawn):
     figures = draw(some_outcome(), some_histories())
     assert len(figures) == len(set(figures.values())) == 8
     for png in figures.values():
@@ -109,7 +109,7 @@ def test_options_that_differ_from_their_defaults():
     assert other["regressor.backbone.name"] == ("vgg", "???")
 
 
-def test_a_run_with_groups_writes_its_report(photos, run):
+def test_a_run_with_groups_writes_its_report(photos, drawn, run):
     Image.open(photos / "p00.png").save(photos / "<b>x.png")
     lines = (photos / "photos.csv").read_text().splitlines()
     lines = [lines[0], *(line.replace("p39.png", "<b>x.png") for line in lines[1:])]

@@ -24,8 +24,8 @@ def test_a_damaged_count_does_not_begin_anew(tmp_path, content):
     assert (tmp_path / "test_openings.json").read_text() == content
 
 
-def test_the_test_set_of_a_run_is_opened_once(here, run):
-    out = [run("train", *TINY, "run=a")[1] for _ in range(2)]
+def test_the_test_set_of_a_run_is_opened_once(here, once, run):
+    out = [command("train", *TINY, "run=a")[1] for command in (once, run)]
     assert all("not used before" in text for text in out)
     assert len(openings(here / "outputs/a")) == 1
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_test_openings"] == 1

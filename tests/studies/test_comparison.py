@@ -59,7 +59,7 @@ def test_methods_are_ranked_by_their_error_and_paired():
     assert one_group["rmse"].tolist() == table["rmse"].tolist()
 
 
-def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run):
+def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, drawn, run):
     options = [*TINY_TABLE, "data.group_column=group", "split.folds=2", FEW, *EPOCHS, "run=c"]
     status, out, err = run("compare", *options)
     assert status == 0, err

@@ -20,6 +20,7 @@ from twostage.evaluation.error_budget import (
     wrong_bin_cost,
 )
 from twostage.report import figures, study_figures
+from twostage.report.reading_figure import ShownReading, reading_figure
 
 __all__ = ["Outcome", "draw"]
 
@@ -30,7 +31,7 @@ class Outcome:
 
     `target`, `predicted` (N,); `by_combination` predictions (N,) of "mixture", "argmax", "top2" and "oracle";
     `probabilities` (N,K) of the bins between `edges` (K+1,), an average over `views`; `true_bin` (N,); `temperature`
-    of the classifier, None where there is none; `groups` (N,) or None; `border_sweep` or None.
+    of the classifier, None where there is none; `groups` (N,), `border_sweep` and `shown` or None.
     """
 
     unit: str
@@ -44,6 +45,7 @@ class Outcome:
     views: int
     groups: np.ndarray | None
     border_sweep: BorderSweep | None = None
+    shown: ShownReading | None = None
 
     @property
     def has_bins(self) -> bool:
@@ -130,4 +132,9 @@ def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, b
         drawn["bin_reliability"] = figures.bin_reliability(outcome.reliabilities())
     if outcome.border_sweep is not None:
         drawn["border_continuity"] = study_figures.border_continuity(outcome.border_sweep, unit)
+    if (shown := outcome.shown) is not None:
+        row = shown.row
+        drawn["reading"] = reading_figure(
+            shown, outcome.probabilities[row], edges, float(predicted[row]), float(target[row]), unit
+        )
     return drawn

@@ -22,6 +22,7 @@ from twostage.report.outcome import Outcome, draw
 from twostage.report.page import RunFacts, page
 from twostage.run.border_sweep import sweep_borders
 from twostage.run.preparation import Prepared
+from twostage.run.shown_reading import shown_reading
 from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine
 
 __all__ = ["outcome_of", "write_report"]
@@ -49,6 +50,7 @@ def outcome_of(prepared: Prepared, rows: np.ndarray, prediction: Prediction, net
         views=int(prepared.config.combine.views),
         groups=None if groups is None else groups[rows][read],
         border_sweep=sweep_borders(prepared, network),
+        shown=shown_reading(network, prepared.pixels(rows[read]), prediction.concentration[read] - target),
     )
 
 

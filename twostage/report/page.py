@@ -114,8 +114,8 @@ def _reading(figures: Mapping[str, bytes]) -> str:
     if "reading" not in figures:
         return ""
     text = (
-        "The test photograph of the median error. Half of the weight of a mask lies inside its outline. The colour "
-        "under each mask goes into the reading."
+        "The test photograph of the median error. Half of the weight of a mask lies inside its outline; masks that are "
+        "spread out have none. The colour under each mask goes into the reading."
     )
     alt = "a photograph with its masks, the probability of each bin, the reading and the measured concentration"
     return section("One photograph, and how it is read", paragraph(text), figure(figures["reading"], alt))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from twostage.report.canvas import BLUE, GRAY, GREEN, PURPLE, RED, named, new_figure, png_of, text_of
+from twostage.report.canvas import BLUE, GREEN, PURPLE, RED, named, new_figure, png_of, text_of
 
 __all__ = ["ShownReading", "half_weight", "reading_figure"]
 
 MASK_COLORS = (BLUE, RED, GREEN, PURPLE, "#E69F00", "#56B4E9", "#F0E442", "0")
 """Okabe and Ito's eight; further masks begin again with the first."""
+OUTLINED = 0.3
+"""A mask that needs more of the photograph than this share for half of its weight has no outline."""
 MOST_BINS = 60
 """More bins than these are not drawn as bars."""
 
@@ -69,12 +71,12 @@ def _colors(count: int) -> list[str]:
 
 
 def _outlines(axes: Axes, shown: ShownReading) -> None:
-    """The photograph; each outline holds half of the weight of a mask."""
+    """The photograph; each outline holds half of the weight of a mask, if that lies close together."""
     height, width = shown.photograph.shape[:2]
     axes.imshow(shown.photograph, extent=(0, width, height, 0))
     for mask, color in zip(shown.masks, _colors(len(shown.masks)), strict=True):
         level, (rows, columns) = half_weight(mask), mask.shape
-        if mask.min() < level < mask.max():
+        if mask.min() < level < mask.max() and (mask >= level).mean() <= OUTLINED:
             x, y = (np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows
             axes.contour(x, y, mask, levels=[level], colors=[color], linewidths=1.3)
     axes.set_title("the photograph, its masks as outlines", fontsize="medium")
@@ -100,11 +102,15 @@ def _bare(axes: Axes) -> None:
 def _bars(axes: Axes, probabilities: np.ndarray, edges: np.ndarray, predicted: float, target: float, unit: str) -> None:
     """Bin probabilities over the range, with the reading and the measured concentration as lines."""
     if len(probabilities) <= MOST_BINS:
-        axes.bar(edges[:-1], probabilities, np.diff(edges), align="edge", color="0.8", edgecolor="white")
-    axes.axvline(target, color=GRAY, linewidth=3, alpha=0.6, label=f"measured {target:.4g} {text_of(unit)}".rstrip())
-    axes.axvline(predicted, color=BLUE, linewidth=1.4, label=f"read {predicted:.4g} {text_of(unit)}".rstrip())
-    axes.set_ylim(0, 1.3)
+        axes.bar(edges[:-1], probabilities, np.diff(edges), align="edge", color="#A6CBE3", edgecolor="white")
+    axes.axvline(target, color="0.6", linewidth=5, label=_said("measured", target, unit))
+    axes.axvline(predicted, color="black", linewidth=1.4, label=_said("read", predicted, unit))
+    axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel(named("concentration", unit))
     axes.set_ylabel("probability of each bin")
-    axes.legend(frameon=False, loc="upper left", ncols=2)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+
+
+def _said(what: str, value: float, unit: str) -> str:
+    return f"{what} {value:#.4g} {text_of(unit, 24)}".rstrip(" .")

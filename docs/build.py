@@ -62,26 +62,21 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "`twostage COMMAND option=value ...`, or `make COMMAND ARGS=\"option=value ...\"`. `twostage COMMAND --help` lists the "
-        "options. `twostage train -m` makes a [sweep](../guide/sweeps.md).",
+        '`twostage COMMAND option=value ...`, or `make COMMAND ARGS="option=value ..."`. `twostage COMMAND --help` lists '
+        "the options. `twostage train -m` makes a [sweep](../guide/sweeps.md).",
         "",
-        "**Exit status**: 0 done; 1 a mistake in the input, told in one line; 2 wrong usage; 130 and 143 stopped by Ctrl-C and "
-        "SIGTERM.",
+        "**Exit status**: 0 done; 1 a mistake in the input, told in one line; 2 wrong usage; 130 and 143 stopped by "
+        "Ctrl-C and SIGTERM.",
     ]
     shared = {name for name, _, _ in option_table(Config)}
     for name, command in COMMANDS.items():
         lines += ["", f"## {name}", "", _sentence(command.meaning), ""]
-        own = [row for row in option_table(command.options) if row[0] not in shared or command.options is PLAIN]
+        rows = option_table(command.options)
         if issubclass(command.options, Config):
-            lines += ["It takes [all options of a run](options.md)" + (", and" if own else "."), ""]
-        else:
-            own = option_table(command.options)
-        if own:
-            lines += _option_rows(own)
+            rows = [row for row in rows if row[0] not in shared]
+            lines += ["It takes [all options of a run](options.md)" + (", and these:" if rows else "."), ""]
+        lines += _option_rows(rows) if rows else []
     return "\n".join(lines) + "\n"
-
-
-PLAIN = None
 
 
 def options_page() -> str:
@@ -90,8 +85,8 @@ def options_page() -> str:
         "# Options",
         "",
         "These are the options of the commands that train. Write them as `name=value`, in any order: "
-        "`twostage train run=first bins.count=6`. An unknown name or a value outside of its range stops the command with one "
-        "line that names the nearest.",
+        "`twostage train run=first bins.count=6`. An unknown name or a value outside of its range stops the command with "
+        "one line that names the nearest.",
     ]
     parts: dict[str, list[tuple[str, str, str]]] = {}
     for row in option_table(Config):
@@ -132,8 +127,8 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Every mistake in the input raises one of these classes. Its message is one line: what was wrong, what is allowed and what "
-        "to do. On the command line the line goes to stderr, and the exit status is 1. A traceback is a fault of the "
+        "Every mistake in the input raises one of these classes. Its message is one line: what was wrong, what is allowed "
+        "and what to do. On the command line the line goes to stderr, and the exit status is 1. A traceback is a fault of the "
         "software: please report it.",
         "",
         "Each class is also a standard one, so that `except ValueError` works. They are in `twostage.errors`.",
@@ -167,7 +162,7 @@ def examples_page() -> str:
     lines = [
         "# Examples",
         "",
-        "These scripts are in `docs/examples`. The tests run them. Each takes options of the command line behind its name, "
+        "These scripts are in `docs/examples`. The tests run them. Each takes options behind its name, "
         "for example `python docs/examples/01_simulated.py train.epochs=4`.",
     ]
     for file in sorted((DOCS / "examples").glob("*.py")):

@@ -1,3 +1,4 @@
+import importlib
 import io
 from pathlib import Path
 
@@ -9,16 +10,7 @@ from PIL import Image
 from twostage.cli import main
 from twostage.data.simulated import render_photographs, sample_targets
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-# Both stages in about two seconds.
-TINY = ["data.count=60", "image.size=32", "train.epochs=4", "bins.count=3", "combine.views=1", "runtime.progress=false"]
-TINY_TABLE = ["data=csv", "data.table=photos.csv", *TINY[1:], "bins.min_images=1", "bins.min_groups=1"]
-
-
-def statistics(images):
-    """Mean and standard deviation of each channel (C,) of images (N,C,H,W)."""
-    return images.mean((0, 2, 3)), images.std((0, 2, 3)).clamp_min(1e-3)
+pytest.register_assert_rewrite("helpers")  # so that its assertions say what they compared
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -66,6 +58,13 @@ def run(capsys):
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Import a module of tests/benchmarks by its name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    return importlib.import_module
 
 
 @pytest.fixture

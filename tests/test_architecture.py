@@ -136,6 +136,28 @@ def test_every_name_in_all_resolves(file):
             assert thing.__doc__, f"{name_of(file)}.{name} has no docstring"
 
 
+TESTS = sorted(set((ROOT / "tests").rglob("*.py")) - set((ROOT / "tests" / "benchmarks").rglob("*.py")))
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def test_no_test_module_is_imported_by_another():
+    modules = {file.stem for file in TESTS if file.stem.startswith("test_")} | {"conftest"}
+    found = {file.name: set(".".join(imported(ast.parse(file.read_text()))).split(".")) & modules for file in TESTS}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_the_folders_of_the_tests_are_those_of_the_package():
+    folders = {file.parent.relative_to(ROOT / "tests") for file in TESTS}
+    assert {folder for folder in folders if not (PACKAGE / folder).is_dir()} == set()
+
+
 def undocumented(body, prefix):
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):

@@ -9,8 +9,8 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import TINY, TINY_TABLE
 from filelock import FileLock
+from helpers import TINY, TINY_TABLE, one_line
 from PIL import Image
 
 from twostage.run.folder import hold_run
@@ -20,15 +20,6 @@ METRICS = (
     "n_train n_validation n_calibration n_test unit rmse mae r2 bias max_abs_error rmse_argmax rmse_mixture "
     "rmse_oracle bin_accuracy coverage_90 interval_width_90 n_refused parameters train_seconds images_per_second"
 )
-
-
-def one_line(result, *words):
-    status, _, err = result
-    assert status == 1, err
-    assert err.startswith("twostage: ")
-    assert err.count("\n") == 1, err
-    for word in words:
-        assert word in err
 
 
 def test_train_leaves_the_run_folder_that_the_design_promises(here, run):

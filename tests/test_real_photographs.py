@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import SHARED
+from helpers import SHARED
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
 

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Bins": "twostage.bins",
-    "Prediction": "twostage.predictor",
+    "Prediction": "twostage.trust.prediction",
     "Predictor": "twostage.predictor",
     "load_config": "twostage.options.compose",
     "train": "twostage.orchestrator",

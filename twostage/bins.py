@@ -89,6 +89,22 @@ class Bins:
         bin_index = np.asarray(bin_index)
         return self.center[bin_index] + self.half_width[bin_index] * np.asarray(offset, np.float64)
 
+    def offsets(self, concentration: ArrayLike) -> np.ndarray:
+        """Offset of each concentration (N,) in every bin -> (N,K)."""
+        return self.difference(np.asarray(concentration, np.float64)[:, None], self.center) / self.half_width
+
+    def candidates(self, offsets: ArrayLike) -> np.ndarray:
+        """What every bin says, given the offsets in all of them (N,K): concentrations (N,K)."""
+        return self.center + self.half_width * np.asarray(offsets, np.float64)
+
+    def difference(self, first: ArrayLike, second: ArrayLike) -> np.ndarray:
+        """How far the first concentrations (N,) lie above the second (N,)."""
+        return np.asarray(first, np.float64) - np.asarray(second, np.float64)
+
+    def mean(self, concentrations: ArrayLike, weights: ArrayLike) -> np.ndarray:
+        """Weighted means of concentrations (N,K), weights (N,K) of sum one: (N,)."""
+        return np.asarray((np.asarray(weights, np.float64) * np.asarray(concentrations, np.float64)).sum(1))
+
     def soft_targets(self, concentration: ArrayLike, smoothing: float) -> np.ndarray:
         """Bin probabilities of a Gaussian around each concentration (N,) -> (N,K), rows of sum one.
 

@@ -17,11 +17,13 @@ from torch import nn
 from twostage.bins import Bins
 from twostage.errors import ModelFolderError, TwoStageError
 from twostage.files import write_atomically, write_json
+from twostage.options.choices import METHODS
 from twostage.options.compose import to_typed
 from twostage.options.flat import to_plain
-from twostage.options.run import METHODS, Config
-from twostage.stages.build import build_classifier, build_regressor
+from twostage.options.run import Config
+from twostage.stages.build import build_stage
 from twostage.stages.two_stage import TwoStage
+from twostage.trust.intervals import Intervals, load_intervals
 
 __all__ = ["FORMAT", "TrainedModel", "load_model", "load_weights", "save_description", "save_weights"]
 
@@ -36,6 +38,7 @@ class TrainedModel:
     network: TwoStage
     bins: Bins
     config: Config
+    intervals: Intervals
     description: dict[str, Any]
 
 
@@ -104,17 +107,15 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
             raise ModelFolderError(f"{path}: model format {description['format']}, this version reads {FORMAT}")
         config = to_typed(description["config"])
         bins = Bins(description["edges"])
+        intervals = load_intervals(description.get("intervals"))
     except ModelFolderError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, TwoStageError) as error:
         reason = " ".join(str(error).split())
         raise ModelFolderError(f"{path / 'model.json'}: cannot be read ({type(error).__name__}: {reason})") from error
-    stages = METHODS[config.method]
-    classifier = build_classifier(config, bins) if "classifier" in stages else None
-    regressor = build_regressor(config, bins) if "regressor" in stages else None
-    for name, stage in (("classifier", classifier), ("regressor", regressor)):
-        if stage is not None:
-            _load_described(path / f"{name}.safetensors", stage, description)
-    network = TwoStage(bins, classifier, regressor, config.image.color)
+    stages: dict[str, Any] = {name: build_stage(name, config, bins) for name in METHODS[config.method]}
+    for name, stage in stages.items():
+        _load_described(path / f"{name}.safetensors", stage, description)
+    network = TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
-    return TrainedModel(network.eval(), bins, config, description)
+    return TrainedModel(network.eval(), bins, config, intervals, description)

@@ -2,104 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 from tqdm import tqdm
 
-from twostage.bins import Bins
 from twostage.data.images import decode_photograph
 from twostage.data.photographs import decode_photographs
+from twostage.data.store import Pixels
 from twostage.errors import ConfigError, suggest
 from twostage.model_folder import TrainedModel, load_model
-from twostage.stages.two_stage import combine
 from twostage.training.device import resolve_device
 from twostage.training.precision import set_precision
+from twostage.trust.prediction import Prediction, predict
 
-__all__ = ["BEYOND", "Prediction", "Predictor", "make_prediction"]
+__all__ = ["Predictor"]
 
-BEYOND = 0.1
-"""A concentration this many widths of the end bin beyond the range is out of range; less is within the error."""
 CHUNK = 256
 """Photographs decoded, and held in memory, at a time."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was read from N photographs, in the unit of the training table.
-
-    `concentration`, `lower`, `upper` float64 (N,), NaN where refused; lower and upper are NaN throughout for a model
-    without intervals. `bin_index` (N,) int64, -1 where refused; `bin_probabilities` (N,K); `offsets` (N,K);
-    `status` (N,) of "ok", "out_of_range", "refused"; `reason` (N,) says why a status is not ok.
-    """
-
-    bins: Bins
-    concentration: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    bin_index: np.ndarray
-    bin_probabilities: np.ndarray
-    offsets: np.ndarray
-    status: np.ndarray
-    reason: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.concentration)
-
-    def to_frame(self, images: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row per photograph, in order, with the columns of predictions.csv."""
-        refused = self.bin_index < 0
-        index = np.where(refused, 0, self.bin_index)
-        rows = np.arange(len(self))
-
-        def unless_refused(values: np.ndarray) -> np.ndarray:
-            return np.where(refused, np.nan, values)
-
-        return pd.DataFrame(
-            {
-                "image": [str(i) for i in rows] if images is None else list(images),
-                "concentration": self.concentration,
-                "lower": self.lower,
-                "upper": self.upper,
-                "bin_index": pd.array([None if i < 0 else int(i) for i in self.bin_index], "Int64"),
-                "bin_low": unless_refused(self.bins.edges[index]),
-                "bin_high": unless_refused(self.bins.edges[index + 1]),
-                "bin_probability": unless_refused(self.bin_probabilities[rows, index]),
-                "status": self.status,
-                "reason": self.reason,
-            }
-        )
-
-
-def make_prediction(
-    bins: Bins, probabilities: np.ndarray, offsets: np.ndarray, method: str, failed: dict[int, str] | None = None
-) -> Prediction:
-    """Combine both stages' outputs (N,K) into a Prediction; `failed` maps rows that could not be read to the reason."""
-    count = len(probabilities)
-    concentration = combine(bins, probabilities, offsets, method)
-    bin_index = probabilities.argmax(1)
-    status, reason = np.full(count, "ok", dtype=object), np.full(count, "", dtype=object)
-    low = bins.edges[0] - BEYOND * 2 * bins.half_width[0]
-    high = bins.edges[-1] + BEYOND * 2 * bins.half_width[-1]
-    for i in np.flatnonzero((concentration < low) | (concentration > high)).tolist():
-        status[i] = "out_of_range"
-        reason[i] = f"outside {bins.edges[0]:g}..{bins.edges[-1]:g}, the range of the training data"
-    nothing = ~(np.isfinite(probabilities) & np.isfinite(offsets)).all(1) | ~np.isfinite(concentration)
-    no_number = dict.fromkeys(np.flatnonzero(nothing).tolist(), "the network gave no finite number for it")
-    probabilities, offsets = probabilities.copy(), offsets.copy()
-    for i, why in (no_number | (failed or {})).items():
-        status[i], reason[i], concentration[i], bin_index[i] = "refused", why, np.nan, -1
-        probabilities[i] = offsets[i] = np.nan
-    empty = np.full(count, np.nan)
-    return Prediction(
-        bins, concentration, empty, empty.copy(), bin_index, probabilities, offsets,
-        status.astype(str), reason.astype(str),
-    )  # fmt: skip
 
 
 def _is_list_of_photographs(images: object) -> bool:
@@ -148,18 +71,26 @@ class Predictor:
             raise ConfigError("predict takes a list of photographs, not one: write [photograph]")
         if not isinstance(images, np.ndarray) and not _is_list_of_photographs(images):
             raise ConfigError("predict takes a list of paths or PIL images, or an array uint8 (N,H,W,C)")
-        config, bins = self.model.config, self.model.bins
-        probabilities, offsets = np.empty((2, len(images), bins.count))
-        failed: dict[int, str] = {}
+        parts = []
         bar = tqdm(total=len(images), desc="reading", unit="photo", leave=False, disable=None if progress else True)
-        for start in range(0, len(images), CHUNK):  # so that a million photographs need no more memory than these
-            rows = slice(start, start + CHUNK)
-            pixels, bad = self._decode(images[rows])
-            failed |= {start + i: why for i, why in bad.items()}
-            probabilities[rows], offsets[rows] = self.model.network.predict(pixels, views=config.combine.views)
-            bar.update(len(pixels))
+        # in chunks, so that a million photographs need no more memory than these; one chunk even of none
+        for start in range(0, max(1, len(images)), CHUNK):
+            parts.append(self.read(*self._decode(images[start : start + CHUNK])))
+            bar.update(len(parts[-1]))
         bar.close()
-        return make_prediction(bins, probabilities, offsets, config.combine.method, failed)
+        return Prediction.joined(parts)
+
+    def read(self, pixels: Pixels, failed: Mapping[int, str] | None = None) -> Prediction:
+        """Read photographs that are brought to the network's size: uint8 sRGB (N,size,size,3).
+
+        This is the one road from pixels to a prediction, for evaluation and for users alike.
+
+        Args:
+            failed: Rows that could not be decoded, with the reason; they are refused.
+        """
+        model, combine = self.model, self.model.config.combine
+        reading = model.network.read(pixels, views=combine.views)
+        return predict(model.bins, pixels, reading, combine.method, model.intervals, failed)
 
     def _decode(self, images: Sequence[str | Path | Image.Image] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         if isinstance(images, np.ndarray):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from twostage.backbones.base import Backbone
 from twostage.errors import BackboneError
 
 __all__ = ["Compact"]
 
 
-class Compact(nn.Sequential):
+class Compact(Backbone, nn.Sequential):
     """3x3 convolutions with batch norm and ReLU: (N,C,H,W) -> (N,widths[-1],H/s,W/s), s the product of the strides.
 
     The last layers are dilated instead of strided, so that the map stays fine and each position still sees the well

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twostage.backbones.base import Backbone
 from twostage.errors import BackboneError
 
-__all__ = ["GROUPS", "GroupBatchNorm", "GroupConv", "GroupEquivariant"]
+__all__ = ["GROUPS", "P4", "GroupBatchNorm", "GroupConv", "GroupEquivariant", "P4m"]
 
 GROUPS = {"p4": 4, "p4m": 8}
 """Number of elements: the quarter turns, and those of the mirror image."""
@@ -82,7 +83,7 @@ class GroupBatchNorm(nn.Module):
         return normal.reshape(maps.shape)
 
 
-class GroupEquivariant(nn.Sequential):
+class GroupEquivariant(Backbone, nn.Sequential):
     """Layers of group convolution, batch norm and ReLU, then mean and maximum over the group.
 
     (N,C,H,W) -> (N,2*widths[-1],H/s,W/s), s the product of the strides; a turned (and for p4m, mirrored) image has the
@@ -113,3 +114,17 @@ class GroupEquivariant(nn.Sequential):
         """Feature map of images (N,C,H,W)."""
         maps = super().forward(images).unflatten(1, (-1, self.order))
         return torch.cat([maps.mean(2), maps.amax(2)], 1)
+
+
+class P4(GroupEquivariant):
+    """Unchanged by quarter turns."""
+
+    def __init__(self, in_channels: int, widths: list[int], strides: list[int], dilations: list[int]) -> None:
+        super().__init__(in_channels, "p4", widths, strides, dilations)
+
+
+class P4m(GroupEquivariant):
+    """Unchanged by quarter turns and mirroring."""
+
+    def __init__(self, in_channels: int, widths: list[int], strides: list[int], dilations: list[int]) -> None:
+        super().__init__(in_channels, "p4m", widths, strides, dilations)

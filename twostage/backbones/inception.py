@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from twostage.backbones.base import Backbone
 from twostage.errors import BackboneError
 
 __all__ = ["Inception", "InceptionBlock"]
@@ -49,7 +50,7 @@ class InceptionBlock(nn.Module):
         return torch.cat([branch(maps) for branch in self.branches], 1)
 
 
-class Inception(nn.Sequential):
+class Inception(Backbone, nn.Sequential):
     """Two convolutions, a pooling and three Inception blocks: (N,C,H,W) -> (N,128*width,H/4,W/4)."""
 
     def __init__(self, in_channels: int, width: float) -> None:

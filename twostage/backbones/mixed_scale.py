@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from twostage.backbones.base import Backbone
 from twostage.errors import BackboneError
 
 __all__ = ["MixedScale"]
@@ -19,7 +20,7 @@ DILATIONS = 10
 """Channel j of layer i has dilation (i * width + j) mod 10 + 1, as in the paper."""
 
 
-class MixedScale(nn.Module):
+class MixedScale(Backbone):
     """`depth` layers of `width` channels at full resolution: (N,C,H,W) -> (N,C+depth*width,H,W), the input first.
 
     Every layer is a 3x3 convolution of the input and of all layers before it, and a ReLU. The paper's last layer, 1x1

@@ -12,10 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["POOLINGS", "FlattenPooling", "MaskPooling", "MeanPooling", "build_pooling"]
+from twostage.options.choices import POOLINGS
+from twostage.options.family import resolve
+
+__all__ = ["FlattenPooling", "MaskPooling", "MeanPooling", "Pooling", "build_pooling"]
 
 
-class MeanPooling(nn.Module):
+class Pooling(nn.Module):
+    """Feature map (N,F,h,w) and the input (N,C,H,W) it came from -> vector (N,P); P is its `width`."""
+
+    width: int
+
+
+class MeanPooling(Pooling):
     """Mean over positions: map (N,F,h,w) -> (N,F)."""
 
     def __init__(self, map_shape: tuple[int, int, int], in_channels: int) -> None:
@@ -27,7 +36,7 @@ class MeanPooling(nn.Module):
         return feature_map.mean((2, 3))
 
 
-class FlattenPooling(nn.Module):
+class FlattenPooling(Pooling):
     """Every feature at every position: map (N,F,h,w) -> (N,F*h*w). Neither shift nor turn leaves it unchanged."""
 
     def __init__(self, map_shape: tuple[int, int, int], in_channels: int) -> None:
@@ -40,7 +49,7 @@ class FlattenPooling(nn.Module):
         return feature_map.flatten(1)
 
 
-class MaskPooling(nn.Module):
+class MaskPooling(Pooling):
     """Mean features beside the input's colour under learned soft masks: (N, masks*C + F), colours first.
 
     The masks are a softmax over positions at half the input's resolution (or the map's own, if finer), so each sums
@@ -73,15 +82,11 @@ class MaskPooling(nn.Module):
         return torch.cat([colors, feature_map.mean((2, 3))], 1)
 
 
-Pooling = MeanPooling | FlattenPooling | MaskPooling
-
-POOLINGS: dict[str, type[Pooling]] = {
-    "mean": MeanPooling,
-    "flatten": FlattenPooling,
-    "masks": MaskPooling,
-}
-
-
 def build_pooling(name: str, map_shape: tuple[int, int, int], in_channels: int) -> Pooling:
-    """The pooling `name` for a feature map of shape (F,h,w) and an input of C channels."""
-    return POOLINGS[name](map_shape, in_channels)
+    """The pooling `name` for a feature map of shape (F,h,w) and an input of C channels.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    built: Pooling = resolve(POOLINGS.member(name))(map_shape, in_channels)
+    return built

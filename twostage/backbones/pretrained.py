@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from twostage.backbones.timm_models import TimmBackbone, import_timm
+from twostage.backbones.timm_package import import_timm
 from twostage.errors import BackboneError, some
 
 __all__ = ["load_pretrained"]
@@ -19,8 +19,8 @@ ENOUGH = 0.9
 """Share of a backbone's tensors that must be among the weights: with fewer they are of another depth."""
 
 
-def load_pretrained(backbone: TimmBackbone, *, pretrained: bool = False, weights: str | None = None) -> list[str]:
-    """Give a backbone the weights of a safetensors file, or those that timm knows for its name.
+def load_pretrained(model: nn.Module, name: str, weights: str | None = None) -> str:
+    """Give timm's model of that name the weights of a safetensors file, or without one those that timm knows for it.
 
     Returns:
         What is to be said about it: how much was loaded, what was not.
@@ -30,12 +30,8 @@ def load_pretrained(backbone: TimmBackbone, *, pretrained: bool = False, weights
             reached or has none.
     """
     if weights is not None:
-        found, source = _from_file(Path(weights).expanduser()), weights
-    elif pretrained:
-        found, source = _from_hub(backbone), f"the hub's {backbone.name}"
-    else:
-        return []
-    return [_copy(found, backbone, source)]
+        return _copy(_from_file(Path(weights).expanduser()), model, name, weights)
+    return _copy(_from_hub(name), model, name, f"the hub's {name}")
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
@@ -50,29 +46,29 @@ def _from_file(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _from_hub(backbone: TimmBackbone) -> dict[str, Tensor]:
+def _from_hub(name: str) -> dict[str, Tensor]:
     timm: Any = import_timm()
-    if not timm.is_model_pretrained(backbone.name):
+    if not timm.is_model_pretrained(name):
         raise BackboneError(
-            f"backbone.pretrained: timm has no trained weights for {backbone.name}; choose another name, or give a "
+            f"backbone.pretrained: timm has no trained weights for {name}; choose another name, or give a "
             f"file with backbone.weights=FILE"
         )
     try:
         with torch.random.fork_rng(devices=[]):
-            found: dict[str, Tensor] = timm.create_model(backbone.name, pretrained=True).state_dict()
+            found: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # whatever the network, the hub's library or the disk raise
-        reason, where = " ".join(str(error).split())[:160], timm.get_pretrained_cfg(backbone.name).hf_hub_id
+        reason, where = " ".join(str(error).split())[:160], timm.get_pretrained_cfg(name).hf_hub_id
         raise BackboneError(
-            f"backbone.pretrained: the weights of {backbone.name} could not be fetched ({type(error).__name__}: "
+            f"backbone.pretrained: the weights of {name} could not be fetched ({type(error).__name__}: "
             f"{reason}); without a network, fetch model.safetensors of {where} elsewhere and say backbone.weights=FILE"
         ) from error
     return found
 
 
-def _copy(found: dict[str, Tensor], backbone: TimmBackbone, source: str) -> str:
+def _copy(found: dict[str, Tensor], model: nn.Module, name: str, source: str) -> str:
     """Copy the tensors that both have; a backbone names `blocks_0.0` what the whole network names `blocks.0.0`."""
     by_name = {name.replace(".", "_"): name for name in found}
-    own = backbone.model.state_dict()
+    own = model.state_dict()
     pairs = {name: by_name[name.replace(".", "_")] for name in own if name.replace(".", "_") in by_name}
     loaded = {name: _fitted(found[theirs], own[name]) for name, theirs in pairs.items()}
     other = [
@@ -81,21 +77,21 @@ def _copy(found: dict[str, Tensor], backbone: TimmBackbone, source: str) -> str:
         if tensor.shape != own[name].shape
     ]
     missing, unused = [name for name in own if name not in pairs], sorted(found.keys() - set(pairs.values()))
-    whole = _names_of_whole(backbone)
+    whole = _names_of_whole(name)
     other += [f"it has {name}" for name in unused if name.replace(".", "_") not in whole]
     if other or len(loaded) < ENOUGH * len(own):
-        why = some(other, 2) if other else f"only {len(loaded)} of {len(own)} tensors of {backbone.name} are in it"
-        raise BackboneError(f"{source}: weights of another network than {backbone.name} ({why}); choose the file of it")
-    backbone.model.load_state_dict(loaded, strict=False)
-    text = f"{backbone.name}: {len(loaded)} of {len(own)} tensors come from {source}"
+        why = some(other, 2) if other else f"only {len(loaded)} of {len(own)} tensors of {name} are in it"
+        raise BackboneError(f"{source}: weights of another network than {name} ({why}); choose the file of it")
+    model.load_state_dict(loaded, strict=False)
+    text = f"{name}: {len(loaded)} of {len(own)} tensors come from {source}"
     text += f"; not in it, and left random: {some(missing)}" if missing else ""
     return text + (f"; not used: {some(unused)}" if unused else "")
 
 
-def _names_of_whole(backbone: TimmBackbone) -> set[str]:
+def _names_of_whole(name: str) -> set[str]:
     """What the network has with its last layers, which a backbone goes without."""
     with torch.device("meta"):  # no memory, no numbers
-        whole = import_timm().create_model(backbone.name, pretrained=False)
+        whole = import_timm().create_model(name, pretrained=False)
     return {name.replace(".", "_") for name in whole.state_dict()}
 
 

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twostage.backbones.base import Backbone
 from twostage.errors import BackboneError
 
 __all__ = ["Steerable", "SteerableLayer", "circle_samples", "rotation", "steerable_basis"]
@@ -30,7 +31,7 @@ RING_WIDTH = {1: 0.6, 2: 0.9}
 """Standard deviation of a ring across its radius in pixels, by stride: wider where the map is made coarser after."""
 
 
-class Steerable(nn.Sequential):
+class Steerable(Backbone, nn.Sequential):
     """Steerable layers: (N,C,H,W) -> invariant map (N,widths[-1],H/s,W/s), s the product of the strides.
 
     Quarter turns (and flips, with reflections) of the image turn the map exactly, other angles up to the pixel grid.

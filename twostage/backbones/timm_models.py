@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor, nn
 
+from twostage.backbones.base import Backbone
+from twostage.backbones.pretrained import load_pretrained
+from twostage.backbones.timm_package import import_timm
 from twostage.errors import BackboneError, suggest
 from twostage.options.backbones import BACKBONES
 
-__all__ = ["TimmBackbone", "import_timm"]
+__all__ = ["TimmBackbone"]
 
 
-def _declare_torchvision_ops() -> list[torch.library.Library]:
-    """Declare two operators that torchvision expects, where its compiled part does not fit this torch.
+class TimmBackbone(Backbone):
+    """The last feature map of a timm model: (N,C,H,W) -> (N,F,h,w), h = H/32 for most."""
 
-    A processor-only torch beside a torchvision built for CUDA makes ``import torchvision`` (and so ``import timm``)
-    fail with "operator torchvision::nms does not exist". Nothing here calls these operators. The returned libraries
-    must stay alive as long as the process.
-    """
-    schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    declared = []
-    for name in ("nms", "qnms"):
-        try:
-            library = torch.library.Library("torchvision", "FRAGMENT")
-            library.define(name + schema)
-            declared.append(library)
-        except RuntimeError:  # it is there already
-            continue
-    return declared
-
-
-_kept_alive: list[torch.library.Library] = []
-
-
-def import_timm() -> Any:
-    """The package timm, also where torchvision does not fit torch."""
-    try:
-        import torchvision  # noqa: F401
-    except (RuntimeError, AttributeError):
-        _kept_alive.extend(_declare_torchvision_ops())
-    import timm
-
-    return timm
-
-
-class TimmBackbone(nn.Module):
-    """The last feature map of a timm model: (N,C,H,W) -> (N,F,h,w), h = H/32 for most.
-
-    `input_statistics` are mean and standard deviation of each channel of sRGB that timm's trained weights expect.
-    """
-
-    def __init__(self, in_channels: int, name: str, freeze: int = 0) -> None:
+    def __init__(
+        self, in_channels: int, name: str, pretrained: bool = False, weights: str | None = None, freeze: int = 0
+    ) -> None:
         """`freeze` stages, counted from the input, keep their weights and batch-norm statistics.
+
+        Args:
+            pretrained: `load_trained` takes the weights that timm knows for the name.
+            weights: `load_trained` takes those of this safetensors file.
 
         Raises BackboneError for an unknown name, a model without a feature map, or one with fewer stages.
         """
@@ -74,10 +44,21 @@ class TimmBackbone(nn.Module):
         self.name, self.features = name, self.model.feature_info.channels()[-1]
         expected = self.model.pretrained_cfg
         self.input_statistics = expected["mean"], expected["std"]
+        self.pretrained, self.weights = pretrained, weights
         self.frozen = self._first_stages(freeze)
         for module in self.frozen:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
+
+    def load_trained(self) -> list[str]:
+        """Take the trained weights that the options name, if they do; returns what is to be said about them.
+
+        Raises:
+            BackboneError: They cannot be had, or are of another network.
+        """
+        if not (self.pretrained or self.weights):
+            return []
+        return [load_pretrained(self.model, self.name, self.weights)]
 
     def _first_stages(self, count: int) -> list[nn.Module]:
         """Every module up to the end of the first `count` stages, as timm counts them, in the order of the forward."""

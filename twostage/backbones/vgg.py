@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from twostage.backbones.base import Backbone
 from twostage.errors import BackboneError
 
 __all__ = ["Vgg"]
 
 
-class Vgg(nn.Sequential):
+class Vgg(Backbone, nn.Sequential):
     """Blocks of `depth` 3x3 convolutions and a pooling, then dropout, 1x1 to 128, dropout, 1x1 to 32 channels.
 
     (N,C,H,W) -> (N,32,H/2^b,W/2^b) for b blocks. With three blocks of three, and ``pooling=flatten`` and its dense

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["COLORS", "channels", "linear_to_srgb", "to_color"]
+__all__ = ["COLORS", "channels", "linear_to_srgb", "to_color", "to_srgb"]
 
 DARKEST = 1.0 / 255.0
 """sRGB below this is one grey level from black; its optical density (3.5) is where the scale ends."""
@@ -54,3 +54,9 @@ def to_color(srgb: Tensor, color: str) -> Tensor:
     Optical density is -log10 of linear light, so that by the Beer-Lambert law it is linear in concentration.
     """
     return COLORS[color](srgb)
+
+
+def to_srgb(pixels: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """uint8 photographs (N,H,W,3) -> sRGB in [0, 1], float32 (N,3,H,W) on the device."""
+    images = torch.as_tensor(pixels).to(device)
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255.0).contiguous()

@@ -13,7 +13,7 @@ field of colour without edges it finds only exact copies. And it knows nothing o
 concentration, seated alike under a fixed camera, are near it. To find no pair does not replace the column that names
 each photograph's specimen (`data.group_column`).
 
-Measured (tests/test_duplicates.py holds the first figures). 29 specimens of nitrite, ten photographs each with a fixed
+Measured (test_duplicates.py holds the first figures). 29 specimens of nitrite, ten photographs each with a fixed
 camera, five seconds apart, light falling by a fifth over them: of 1,305 pairs within a specimen 90 % are found at 64
 pixels (87 % at 32, 91 % at 128), enough to connect each specimen whole; of 40,600 pairs between specimens none, the
 nearest at 1.15. A DCT hash finds 78 % of the former together with 2,339 of the latter. 87 photographs of test strips,

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ import PIL
 from PIL import Image
 
 from twostage.data.images import DECODER, decode_photograph
-from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
 from twostage.data.store import Rows, Store, open_store
-from twostage.data.table import Table, read_csv, read_folder, read_table
+from twostage.data.table import Table
 from twostage.errors import DataError, ImageError, StorageError, some
-from twostage.options.run import CsvConfig, FolderConfig, ImageConfig, SimulatedConfig, SplitConfig
+from twostage.options.data import SOURCES
+from twostage.options.family import resolve
+from twostage.options.run import ImageConfig, SplitConfig
 
-__all__ = ["Photographs", "decode_photographs", "load_photographs"]
+__all__ = ["Photographs", "Request", "decode_photographs", "load_files", "load_photographs"]
 
 LASTING = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
@@ -78,6 +79,19 @@ def decode_photographs(
     return pixels, dict(sorted(failed.items()))
 
 
+@dataclass(frozen=True)
+class Request:
+    """Which photographs are wanted, and how they are to be brought to the store in `cache_dir`."""
+
+    data: Any
+    image: ImageConfig
+    split: SplitConfig
+    seed: int
+    cache_dir: Path
+    progress: bool = False
+    threads: int = 0
+
+
 def load_photographs(
     data: Any,
     image: ImageConfig,
@@ -93,17 +107,22 @@ def load_photographs(
         DataError: The table cannot be used, or photographs are missing or unreadable (unless data.on_error=skip).
         StorageError: `cache_dir` cannot be written, or a photograph cannot be read for a reason that may pass.
     """
-    if data.kind == "simulated":
-        return _simulated(data, image.size, seed, cache_dir, progress)
-    table, notes = _read(data, split)
+    request = Request(data, image, split, seed, cache_dir, progress, threads)
+    loaded: Photographs = resolve(SOURCES.member(data.kind).load)(request)
+    return loaded
+
+
+def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
+    """The photographs of a table of files, decoded into the store; those that cannot be read stop it or are skipped."""
+    data = request.data
     missing = [name for name, path in zip(table.images, table.paths, strict=True) if not os.path.isfile(path)]
     if missing and data.on_error == "stop":
         raise DataError(
             f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
             f"(relative ones start from the table's folder) or set data.on_error=skip"
         )
-    digests = _digests(table.paths, threads)
-    store = _decoded(table.paths, digests, image, cache_dir, progress, threads)
+    digests = _digests(table.paths, request.threads)
+    store = _decoded(table.paths, digests, request.image, request.cache_dir, request.progress, request.threads)
     if store.failed and data.on_error == "stop":
         raise ImageError(
             f"{len(store.failed)} of {len(table)} photographs cannot be read: {some(store.failed.values(), 3)}; "
@@ -113,25 +132,6 @@ def load_photographs(
     skipped = {table.images[i]: reason for i, reason in store.failed.items()}
     kept = [digests[i] for i in good]
     return Photographs(table.select(good), Rows(store.pixels, good), kept, store, skipped, notes)
-
-
-def _simulated(data: SimulatedConfig, size: int, seed: int, cache_dir: Path, progress: bool) -> Photographs:
-    if not 0 <= data.low < data.high or (data.spacing == "log_uniform" and data.low == 0):
-        raise DataError(f"data.low={data.low:g} must be positive and below data.high={data.high:g}")
-    targets = sample_targets(data.count, data.low, data.high, data.spacing, seed)
-    card = data.reference == "card"
-
-    def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        return render_photographs(targets[rows.start : rows.stop], size, seed, card_visible=card, first=rows.start), {}
-
-    content = {
-        "made by": [SIMULATOR, np.__version__], "assay": asdict(Assay()), "seed": seed, "card": card,
-        "targets": [data.low, data.high, data.spacing], "count": data.count,
-    }  # fmt: skip
-    store = open_store(cache_dir, content, data.count, size, fill, progress)
-    names = [f"simulated_{i:06d}" for i in range(data.count)]
-    rows = Rows(store.pixels, np.arange(data.count))
-    return Photographs(Table(names, [], targets), rows, [], store, {}, [])
 
 
 def _decoded(
@@ -169,18 +169,3 @@ def _raise_if_it_may_pass(error: BaseException | None, source: object) -> None:
         raise StorageError(
             f"{source}: cannot be read at the moment ({error.strerror}); correct that, then give the same command"
         ) from error
-
-
-def _read(data: CsvConfig | FolderConfig, split: SplitConfig) -> tuple[Table, list[str]]:
-    if isinstance(data, FolderConfig):
-        return read_folder(data.root), []
-    extra = tuple(dict.fromkeys(name for name in (data.split_column, split.column) if name))
-    table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
-    notes = []
-    if not data.group_column:
-        for name in {"group", "specimen"} & set(read_csv(Path(data.table).expanduser(), []).columns):
-            notes.append(
-                f"the table names specimens in a column '{name}': data.group_column={name} would keep photographs of "
-                f"one specimen on one side of the split; without it the figures may be too good"
-            )
-    return table, notes

@@ -27,10 +27,10 @@ class Agreement:
     upper_interval: tuple[float, float] | None
 
 
-def bland_altman(target: np.ndarray, predicted: np.ndarray, confidence: float = 0.95) -> Agreement:
-    """Agreement of predictions (N,) with concentrations (N,): between which limits do 95 % of the differences lie?
+def bland_altman(difference: np.ndarray, confidence: float = 0.95) -> Agreement:
+    """Between which limits do 95 % of the differences (N,), predicted minus measured, lie?
 
-    The differences are predicted minus measured, as the bias elsewhere; their mean plus and minus 1.96 standard
+    Their mean plus and minus 1.96 standard
     deviations are the limits of agreement if they are normally distributed. With d of standard deviation s over N
     images, the variance of the mean is s^2 / N and that of a limit s^2 (1 / N + 1.96^2 / (2 (N - 1))); the intervals
     take Student's t of N - 1 degrees of freedom. They presume independent images: several of one specimen make them
@@ -42,11 +42,11 @@ def bland_altman(target: np.ndarray, predicted: np.ndarray, confidence: float = 
     Args:
         confidence: Share of the differences between the limits, and confidence of the intervals.
 
-    >>> agreement = bland_altman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.5, 2.0, 3.5, 4.0]))
+    >>> agreement = bland_altman(np.array([0.5, 0.0, 0.5, 0.0]))
     >>> round(agreement.bias, 3), round(agreement.sd, 3), round(agreement.upper, 3)
     (0.25, 0.289, 0.816)
     """
-    difference = np.asarray(predicted, np.float64) - np.asarray(target, np.float64)
+    difference = np.asarray(difference, np.float64)
     count, bias = len(difference), float(difference.mean())
     if count < 2:
         return Agreement(count, bias, None, None, None, None, None, None)

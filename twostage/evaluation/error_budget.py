@@ -15,7 +15,6 @@ from twostage.evaluation.metrics import rmse
 __all__ = [
     "DISTANCES",
     "Reliability",
-    "before_temperature",
     "border_cost",
     "edge_distance",
     "errors_by",
@@ -28,20 +27,19 @@ DISTANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, np.inf)
 """Classes of the distance to the nearest inner edge, bin widths; only outer halves of the end bins lie beyond 0.5."""
 
 
-def wrong_bin_cost(target: np.ndarray, predicted: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def wrong_bin_cost(errors: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """What each combination loses because the bin is not known.
 
     Args:
-        target: Concentrations (N,).
-        predicted: Predictions (N,) by combination; "oracle", which is given the true bin, among them.
+        errors: Errors (N,) by combination; "oracle", which is given the true bin, among them.
 
     Returns:
         Indexed by combination: `rmse`; `cost`, its RMSE above the oracle's (negative where a mixture averages errors
         of neighbouring bins out); `share` of its mean squared error that is due to it, NaN where there is no error.
     """
-    errors = pd.Series({name: rmse(target, values) for name, values in predicted.items()}, name="rmse")
-    share = 1 - errors["oracle"] ** 2 / (errors**2).replace(0.0, np.nan)
-    return pd.DataFrame({"rmse": errors, "cost": errors - errors["oracle"], "share": share})
+    found = pd.Series({name: rmse(values) for name, values in errors.items()}, name="rmse")
+    share = 1 - found["oracle"] ** 2 / (found**2).replace(0.0, np.nan)
+    return pd.DataFrame({"rmse": found, "cost": found - found["oracle"], "share": share})
 
 
 def edge_distance(target: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -56,12 +54,12 @@ def edge_distance(target: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.abs(target[:, None] - edges[1:-1]).min(1) / np.diff(edges)[bins]
 
 
-def border_cost(target: np.ndarray, predicted: Mapping[str, np.ndarray], edges: np.ndarray) -> pd.DataFrame:
+def border_cost(target: np.ndarray, errors: Mapping[str, np.ndarray], edges: np.ndarray) -> pd.DataFrame:
     """RMSE against the distance to the nearest inner edge: is it larger at the borders of the bins?
 
     Args:
         target: Concentrations (N,).
-        predicted: Predictions (N,) by combination.
+        errors: Errors (N,) by combination.
         edges: Edges (K+1,) of the bins.
 
     Returns:
@@ -73,8 +71,8 @@ def border_cost(target: np.ndarray, predicted: Mapping[str, np.ndarray], edges: 
     for low, high in pairwise(DISTANCES):
         inside = (distance >= low) & ((distance < high) | (high == np.inf))
         if inside.any():
-            errors = {name: rmse(target[inside], values[inside]) for name, values in predicted.items()}
-            rows.append({"low": low, "high": high, "count": int(inside.sum()), **errors})
+            found = {name: rmse(values[inside]) for name, values in errors.items()}
+            rows.append({"low": low, "high": high, "count": int(inside.sum()), **found})
     return pd.DataFrame(rows)
 
 
@@ -90,19 +88,19 @@ def normal_rmse_interval(error: np.ndarray | float, count: np.ndarray | int) -> 
     return error * np.sqrt(count / low), error * np.sqrt(count / high)
 
 
-def errors_by(labels: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+def errors_by(labels: np.ndarray, target: np.ndarray, error: np.ndarray) -> pd.DataFrame:
     """Errors of each group of images, or of each bin.
 
     Args:
         labels: What tells them apart, (N,).
         target: Concentrations (N,).
-        predicted: Predictions (N,).
+        error: Errors (N,).
 
     Returns:
         Indexed by label, sorted: `count`, mean `target`, `bias` (mean of predicted minus measured), `sd` of the errors
         (NaN for one image) and `rmse`.
     """
-    frame = pd.DataFrame({"label": labels, "target": target, "error": predicted - target})
+    frame = pd.DataFrame({"label": labels, "target": target, "error": error})
     frame["square"] = frame["error"] ** 2
     grouped = frame.groupby("label", sort=True)
     return pd.DataFrame(
@@ -149,15 +147,3 @@ def reliability(probabilities: np.ndarray, true_bin: np.ndarray, classes: int = 
         accuracy = np.bincount(which, hit, classes) / count
     expected = float(np.nansum(count * np.abs(mean - accuracy)) / len(confidence))
     return Reliability(count, mean, accuracy, expected)
-
-
-def before_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Bin probabilities (N,K) as they were before a temperature was applied to their logits.
-
-    softmax(z / T)^T is proportional to softmax(z), so this is exact for one view; of an average over views it is what
-    one softmax with these probabilities would have been, an approximation.
-    """
-    with np.errstate(divide="ignore"):  # of a probability of zero, which stays zero
-        logits = temperature * np.log(probabilities)
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))

@@ -11,12 +11,12 @@ from twostage.evaluation.metrics import regression_metrics
 __all__ = ["rank_methods", "ranking_text"]
 
 
-def rank_methods(target: np.ndarray, predicted: pd.DataFrame, groups: np.ndarray | None = None) -> pd.DataFrame:
+def rank_methods(target: np.ndarray, errors: pd.DataFrame, groups: np.ndarray | None = None) -> pd.DataFrame:
     """Rank methods that read the same N photographs by their RMSE.
 
     Args:
         target: Concentrations (N,).
-        predicted: Their predictions, a column (N,) per method.
+        errors: Their errors, a column (N,) per method.
         groups: Of which specimen each photograph is, (N,), or None: what is drawn in the bootstrap.
 
     Returns:
@@ -25,9 +25,9 @@ def rank_methods(target: np.ndarray, predicted: pd.DataFrame, groups: np.ndarray
         holds 0 says that chance may have ranked the two); `mae`, `bias`, `max_abs_error`. Intervals are NaN for a
         single group.
     """
-    figures = {name: regression_metrics(target, column.to_numpy()) for name, column in predicted.items()}
+    figures = {name: regression_metrics(target, column.to_numpy()) for name, column in errors.items()}
     table = pd.DataFrame(figures).T.sort_values("rmse", kind="stable")
-    resampled = resampled_rmse(predicted[table.index].to_numpy().T - target, groups)
+    resampled = resampled_rmse(errors[table.index].to_numpy().T, groups)
     table["behind"] = table["rmse"] - table["rmse"].iloc[0]
     table[["low", "high"]] = [percentile_interval(values) for values in resampled]
     table[["behind_low", "behind_high"]] = [percentile_interval(values - resampled[0]) for values in resampled]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import MISSING
 
+from twostage.options.family import Family
 from twostage.options.field import option
 
 __all__ = [
     "BACKBONES",
+    "Backbone",
+    "BackboneConfig",
     "CompactConfig",
     "InceptionConfig",
     "MixedScaleConfig",
@@ -20,11 +23,24 @@ __all__ = [
     "TimmConfig",
     "VggConfig",
     "backbone_config",
+    "backbone_named",
 ]
 
 
 @dataclass
-class CompactConfig:
+class BackboneConfig:
+    """What every backbone has and answers."""
+
+    name: str = MISSING
+
+    @property
+    def trained_weights(self) -> dict[str, Any]:
+        """The options, by name, that give trained weights to start from, where they are set."""
+        return {}
+
+
+@dataclass
+class CompactConfig(BackboneConfig):
     """The default backbone."""
 
     name: str = "compact"
@@ -34,7 +50,7 @@ class CompactConfig:
 
 
 @dataclass
-class VggConfig:
+class VggConfig(BackboneConfig):
     """The founding question's own network."""
 
     name: str = "vgg"
@@ -44,7 +60,7 @@ class VggConfig:
 
 
 @dataclass
-class InceptionConfig:
+class InceptionConfig(BackboneConfig):
     """Filters of several sizes side by side."""
 
     name: str = "inception"
@@ -52,7 +68,7 @@ class InceptionConfig:
 
 
 @dataclass
-class P4mConfig:
+class P4mConfig(BackboneConfig):
     """Unchanged by quarter turns and mirroring: as many maps as compact, an eighth of the filters."""
 
     name: str = "p4m"
@@ -70,7 +86,7 @@ class P4Config(P4mConfig):
 
 
 @dataclass
-class SteerableConfig:
+class SteerableConfig(BackboneConfig):
     """Unchanged by turns of any angle, up to the pixel grid: filters of circular harmonics."""
 
     name: str = "steerable"
@@ -82,7 +98,7 @@ class SteerableConfig:
 
 
 @dataclass
-class MixedScaleConfig:
+class MixedScaleConfig(BackboneConfig):
     """Few channels, every dilation from 1 to 10, every layer connected to all before it."""
 
     name: str = "mixed_scale"
@@ -91,28 +107,49 @@ class MixedScaleConfig:
 
 
 @dataclass
-class TimmConfig:
+class TimmConfig(BackboneConfig):
     """A model of timm, by its name."""
 
-    name: str = MISSING
     pretrained: bool = option(False, "start from the trained weights that timm fetches from its hub")
     weights: str | None = option(None, "start from the weights in this safetensors file")
     freeze: int = option(0, "the first so many stages, as timm counts them, keep the weights they start from", 0, 100)
 
-
-BACKBONES: dict[str, type] = {
-    "compact": CompactConfig,
-    "vgg": VggConfig,
-    "inception": InceptionConfig,
-    "p4": P4Config,
-    "p4m": P4mConfig,
-    "steerable": SteerableConfig,
-    "mixed_scale": MixedScaleConfig,
-    "timm": TimmConfig,
-}
-"""Any name that is not here is looked up among timm's models."""
+    @property
+    def trained_weights(self) -> dict[str, Any]:
+        """The options, by name, that give trained weights to start from, where they are set."""
+        return {key: value for key in ("pretrained", "weights") if (value := getattr(self, key))}
 
 
-def backbone_config(name: str) -> Any:
+class Backbone(NamedTuple):
+    """A backbone: its options, and its class, built as ``Class(in_channels, **options)``."""
+
+    options: type[BackboneConfig]
+    network: Any
+
+
+BACKBONES: Family[Backbone] = Family(
+    "backbone",
+    {
+        "compact": Backbone(CompactConfig, "twostage.backbones.compact:Compact"),
+        "vgg": Backbone(VggConfig, "twostage.backbones.vgg:Vgg"),
+        "inception": Backbone(InceptionConfig, "twostage.backbones.inception:Inception"),
+        "p4": Backbone(P4Config, "twostage.backbones.group_equivariant:P4"),
+        "p4m": Backbone(P4mConfig, "twostage.backbones.group_equivariant:P4m"),
+        "steerable": Backbone(SteerableConfig, "twostage.backbones.steerable:Steerable"),
+        "mixed_scale": Backbone(MixedScaleConfig, "twostage.backbones.mixed_scale:MixedScale"),
+        "timm": Backbone(TimmConfig, "twostage.backbones.timm_models:TimmBackbone"),
+    },
+)
+"""Any name that is not here is looked up among timm's models, which are all built by the one class."""
+
+
+def backbone_named(name: str) -> Backbone:
+    """The backbone of that name; timm's, where it is none of ours."""
+    return BACKBONES.get(name, BACKBONES["timm"])
+
+
+def backbone_config(name: str) -> BackboneConfig:
     """The options of a backbone as they are by default."""
-    return BACKBONES[name]() if name in BACKBONES and name != "timm" else TimmConfig(name)
+    options = backbone_named(name).options()
+    options.name = name
+    return options

@@ -9,10 +9,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from twostage.errors import ConfigError, suggest
-from twostage.options.backbones import BACKBONES
+from twostage.options.backbones import BACKBONES, BackboneConfig
 from twostage.options.commands import COMMANDS
+from twostage.options.data import SOURCES
 from twostage.options.flat import flatten
-from twostage.options.run import DATA, Config
+from twostage.options.run import Config
 
 __all__ = ["check", "check_together", "known_options", "unknown_option"]
 
@@ -38,9 +39,9 @@ def check_together(config: Config) -> None:
     if config.train.epochs and config.train.minutes:
         raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")
     for options in (config.backbone, config.classifier.backbone, config.regressor.backbone):
-        given = {f"backbone.{name}": getattr(options, name, None) for name in ("pretrained", "weights")}
-        given["train.start_from"] = config.train.start_from
-        if len(both := [name for name, value in given.items() if value]) > 1:
+        given = [f"backbone.{name}" for name in options.trained_weights] if isinstance(options, BackboneConfig) else []
+        both = [*given, *(["train.start_from"] if config.train.start_from else [])]
+        if len(both) > 1:
             raise ConfigError(f"{' and '.join(both)} exclude each other: give one of them")
     for stage in ("classifier", "regressor"):
         if isinstance(getattr(config, stage).backbone, str):
@@ -50,12 +51,12 @@ def check_together(config: Config) -> None:
         raise ConfigError(
             f"split.fold={config.split.fold} needs more folds than that: split.folds={config.split.folds}"
         )
-    column = getattr(config.data, "split_column", None)
+    column = config.data.split_column
     if config.split.folds and (config.split.column or column):
         raise ConfigError("split.folds draws the test set, and a column names it: give one of them")
     if column and config.split.column:
         raise ConfigError("data.split_column and split.column exclude each other: give one of them")
-    if (config.split.column or config.split.test_values) and config.data.kind != "csv":
+    if (config.split.column or config.split.test_values) and not config.data.has_columns:
         raise ConfigError(f"split.column needs a table: data={config.data.kind} has no columns, use data=csv")
     if config.split.test_values and not config.split.column:
         raise ConfigError("split.test_values needs split.column=NAME, the column that holds them")
@@ -80,7 +81,7 @@ def unknown_option(key: str, allowed: set[str]) -> ConfigError:
 
 def known_options() -> set[str]:
     """Every option of every command, data source and backbone."""
-    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in set(COMMANDS.values())]
-    parts += [{"data": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in DATA.values()]
-    parts += [{"backbone": OmegaConf.to_container(OmegaConf.structured(kind))} for kind in BACKBONES.values()]
+    parts = [OmegaConf.to_container(OmegaConf.structured(kind)) for kind in {c.options for c in COMMANDS.values()}]
+    for group, family in (("data", SOURCES), ("backbone", BACKBONES)):
+        parts += [{group: OmegaConf.to_container(OmegaConf.structured(one.options))} for one in family.values()]
     return {key for tree in parts for key in flatten(tree)}

@@ -1,4 +1,4 @@
-"""The options of the commands that take others than a run's, and which command takes which."""
+"""Every command: what it does, its options, and the function that does it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from twostage.options.backbones import BACKBONES
+from twostage.options.choices import POOLINGS
+from twostage.options.family import Family
 from twostage.options.field import option, part
 from twostage.options.run import Config, ImageConfig
 
@@ -16,6 +19,7 @@ __all__ = [
     "NETWORK_METHODS",
     "BackbonesConfig",
     "BackbonesRuntimeConfig",
+    "Command",
     "CompareConfig",
     "ComparisonConfig",
     "LearningCurveConfig",
@@ -100,25 +104,63 @@ class BackbonesConfig:
     """Options of `twostage backbones`."""
 
     names: list[str] = option(
-        "compact vgg resnet10t resnet18 inception p4 p4m steerable mixed_scale".split(),
+        [*(name for name in BACKBONES if name != "timm"), "resnet10t", "resnet18"],
         "backbones to be shown, timm's included",
     )
     backbone: Any = field(default=None, metadata={"meaning": "one with options of its own instead: backbone=NAME"})
     image: ImageConfig = part(ImageConfig)
-    pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
+    pooling: str = option("masks", "from feature map to vector", choices=POOLINGS)
     batch_size: int = option(16, "images per step", 2, 65_536)
     json: bool = option(False, "print JSON instead of a table; --json is short for it")
     runtime: BackbonesRuntimeConfig = part(BackbonesRuntimeConfig)
 
 
-COMMANDS: dict[str, type] = {
-    "train": Config,
-    "train-classifier": Config,
-    "train-regressor": Config,
-    "evaluate": Config,
-    "crossval": Config,
-    "compare": CompareConfig,
-    "learning-curve": LearningCurveConfig,
-    "predict": PredictConfig,
-    "backbones": BackbonesConfig,
-}
+@dataclass(frozen=True)
+class Command:
+    """A command: its meaning in one line, the class of its options, and a function from these to the text to print.
+
+    `continues`: it goes on with a run that is there, and takes that run's options.
+    """
+
+    meaning: str
+    options: type
+    function: Any
+    continues: bool = False
+
+
+COMMANDS: Family[Command] = Family(
+    "command",
+    {
+        "train": Command(
+            "train both stages, combine them, evaluate once on the test set", Config, "twostage.cli:train"
+        ),
+        "train-classifier": Command("train stage 1 alone", Config, "twostage.cli:train_classifier"),
+        "train-regressor": Command(
+            "train stage 2 alone, after stage 1 of the same run", Config, "twostage.cli:train_regressor", continues=True
+        ),
+        "evaluate": Command(
+            "combine the trained stages and evaluate on the test set", Config, "twostage.cli:evaluate", continues=True
+        ),
+        "crossval": Command(
+            "train and evaluate once per fold; every photograph is read by a model that has not seen it",
+            Config,
+            "twostage.studies.cross_validation:cross_validate",
+        ),
+        "compare": Command(
+            "several methods on the same splits, seeds and training time, ranked",
+            CompareConfig,
+            "twostage.studies.comparison:compare",
+        ),
+        "learning-curve": Command(
+            "train with more and more photographs: what would twice as many bring?",
+            LearningCurveConfig,
+            "twostage.studies.learning_curve:learning_curve",
+        ),
+        "predict": Command("read photographs with a trained model", PredictConfig, "twostage.cli:predict"),
+        "backbones": Command(
+            "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
+            BackbonesConfig,
+            "twostage.studies.backbone_table:print_backbones",
+        ),
+    },
+)

@@ -12,12 +12,13 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from twostage.errors import ConfigError, suggest
-from twostage.options.backbones import BACKBONES
+from twostage.options.backbones import backbone_named
 from twostage.options.checks import check, check_together, known_options, unknown_option
 from twostage.options.commands import COMMANDS
+from twostage.options.data import SOURCES
 from twostage.options.flat import flatten, walk
-from twostage.options.registry import conf_dir, config_name, register_schemas, register_timm
-from twostage.options.run import DATA, Config
+from twostage.options.registry import conf_dir, names_in_group, register_schemas, register_timm
+from twostage.options.run import Config
 
 __all__ = ["explain", "load_config", "prepare", "to_typed"]
 
@@ -50,10 +51,10 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
 
     Args:
         overrides: Hydra overrides such as "bins.count=6" or "backbone=resnet10t".
-        command: "train" (its stages, "evaluate", "crossval"), "learning-curve", "predict" or "backbones".
+        command: Whose options: "train", "predict", or another of the command line's.
 
     Returns:
-        A `Config`, `LearningCurveConfig`, `PredictConfig` or `BackbonesConfig`.
+        A `Config`, or the other class of options that the command takes.
 
     Raises:
         ConfigError: An option is unknown, has the wrong type or lies outside its range.
@@ -64,8 +65,8 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
     register_schemas()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            composed = compose(config_name(command), prepare(overrides))
-        return to_typed(composed, COMMANDS[command])
+            composed = compose(command, prepare(overrides))
+        return to_typed(composed, COMMANDS[command].options)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
 
@@ -75,16 +76,12 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
     plain = composed if isinstance(composed, dict) else OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
     schema = OmegaConf.structured(kind)
-    for path, kinds in (
-        (("data",), DATA), (("backbone",), BACKBONES),
-        (("classifier", "backbone"), BACKBONES), (("regressor", "backbone"), BACKBONES),
-    ):  # fmt: skip
+    for path in ("data", "backbone", "classifier.backbone", "regressor.backbone"):
         node: Any = plain
-        for key in path:
+        for key in path.split("."):
             node = node.get(key) if isinstance(node, dict) else None
         if isinstance(node, dict):
-            chosen = kinds.get(node.get("kind" if path == ("data",) else "name", ""), BACKBONES["timm"])
-            OmegaConf.update(schema, ".".join(path), OmegaConf.structured(chosen))
+            OmegaConf.update(schema, path, OmegaConf.structured(_chosen(path, node)))
     allowed = set(flatten(OmegaConf.to_container(schema)))
     for key, value in flatten(plain).items():
         if value == MISSING:
@@ -102,15 +99,20 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
     return config
 
 
+def _chosen(path: str, node: dict[str, Any]) -> type:
+    """The options of the data source or the backbone that a part of the config names."""
+    if path == "data":
+        return SOURCES.member(str(node.get("kind"))).options
+    return backbone_named(str(node.get("name"))).options
+
+
 def explain(error: Exception) -> ConfigError:
     """One line for an error of Hydra or OmegaConf, with the nearest option or choice."""
     text = str(error) if not isinstance(error.__cause__, OmegaConfBaseException) else f"{error} {error.__cause__}"
     if found := re.search(r"Could not override '(?:[\w/]+@)?([\w.]+)'.*Key .* not in", text, re.S):
         return unknown_option(found[1], known_options())
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
-        folder = conf_dir() / found[1]
-        names = sorted(path.stem for path in folder.glob("*.yaml"))
-        return ConfigError(f"{found[1]}={found[2]} is not known: {suggest(found[2], names)}")
+        return ConfigError(f"{found[1]}={found[2]} is not known: {suggest(found[2], names_in_group(found[1]))}")
     if found := re.search(r"(Value .*?)(?:\n|$)(?:.*full_key: ([\w.\[\]]+))?", text, re.S):
         return ConfigError(f"{found[2] or 'an option'} has the wrong type: {found[1].strip()}")
     if found := re.search(r"Error merging override (\+*([\w.]+)=\S*)", text):

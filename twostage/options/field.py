@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import field
 from typing import Any
 
 __all__ = ["option", "part"]
 
 
-def option(default: Any, meaning: str, low: float | None = None, high: float | None = None, choices: str = "") -> Any:
-    """A field with its meaning, and either a closed range or the words (separated by spaces) that it may be."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices.split()}
+def option(
+    default: Any, meaning: str, low: float | None = None, high: float | None = None, choices: str | Collection[str] = ()
+) -> Any:
+    """A field with its meaning, and either a closed range or the words that it may be: a text, or a family's names."""
+    allowed = choices.split() if isinstance(choices, str) else choices  # not copied: a family may grow
+    metadata = {"meaning": meaning, "low": low, "high": high, "choices": allowed}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)

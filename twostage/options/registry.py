@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from twostage.options.backbones import BACKBONES
 from twostage.options.commands import COMMANDS
-from twostage.options.run import DATA, Config
+from twostage.options.data import SOURCES
+from twostage.options.run import Config
 
-__all__ = ["conf_dir", "config_name", "register_schemas", "register_timm"]
+__all__ = ["conf_dir", "names_in_group", "register_schemas", "register_timm"]
 
 
 def conf_dir() -> Path:
@@ -21,24 +24,43 @@ def conf_dir() -> Path:
 
 
 def register_schemas() -> None:
-    """Put the dataclasses where the files in conf/ find them, outside the groups that a user chooses from."""
-    store = ConfigStore.instance()
-    for name, kind in {"config": Config, **COMMANDS}.items():
-        store.store(group="schema", name=name, node=kind)
-    for group, kinds in (("data", DATA), ("backbone", BACKBONES)):
-        for name, kind in kinds.items():
-            store.store(group=f"schema/{group}", name=name, node=kind)
+    """Put the dataclasses where the files in conf/ find them, and what such a file would say where there is none.
+
+    They lie under schema/, outside the groups that a user chooses from.
+    """
+    store, conf = ConfigStore.instance(), conf_dir()
+    OmegaConf.register_new_resolver("names_of", lambda group: ",".join(_members(group)), replace=True)
+    for name, command in COMMANDS.items():
+        store.store(group="schema", name=name, node=command.options)
+        if not (conf / f"{name}.yaml").is_file():
+            begin = "config" if issubclass(command.options, Config) else "bare"
+            store.store(name=name, node={"defaults": [f"schema/{name}@_global_", begin, "_self_"]})
+    for group, family in (("data", SOURCES), ("backbone", BACKBONES)):
+        for name, member in family.items():
+            store.store(group=f"schema/{group}", name=name, node=member.options)
+            if name != "timm":
+                _choose(group, name, f"/schema/{group}/{name}@_here_")
+
+
+def names_in_group(group: str) -> list[str]:
+    """What ``group=NAME`` can name: the files in conf/, and the members of a family that need none."""
+    return sorted({file.stem for file in (conf_dir() / group).glob("*.yaml")}.union(_members(group)))
+
+
+def _members(group: str) -> list[str]:
+    """The members of the family that a group chooses from; conf/sweep names them ``${names_of:backbone}``."""
+    families: dict[str, Any] = {"data": SOURCES, "backbone": BACKBONES}
+    return [name for name in families.get(group, ()) if name != "timm"]
 
 
 def register_timm(value: str) -> None:
-    """Let ``backbone=NAME[,NAME...]`` name models that have no file in conf/backbone; timm knows them or not later."""
-    files = {path.stem for path in (conf_dir() / "backbone").glob("*.yaml")}
+    """Let ``backbone=NAME[,NAME...]`` name any model of timm; timm knows it or not later."""
     for name in value.split(","):
-        if name not in files and re.fullmatch(r"[A-Za-z][\w.]*", name):
-            node = {"defaults": ["/schema/backbone/timm@_here_", "_self_"], "name": name}
-            ConfigStore.instance().store(group="backbone", name=name, node=node)
+        if name not in BACKBONES and re.fullmatch(r"[A-Za-z][\w.]*", name):
+            _choose("backbone", name, "/schema/backbone/timm@_here_", name=name)
 
 
-def config_name(command: str) -> str:
-    """The file in conf/ with which a command's options begin."""
-    return "config" if COMMANDS[command] is Config else command
+def _choose(group: str, chosen: str, schema: str, **options: str) -> None:
+    """Let ``group=name`` choose a schema, unless a file in conf/ says more."""
+    if not (conf_dir() / group / f"{chosen}.yaml").is_file():
+        ConfigStore.instance().store(group=group, name=chosen, node={"defaults": [schema, "_self_"], **options})

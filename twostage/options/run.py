@@ -10,72 +10,22 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from twostage.options.choices import COMBINATIONS, INTERVALS, METHODS, POOLINGS
 from twostage.options.field import option, part
 
 __all__ = [
-    "DATA",
-    "METHODS",
     "AugmentConfig",
     "BinsConfig",
     "ClassifierConfig",
     "CombineConfig",
     "Config",
-    "CsvConfig",
-    "FolderConfig",
     "ImageConfig",
+    "IntervalsConfig",
     "RegressorConfig",
     "RuntimeConfig",
-    "SimulatedConfig",
     "SplitConfig",
     "TrainConfig",
 ]
-
-
-@dataclass
-class SimulatedConfig:
-    """Photographs of a simulated assay."""
-
-    kind: str = "simulated"
-    count: int = option(3200, "photographs to simulate", 20, 1_000_000)
-    low: float = option(80.0, "lowest concentration")
-    high: float = option(350.0, "highest concentration")
-    spacing: str = option("uniform", "how the concentrations are spread", choices="uniform log_uniform")
-    reference: str = option("card", "is the white surround visible", choices="card none")
-    unit: str = option("", "unit of the concentration, for reports")
-
-
-@dataclass
-class CsvConfig:
-    """Photographs listed in a table."""
-
-    kind: str = "csv"
-    table: str = option(MISSING, "the table: comma, semicolon or tab separated, one row per photograph")
-    image_column: str = option("image", "column with the photograph's path, absolute or relative to the table")
-    target_column: str = option("target", "column with the concentration")
-    group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
-    split_column: str | None = option(None, "column that says train, validation, calibration or test")
-    unit: str = option("", "unit of the concentration, for reports")
-    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
-
-
-@dataclass
-class FolderConfig:
-    """Photographs in one folder per concentration."""
-
-    kind: str = "folder"
-    root: str = option(MISSING, "folder with one folder per concentration: root/123.5/*.jpg")
-    unit: str = option("", "unit of the concentration, for reports")
-    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
-
-
-METHODS: dict[str, tuple[str, ...]] = {
-    "two_stage": ("classifier", "regressor"),
-    "direct": ("regressor",),
-    "classifier": ("classifier",),
-}
-"""Which stages a method trains, in this order."""
-
-DATA: dict[str, type] = {"simulated": SimulatedConfig, "csv": CsvConfig, "folder": FolderConfig}
 
 
 @dataclass
@@ -179,8 +129,15 @@ class TrainConfig:
 class CombineConfig:
     """From both stages to one concentration."""
 
-    method: str = option("mixture", "how bins and offsets become one concentration", choices="mixture argmax top2")
+    method: str = option("mixture", "how bins and offsets become one concentration", choices=COMBINATIONS)
     views: int = option(8, "views averaged in prediction: the 8 turns and flips, or 1", choices="1 8")
+
+
+@dataclass
+class IntervalsConfig:
+    """Intervals around the readings."""
+
+    method: str = option("none", "how intervals are found on the calibration photographs", choices=INTERVALS)
 
 
 @dataclass
@@ -205,7 +162,7 @@ class Config:
     method: str = option(
         "two_stage",
         "two_stage; direct: one bin, no classifier; classifier: bin centers alone",
-        choices=" ".join(METHODS),
+        choices=METHODS,
     )
     seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
     resume: str = option("auto", "an existing run goes on if nothing changed; force: in any case", choices="auto force")
@@ -215,9 +172,10 @@ class Config:
     bins: BinsConfig = part(BinsConfig)
     augment: AugmentConfig = part(AugmentConfig)
     backbone: Any = MISSING
-    pooling: str = option("masks", "from feature map to vector", choices="mean flatten masks")
+    pooling: str = option("masks", "from feature map to vector", choices=POOLINGS)
     classifier: ClassifierConfig = part(ClassifierConfig)
     regressor: RegressorConfig = part(RegressorConfig)
     train: TrainConfig = part(TrainConfig)
     combine: CombineConfig = part(CombineConfig)
+    intervals: IntervalsConfig = part(IntervalsConfig)
     runtime: RuntimeConfig = part(RuntimeConfig)

@@ -36,8 +36,10 @@ COMBINATION_NAMES = {
 }
 
 
-def predicted_against_measured(target: np.ndarray, predicted: np.ndarray, edges: np.ndarray, unit: str) -> bytes:
-    """Scatter of predicted (N,) against measured (N,) above their residuals; bin edges as thin lines."""
+def predicted_against_measured(
+    target: np.ndarray, predicted: np.ndarray, error: np.ndarray, edges: np.ndarray, unit: str
+) -> bytes:
+    """Scatter of predicted (N,) against measured (N,) above the residuals, which are minus the errors."""
     figure = new_figure(6, 7.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     everything = np.concatenate([target, predicted, edges[[0, -1]]])
@@ -47,7 +49,7 @@ def predicted_against_measured(target: np.ndarray, predicted: np.ndarray, edges:
     upper.set_ylabel(named("predicted concentration", unit))
     upper.set_title(f"test photographs: {len(target)}")
     upper.legend(frameon=False)
-    _residuals(lower, target, predicted, unit)
+    _residuals(lower, target, error, unit)
     lower.set_xlabel(named("measured concentration", unit))
     _draw_edges(upper, edges)
     _draw_edges(lower, edges)
@@ -55,35 +57,35 @@ def predicted_against_measured(target: np.ndarray, predicted: np.ndarray, edges:
 
 
 def residuals_by_range(
-    target: np.ndarray, predicted: np.ndarray, ranges: np.ndarray, edges: np.ndarray, unit: str
+    target: np.ndarray, error: np.ndarray, ranges: np.ndarray, edges: np.ndarray, unit: str
 ) -> bytes:
     """Residuals against concentration, above the RMSE of each range; `ranges` (N,) says which of those of `edges`."""
     figure = new_figure(6.4, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    table = errors_by(ranges, target, predicted)
+    table = errors_by(ranges, target, error)
     low, high = edges[table.index], edges[table.index + 1]
-    error, count = table["rmse"].to_numpy(), table["count"].to_numpy()
-    _residuals(upper, target, predicted, unit)
+    size, count = table["rmse"].to_numpy(), table["count"].to_numpy()
+    _residuals(upper, target, error, unit)
     upper.hlines(-table["bias"], low, high, color="black", linewidth=2, label="mean")
     upper.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1))
-    lower.bar(low, error, high - low, align="edge", color=BLUE, edgecolor="white")
+    lower.bar(low, size, high - low, align="edge", color=BLUE, edgecolor="white")
     if len(table) <= MOST_GROUPS:
-        lower.errorbar((low + high) / 2, error, _ends(error, count), fmt="none", ecolor="black", capsize=3)
-    lower.set_ylim(0, 1.6 * error.max() or 1)
+        lower.errorbar((low + high) / 2, size, _ends(size, count), fmt="none", ecolor="black", capsize=3)
+    lower.set_ylim(0, 1.6 * size.max() or 1)
     lower.set_ylabel(named("RMSE", unit))
     lower.set_xlabel(named("measured concentration", unit))
     _draw_edges(upper, edges)
     return png_of(figure)
 
 
-def residuals_by_group(groups: np.ndarray, target: np.ndarray, predicted: np.ndarray, unit: str) -> bytes:
+def residuals_by_group(groups: np.ndarray, target: np.ndarray, error: np.ndarray, unit: str) -> bytes:
     """Residuals of each group (N,), by mean concentration; of more than `MOST_GROUPS` those of the largest RMSE."""
-    table = errors_by(groups, target, predicted)
+    table = errors_by(groups, target, error)
     shown = table.nlargest(MOST_GROUPS, "rmse").sort_values("target")
     figure = new_figure(6.4, 1.6 + 0.23 * len(shown))
     axes = figure.subplots()
     for place, name in enumerate(shown.index):
-        residual = (target - predicted)[groups == name]
+        residual = -error[groups == name]
         _points(axes, residual, np.full(len(residual), place), RED)
         axes.plot(residual.mean(), place, "|", color="black", markersize=11, markeredgewidth=2)
     axes.axvline(0, color=GRAY, linewidth=1, zorder=0)
@@ -95,11 +97,11 @@ def residuals_by_group(groups: np.ndarray, target: np.ndarray, predicted: np.nda
     return png_of(figure)
 
 
-def agreement_limits(target: np.ndarray, predicted: np.ndarray, agreement: Agreement, unit: str) -> bytes:
+def agreement_limits(target: np.ndarray, error: np.ndarray, agreement: Agreement, unit: str) -> bytes:
     """Bland and Altman's plot: differences against means of both, with limits of agreement and their intervals."""
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
-    _points(axes, (target + predicted) / 2, predicted - target, BLUE)
+    _points(axes, target + error / 2, error, BLUE)
     axes.axhline(0, color="0.75", linewidth=1)
     lines = [
         ("bias", agreement.bias, agreement.bias_interval, "-"),
@@ -173,26 +175,15 @@ def bin_confusion(matrix: np.ndarray, edges: np.ndarray, unit: str) -> bytes:
     return png_of(figure)
 
 
-def bin_reliability(series: Mapping[str, Reliability]) -> bytes:
-    """Share of hits against confidence of the likeliest bin, above the number of photographs; one or two series."""
+def bin_reliability(found: Reliability) -> bytes:
+    """Share of hits against confidence of the likeliest bin, above the number of photographs."""
     figure = new_figure(5.2, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GRAY, linewidth=1, label="as often right as it says")
-    styles = ((BLUE, "o", "-"), (RED, "s", "--"))
-    for (name, found), (color, marker, line) in zip(series.items(), styles, strict=False):
-        filled = found.count > 0
-        label = f"{name}: expected calibration error {found.expected_error:.3f}"
-        upper.plot(
-            found.confidence[filled],
-            found.accuracy[filled],
-            line,
-            marker=marker,
-            color=color,
-            markersize=5,
-            label=label,
-        )
-        places = np.linspace(0, 1, len(found.count) + 1)
-        lower.stairs(found.count, places, color=color, linestyle=line, linewidth=1.5)
+    filled = found.count > 0
+    label = f"expected calibration error {found.expected_error:.3f}"
+    upper.plot(found.confidence[filled], found.accuracy[filled], "-o", color=BLUE, markersize=5, label=label)
+    lower.stairs(found.count, np.linspace(0, 1, len(found.count) + 1), color=BLUE, linewidth=1.5)
     upper.set_ylabel("share of hits")
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1.02)
@@ -230,9 +221,9 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str | N
     axes.scatter(x, y, s=size, alpha=alpha, color=color, edgecolors="none", label=label)
 
 
-def _residuals(axes: Axes, target: np.ndarray, predicted: np.ndarray, unit: str) -> None:
+def _residuals(axes: Axes, target: np.ndarray, error: np.ndarray, unit: str) -> None:
     axes.axhline(0, color=GRAY, linewidth=1)
-    _points(axes, target, target - predicted, RED)
+    _points(axes, target, -error, RED)
     axes.set_ylabel(named("residual", unit) + "\nmeasured - predicted")
 
 

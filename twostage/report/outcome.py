@@ -11,15 +11,13 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from twostage.evaluation.agreement import Agreement, bland_altman
-from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.error_budget import (
     Reliability,
-    before_temperature,
     border_cost,
     reliability,
     wrong_bin_cost,
 )
-from twostage.report import figures, study_figures
+from twostage.report import figures
 from twostage.report.reading_figure import ShownReading, reading_figure
 
 __all__ = ["Outcome", "draw"]
@@ -29,22 +27,21 @@ __all__ = ["Outcome", "draw"]
 class Outcome:
     """The test photographs that were read (N of them), in the table's unit.
 
-    `target`, `predicted` (N,); `by_combination` predictions (N,) of "mixture", "argmax", "top2" and "oracle";
-    `probabilities` (N,K) of the bins between `edges` (K+1,), an average over `views`; `true_bin` (N,); `temperature`
-    of the classifier, None where there is none; `groups` (N,), `border_sweep` and `shown` or None.
+    `target`, `predicted` and `error`, predicted minus measured, (N,); `by_combination` errors (N,) of every combination
+    and of "oracle"; `probabilities` (N,K) of the bins between `edges` (K+1,); `true_bin` (N,); `temperature` of the
+    classifier, None where there is none; `groups` (N,) or None; `shown`, the photograph that is drawn, or None.
     """
 
     unit: str
     edges: np.ndarray
     target: np.ndarray
     predicted: np.ndarray
+    error: np.ndarray
     by_combination: Mapping[str, np.ndarray]
     probabilities: np.ndarray
     true_bin: np.ndarray
     temperature: float | None
-    views: int
     groups: np.ndarray | None
-    border_sweep: BorderSweep | None = None
     shown: ShownReading | None = None
 
     @property
@@ -71,11 +68,11 @@ class Outcome:
 
     def agreement(self) -> Agreement:
         """Bias and limits of agreement."""
-        return bland_altman(self.target, self.predicted)
+        return bland_altman(self.error)
 
     def costs(self) -> pd.DataFrame:
         """What each combination loses because the bin is not known."""
-        return wrong_bin_cost(self.target, self.by_combination)
+        return wrong_bin_cost(self.by_combination)
 
     def borders(self) -> pd.DataFrame:
         """RMSE against the distance to the nearest inner edge."""
@@ -85,29 +82,23 @@ class Outcome:
         """Photographs by true and likeliest bin, (K,K)."""
         return confusion_matrix(self.true_bin, self.probabilities.argmax(1), labels=range(len(self.edges) - 1))
 
-    def reliabilities(self) -> dict[str, Reliability]:
-        """Of the bin probabilities before and after the temperature."""
-        before = before_temperature(self.probabilities, self.temperature or 1.0)
-        return {
-            "before temperature": reliability(before, self.true_bin),
-            "after temperature": reliability(self.probabilities, self.true_bin),
-        }
+    def reliability(self) -> Reliability:
+        """Of the bin probabilities."""
+        return reliability(self.probabilities, self.true_bin)
 
     def summary(self) -> dict[str, Any]:
         """What metrics.json keeps of it: `agreement` and `error_budget`, which is None without bins."""
         return {"agreement": asdict(self.agreement()), "error_budget": self._error_budget() if self.has_bins else None}
 
     def _error_budget(self) -> dict[str, Any]:
-        costs, borders, (before, after) = self.costs(), self.borders(), self.reliabilities().values()
+        costs, borders = self.costs(), self.borders()
         borders["high"] = borders["high"].astype(object).where(np.isfinite(borders["high"]), None)
         return {
             "rmse_with_true_bin": float(costs["rmse"]["oracle"]),
             "cost_of_wrong_bins": costs["cost"].drop("oracle").to_dict(),
             "rmse_by_distance_to_edge": borders.to_dict("records"),
-            "largest_jump_at_edge": None if self.border_sweep is None else self.border_sweep.largest_jumps(),
             "temperature": self.temperature,
-            "calibration_error_before_temperature": before.expected_error,
-            "calibration_error": after.expected_error,
+            "calibration_error": self.reliability().expected_error,
         }
 
 
@@ -117,24 +108,22 @@ def _counted(count: int, noun: str) -> str:
 
 def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     """The figures of a run as PNG, by name; those of the bins only where there are some to choose from."""
-    target, predicted, edges, unit = outcome.target, outcome.predicted, outcome.edges, outcome.unit
+    target, error, edges, unit = outcome.target, outcome.error, outcome.edges, outcome.unit
     drawn = {
-        "predicted_against_measured": figures.predicted_against_measured(target, predicted, edges, unit),
-        "residuals_by_range": figures.residuals_by_range(target, predicted, *outcome.ranges(), unit),
-        "agreement": figures.agreement_limits(target, predicted, outcome.agreement(), unit),
+        "predicted_against_measured": figures.predicted_against_measured(target, outcome.predicted, error, edges, unit),
+        "residuals_by_range": figures.residuals_by_range(target, error, *outcome.ranges(), unit),
+        "agreement": figures.agreement_limits(target, error, outcome.agreement(), unit),
         "learning_history": figures.learning_history(histories, unit),
     }
     if outcome.groups is not None:
-        drawn["residuals_by_group"] = figures.residuals_by_group(outcome.groups, target, predicted, unit)
+        drawn["residuals_by_group"] = figures.residuals_by_group(outcome.groups, target, error, unit)
     if outcome.has_bins:
         drawn["error_budget"] = figures.error_budget(outcome.costs(), outcome.borders(), unit)
         drawn["bin_confusion"] = figures.bin_confusion(outcome.confusion(), edges, unit)
-        drawn["bin_reliability"] = figures.bin_reliability(outcome.reliabilities())
-    if outcome.border_sweep is not None:
-        drawn["border_continuity"] = study_figures.border_continuity(outcome.border_sweep, unit)
+        drawn["bin_reliability"] = figures.bin_reliability(outcome.reliability())
     if (shown := outcome.shown) is not None:
         row = shown.row
         drawn["reading"] = reading_figure(
-            shown, outcome.probabilities[row], edges, float(predicted[row]), float(target[row]), unit
+            shown, outcome.probabilities[row], edges, float(outcome.predicted[row]), float(target[row]), unit
         )
     return drawn

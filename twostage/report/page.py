@@ -25,7 +25,6 @@ from twostage.report.outcome import Outcome
 from twostage.report.sections import (
     agreement_section,
     bin_name,
-    border_continuity_section,
     classifier_section,
     error_budget_section,
     groups_section,
@@ -75,8 +74,6 @@ def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str
     sections.append(agreement_section(outcome, figures))
     if outcome.has_bins:
         sections.append(error_budget_section(outcome, figures))
-    if outcome.border_sweep is not None:
-        sections.append(border_continuity_section(outcome.border_sweep, outcome.unit, figures))
     if outcome.has_bins:
         sections.append(classifier_section(outcome, figures))
     sections += [_learning(facts, figures), _photographs(outcome, facts), _split(facts), _made(facts)]
@@ -84,7 +81,7 @@ def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str
 
 
 def _headline(outcome: Outcome, facts: RunFacts) -> str:
-    metrics, unit, error = facts.metrics, outcome.unit, np.abs(outcome.predicted - outcome.target)
+    metrics, unit, error = facts.metrics, outcome.unit, np.abs(outcome.error)
     said = f"On {outcome.described()} that played no part in training, the concentration is wrong by "
     said += f"{with_unit(metrics['rmse'], unit)} (RMSE)"
     if len(error) > 1:
@@ -146,7 +143,7 @@ def photographs_to_show(error: np.ndarray) -> list[tuple[str, int]]:
 
 
 def _photographs(outcome: Outcome, facts: RunFacts) -> str:
-    error, unit = outcome.predicted - outcome.target, outcome.unit
+    error, unit = outcome.error, outcome.unit
     shown = []
     for title, row in photographs_to_show(error):
         lines = [

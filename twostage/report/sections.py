@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.error_budget import errors_by
 from twostage.report.figures import COMBINATION_NAMES, MOST_GROUPS
 from twostage.report.markup import figure, fold, number, paragraph, percent, section, table, with_unit
@@ -16,7 +15,6 @@ from twostage.report.outcome import Outcome
 __all__ = [
     "agreement_section",
     "bin_name",
-    "border_continuity_section",
     "classifier_section",
     "error_budget_section",
     "groups_section",
@@ -27,7 +25,7 @@ __all__ = [
 def residuals_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     """Residuals against concentration, and the errors of each bin, or part of the range where there is one bin."""
     ranges, edges = outcome.ranges()
-    errors, part = errors_by(ranges, outcome.target, outcome.predicted), "bin" if outcome.has_bins else "range"
+    errors, part = errors_by(ranges, outcome.target, outcome.error), "bin" if outcome.has_bins else "range"
     names = [bin_name(edges, k) for k in errors.index]
     return section(
         f"Residuals, by {part}",
@@ -48,7 +46,7 @@ def bin_name(edges: np.ndarray, k: int) -> str:
 
 def groups_section(outcome: Outcome, groups: np.ndarray, figures: Mapping[str, bytes]) -> str:
     """Residuals and errors of each group (N,)."""
-    errors = errors_by(groups, outcome.target, outcome.predicted)
+    errors = errors_by(groups, outcome.target, outcome.error)
     shown = errors.nlargest(MOST_GROUPS, "rmse").sort_values("target")
     text = f"The test set is {outcome.described()}; a black bar is the mean of a group."
     if len(shown) < len(errors):
@@ -125,40 +123,14 @@ def error_budget_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     )
 
 
-def border_continuity_section(sweep: BorderSweep, unit: str, figures: Mapping[str, bytes]) -> str:
-    """Whether predictions jump from one bin to the next."""
-    count = next(iter(sweep.errors.values())).shape[0]
-    jumps = sweep.largest_jumps()
-    return section(
-        "Continuity at the borders between bins",
-        paragraph(
-            f"{count} simulated photographs that are in no part of the split, their concentration alone moved "
-            f"across an edge, in steps of {with_unit(float(np.diff(sweep.targets).max()), unit)}. What depends on the "
-            f"likeliest bin may jump where another becomes the likeliest; a mixture of all bins passes over smoothly."
-        ),
-        figure(figures["border_continuity"], "predicted minus true against true concentration around some edges"),
-        table(
-            [[COMBINATION_NAMES[name], with_unit(jumps[name], unit)] for name in COMBINATION_NAMES if name in jumps],
-            ["combination", "largest change of the error in one step"],
-        ),
-    )
-
-
 def classifier_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     """Which bins are taken for which, and whether their probabilities can be believed."""
-    before, after = outcome.reliabilities().values()
     right = float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin))
     text = (
         f"The likeliest bin is the true one in {percent(right)} of the photographs. The probabilities are scaled by a "
         f"temperature of {number(outcome.temperature)}, fitted on the validation set; the mean distance between "
-        f"probability and share of hits (expected calibration error) is {before.expected_error:.3f} before it and "
-        f"{after.expected_error:.3f} after."
+        f"probability and share of hits (expected calibration error) is {outcome.reliability().expected_error:.3f}."
     )
-    if outcome.views > 1:
-        text += (
-            f" Probabilities are means over {outcome.views} views; those before the temperature are computed back from "
-            f"these, which is exact for one view only."
-        )
     return section(
         "The classifier: which bin?",
         paragraph(text),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullLocator
 
-from twostage.evaluation.border_continuity import BorderSweep
 from twostage.evaluation.power_law import PowerLaw
-from twostage.report.canvas import BLUE, GRAY, PURPLE, RED, log_scale, named, new_figure, png_of
+from twostage.report.canvas import BLUE, GRAY, RED, log_scale, named, new_figure, png_of
 
-__all__ = ["border_continuity", "learning_curve_figure", "ranking_figure"]
+__all__ = ["learning_curve_figure", "ranking_figure"]
 
 
 def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[float, float, float], unit: str) -> bytes:
@@ -83,27 +80,4 @@ def ranking_figure(table: pd.DataFrame, unit: str) -> bytes:
     right.xaxis.set_major_locator(MaxNLocator(5))  # more would touch
     right.set_xlabel(named("behind the best, same photographs", unit))
     figure.suptitle("with 95 % intervals; methods without a point on the right are farther behind", fontsize="small")
-    return png_of(figure)
-
-
-def border_continuity(sweep: BorderSweep, unit: str) -> bytes:
-    """Predicted minus true against true concentration, a row per photograph and a column per edge."""
-    styles = {
-        "mixture": ("mixture of all bins", BLUE, "-", 3.0),
-        "top2": ("two likeliest bins", PURPLE, "--", 1.8),
-        "argmax": ("likeliest bin alone", RED, "-", 1.2),
-    }
-    rows, columns = next(iter(sweep.errors.values())).shape[:2]
-    figure = new_figure(1.2 + 2.0 * max(columns, 2), 1.3 + 1.7 * rows)
-    panels: Any = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
-    for row, column in np.ndindex(rows, columns):
-        axes = panels[row, column]
-        axes.axvline(sweep.edges[column], color=GRAY, linewidth=1, linestyle=":", label="edge between two bins")
-        for name, (label, color, line, width) in styles.items():
-            axes.plot(sweep.targets[column], sweep.errors[name][row, column], line, color=color, lw=width, label=label)
-        if column == 0:
-            axes.set_ylabel(f"photograph {row + 1}")
-    figure.supylabel(named("predicted - true", unit), fontsize="medium")
-    figure.supxlabel(named("true concentration", unit), fontsize="medium")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return png_of(figure)

@@ -1,15 +1,12 @@
-"""What a person reads: the table that closes a run, and the leaderboard of a sweep."""
+"""What a person reads at the end of a run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-__all__ = ["closing_table", "key_figures", "leaderboard", "seed_summary"]
+__all__ = ["closing_table", "key_figures"]
 
 
 def closing_table(metrics: dict[str, Any], run: Path) -> str:
@@ -59,43 +56,3 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
         *([("test photographs not read", f"{refused}, in none of these figures")] if refused else []),
     ]
-
-
-SHOWN = ("mae", "rmse_mixture", "rmse_argmax", "rmse_oracle", "bin_accuracy", "parameters", "train_seconds")
-
-
-def leaderboard(folder: Path) -> pd.DataFrame:
-    """The finished runs below a sweep's folder, best RMSE first, with the options in which they differ."""
-    rows = []
-    for file in sorted(folder.glob("*/metrics.json")):
-        metrics = json.loads(file.read_text())
-        shown = {"run": file.parent.name, "rmse": metrics["rmse"]}
-        rows.append(shown | metrics.get("options", {}) | {key: metrics[key] for key in SHOWN if key in metrics})
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return frame
-    constant = [name for name in _options(frame) if frame[name].map(str).nunique() == 1]
-    return frame.drop(columns=constant).sort_values("rmse", ignore_index=True)
-
-
-def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """The settings of a leaderboard, best mean RMSE first: how far do the seeds, n of each, agree?
-
-    Args:
-        runs: As `leaderboard` gives them.
-
-    Returns:
-        The options in which settings differ, `rmse` (mean over the seeds), `standard_error` of that mean (the standard
-        deviation over the seeds / sqrt(n); NaN of one) and `n`; empty where all runs have the same seed.
-    """
-    if "seed" not in runs:
-        return pd.DataFrame()
-    options = [name for name in _options(runs) if name != "seed"]
-    settings = runs.assign(**{name: runs[name].map(str) for name in options})  # a list cannot be grouped by
-    found = settings.groupby(options or (lambda _: "all"), sort=False)["rmse"].agg(["mean", "sem", "count"])
-    found = found.set_axis(["rmse", "standard_error", "n"], axis=1).reset_index(drop=not options)
-    return found.sort_values("rmse", ignore_index=True)
-
-
-def _options(runs: pd.DataFrame) -> list[str]:
-    return [name for name in runs.columns if name not in ("run", "rmse", *SHOWN)]

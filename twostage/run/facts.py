@@ -1,4 +1,4 @@
-"""From a run to its report: gathers what was predicted and how the run was made, and writes figures and page."""
+"""What the page says of how a run was made; figures and page are written."""
 
 from __future__ import annotations
 
@@ -15,43 +15,15 @@ from omegaconf import MISSING
 
 from twostage import __version__
 from twostage.data.splits import PARTS, UNUSED
-from twostage.files import write_atomically
 from twostage.options.flat import changed_options, flatten, to_plain
 from twostage.predictor import Prediction
 from twostage.report.outcome import Outcome, draw
 from twostage.report.page import RunFacts, page
-from twostage.run.border_sweep import sweep_borders
 from twostage.run.preparation import Prepared
-from twostage.run.shown_reading import shown_reading
-from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine
 
-__all__ = ["outcome_of", "write_report"]
+__all__ = ["write_report"]
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "matplotlib")
-
-
-def outcome_of(prepared: Prepared, rows: np.ndarray, prediction: Prediction, network: TwoStage) -> Outcome:
-    """The outcome on the photographs of the given rows (N,) that were read."""
-    bins, read = prepared.bins, np.isfinite(prediction.concentration)
-    target = prepared.photos.table.targets[rows][read]
-    probabilities, offsets = prediction.bin_probabilities[read], prediction.offsets[read]
-    groups, classifier = prepared.photos.table.groups, network.classifier
-    return Outcome(
-        unit=prepared.config.data.unit,
-        edges=bins.edges,
-        target=target,
-        predicted=prediction.concentration[read],
-        by_combination={
-            method: combine(bins, probabilities, offsets, method, target) for method in (*COMBINATIONS, "oracle")
-        },
-        probabilities=probabilities,
-        true_bin=bins.index(target),
-        temperature=None if classifier is None else float(classifier.temperature),
-        views=int(prepared.config.combine.views),
-        groups=None if groups is None else groups[rows][read],
-        border_sweep=sweep_borders(prepared, network),
-        shown=shown_reading(network, prepared.pixels(rows[read]), prediction.concentration[read] - target),
-    )
 
 
 def write_report(
@@ -63,16 +35,12 @@ def write_report(
         StorageError: They cannot be written.
     """
     folder = prepared.folder
-    histories = {
-        stage: pd.read_csv(folder / stage / "history.csv")
-        for stage in ("classifier", "regressor")
-        if (folder / stage / "history.csv").is_file()
-    }
+    histories = {stage: pd.read_csv(folder.stage(stage).history) for stage in folder.stages()}
     figures = draw(outcome, histories)
     for name, png in figures.items():
-        write_atomically(folder / "figures" / f"{name}.png", png)
+        folder.write(folder.figures / f"{name}.png", png)
     html = page(outcome, _facts(prepared, rows, prediction, metrics), figures)
-    write_atomically(folder / "report.html", html.encode(errors="replace"))  # names of files may be no Unicode
+    folder.write(folder.report, html.encode(errors="replace"))  # names of files may be no Unicode
 
 
 def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics: Mapping[str, Any]) -> RunFacts:
@@ -104,7 +72,7 @@ def _written(value: Any) -> str:
 def _split(prepared: Prepared) -> str:
     """One paragraph on how photographs came into the parts of the split."""
     config, table = prepared.config, prepared.photos.table
-    column = getattr(config.data, "split_column", None)
+    column = config.data.split_column
     whole = "whole groups together" if table.groups is not None else "photograph by photograph"
     if column:
         how = f"The column '{column}' of the table names the part of every photograph."
@@ -120,16 +88,15 @@ def _split(prepared: Prepared) -> str:
         how += " No groups are named: if several photographs show one specimen, they may be on both sides of the split."
     if config.split.train_share < 1:
         how += f" Of the training photographs a share of {config.split.train_share:g} is used (split.train_share)."
-    source = getattr(config.data, "table", None) or getattr(config.data, "root", None) or "the simulated assay"
-    return f"{len(table)} photographs of {source}. {how}"
+    return f"{len(table)} photographs of {config.data.describe()}. {how}"
 
 
 def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
     """Whether the test photographs are new to who reads their figures."""
     leaks, openings = prepared.leaks, metrics["n_test_openings"]
     if leaks is None:
-        simulated = prepared.config.data.kind == "simulated"
-        found = "Simulated photographs are all different" if simulated else "Near-duplicates were not looked for"
+        repeat = prepared.config.data.scenes_repeat
+        found = "Near-duplicates were not looked for" if repeat else "No scene was photographed twice"
     else:
         found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
     return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run."

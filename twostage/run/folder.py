@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -20,152 +21,199 @@ from twostage.files import remove_leftovers, write_atomically, write_json
 from twostage.options.compose import to_typed
 from twostage.options.flat import differences, options_that_count, to_plain
 from twostage.options.run import Config
+from twostage.training.distributed import is_first_process
 
-__all__ = [
-    "OUTPUTS",
-    "begin_run",
-    "count_opening",
-    "find_run",
-    "hold_run",
-    "open_run",
-    "run_folder",
-    "saved_config",
-    "weights_file",
-]
+__all__ = ["OUTPUTS", "RunFolder", "StageFolder", "find_run"]
 
 log = logging.getLogger("twostage")
 
 OUTPUTS = Path("outputs")
+STAGES = ("classifier", "regressor")
 
 FIXED = re.compile(r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone)[.:]")
 """Options that decide what the networks are, see and mean: a run cannot change them on its way."""
 
 
-def run_folder(run: str) -> Path:
-    """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is."""
-    path = Path(run).expanduser()
-    return path if path.parts[:1] == OUTPUTS.parts else OUTPUTS / path
+class StageFolder:
+    """What the training of one stage keeps in the folder of its run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history = path / "history.csv"
+        self.plan = path / "plan.json"
+        self.length = path / "length.json"
+        self.refit = path / "refit.json"
 
 
-def find_run(run: str) -> Path:
+class RunFolder:
+    """The folder of a run, which knows its files. Of several processes only the first writes here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.splits = path / "splits.csv"
+        self.start = path / "start.csv"
+        self.openings = path / "test_openings.json"
+        self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.csv"
+        self.combinations = path / "combinations.csv"
+        self.report = path / "report.html"
+        self.figures = path / "figures"
+        self.model = path / "model"
+
+    @classmethod
+    def named(cls, run: str) -> RunFolder:
+        """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is."""
+        path = Path(run).expanduser()
+        return cls(path if path.parts[:1] == OUTPUTS.parts else OUTPUTS / path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Last part of its path."""
+        return self.path.name
+
+    def stage(self, name: str) -> StageFolder:
+        """Where the training of a stage is."""
+        return StageFolder(self.path / name)
+
+    def stages(self) -> list[str]:
+        """The stages whose training has begun and been saved."""
+        return [name for name in STAGES if self.stage(name).history.is_file()]
+
+    def weights(self, stage: str) -> Path:
+        """Where a stage's weights are; they are written last, so with them it is finished."""
+        return self.model / f"{stage}.safetensors"
+
+    def is_finished(self, stages: Iterable[str]) -> bool:
+        """Are its figures there? Without weights it is not finished: who deletes damaged ones gets them again."""
+        return all(file.is_file() for file in (self.metrics, *map(self.weights, stages)))
+
+    def write(self, file: Path, content: str | bytes) -> None:
+        """Write one of its files, whole or not at all."""
+        if is_first_process():
+            write_atomically(file, content.encode() if isinstance(content, str) else content)
+
+    def write_json(self, file: Path, content: Any) -> None:
+        """Write one of its files as JSON."""
+        if is_first_process():
+            write_json(file, content)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return dict(json.loads(self.metrics.read_text()))
+
+    def saved_config(self) -> Config:
+        """The options that the run was started with.
+
+        Raises:
+            RunError: config.yaml cannot be read.
+        """
+        try:
+            config = to_typed(yaml.safe_load(self.config.read_text()))
+        except Exception as error:
+            raise RunError(f"{self.config} cannot be read: {' '.join(str(error).split())}") from error
+        assert isinstance(config, Config)
+        return config
+
+    def compare(self, config: Config) -> None:
+        """See that the run is new, or was begun with the same options; nothing is written.
+
+        Raises:
+            RunError: It has other options, which are named; resume=force allows those that can change.
+        """
+        if self.name == "latest":
+            raise RunError("run=latest is the link to the newest run; give another name")
+        if not self.config.is_file():
+            return
+        changed = differences(*map(options_that_count, (config, self.saved_config())))
+        if changed and self.metrics.is_file():
+            raise RunError(
+                f"run '{config.run}' is finished, with other options ({some(changed)}): choose another run=NAME, "
+                f"or delete {self}"
+            )
+        fixed = [text for text in changed if FIXED.match(text)]
+        if changed and (fixed or config.resume != "force"):
+            raise RunError(
+                f"run '{config.run}' was made with other options ({some(fixed or changed)}): choose another run=NAME, "
+                + (f"or delete {self}" if fixed else f"delete {self}, or go on all the same with resume=force")
+            )
+        if changed:
+            log.warning("resume=force: run '%s' goes on with other options (%s)", config.run, some(changed))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a run to one command at a time, and clear away what a killed one left half written.
+
+        Raises:
+            RunError: Another process is at work on it.
+            StorageError: The folder cannot be written.
+        """
+        if not is_first_process():
+            yield
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(
+                f"another process is at work on run '{self.name}': wait for it, or choose another run=NAME"
+            ) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"{self}: cannot be written ({reason}); choose another folder") from error
+        try:
+            # not those of a sweep's runs, at work below it
+            for folder in (self.path, *(self.path / name for name in STAGES), self.model, self.figures):
+                remove_leftovers(folder)
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, config: Config) -> None:
+        """Write the options, once the photographs are known to be good, and let latest lead here."""
+        self.write(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
+        if is_first_process():
+            _point_latest_to(self.path)
+
+    def count_opening(self) -> int:
+        """Note that the test set is about to be opened; returns how often it was, this time included.
+
+        Before, not after: an evaluation that is killed may have been looked at.
+
+        Raises:
+            RunError: test_openings.json is not what was written.
+        """
+        path = self.openings
+        try:
+            openings = list(json.loads(path.read_text())["openings"]) if path.is_file() else []
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path} cannot be read, so it is not known how often the test set was opened: restore it, or choose "
+                f"another run=NAME"
+            ) from error
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.write_json(path, {"openings": [*openings, now]})
+        return len(openings) + 1
+
+
+def find_run(run: str) -> RunFolder:
     """The folder of an existing run.
 
     Raises:
         RunError: There is none of that name; the message names those that exist.
     """
-    folder = run_folder(run)
-    if not (folder / "config.yaml").is_file():
+    folder = RunFolder.named(run)
+    if not folder.config.is_file():
         made = sorted(
             {file.parent.relative_to(OUTPUTS).as_posix() for file in OUTPUTS.glob("**/config.yaml")} - {"latest"}
         )
         have = f"there are {some(made, 8)}" if made else "none was made yet: start with twostage train"
         raise RunError(f"no run '{run}' ({folder}): {have}")
     return folder
-
-
-def saved_config(folder: Path) -> Config:
-    """The options a run was started with.
-
-    Raises:
-        RunError: config.yaml cannot be read.
-    """
-    try:
-        config = to_typed(yaml.safe_load((folder / "config.yaml").read_text()))
-    except Exception as error:
-        raise RunError(f"{folder / 'config.yaml'} cannot be read: {' '.join(str(error).split())}") from error
-    assert isinstance(config, Config)
-    return config
-
-
-def open_run(config: Config) -> Path:
-    """The folder of a run, new or found again with the same options; nothing is written yet.
-
-    Raises:
-        RunError: The run exists with other options, which are named; resume=force allows those that can change.
-    """
-    folder = run_folder(config.run)
-    if folder.name == "latest":
-        raise RunError("run=latest is the link to the newest run; give another name")
-    if not (folder / "config.yaml").is_file():
-        return folder
-    changed = differences(*map(options_that_count, (config, saved_config(folder))))
-    if changed and (folder / "metrics.json").is_file():
-        raise RunError(
-            f"run '{config.run}' is finished, with other options ({some(changed)}): choose another run=NAME, "
-            f"or delete {folder}"
-        )
-    fixed = [text for text in changed if FIXED.match(text)]
-    if changed and (fixed or config.resume != "force"):
-        raise RunError(
-            f"run '{config.run}' was made with other options ({some(fixed or changed)}): choose another run=NAME, "
-            + (f"or delete {folder}" if fixed else f"delete {folder}, or go on all the same with resume=force")
-        )
-    if changed:
-        log.warning("resume=force: run '%s' goes on with other options (%s)", config.run, some(changed))
-    return folder
-
-
-@contextmanager
-def hold_run(folder: Path) -> Iterator[None]:
-    """Keep a run to one process at a time, and clear away what a killed one left half written.
-
-    Raises:
-        RunError: Another process is at work on it.
-        StorageError: The folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunError(
-            f"another process is at work on run '{folder.name}': wait for it, or choose another run=NAME"
-        ) from error
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
-    try:
-        for part in (
-            "",
-            "classifier",
-            "regressor",
-            "model",
-            "figures",
-        ):  # not those of a sweep's runs, at work below it
-            remove_leftovers(folder / part)
-        yield
-    finally:
-        lock.release()
-
-
-def weights_file(folder: Path, stage: str) -> Path:
-    """Where a stage's weights are in the folder of a run; they are written last, so with them it is finished."""
-    return folder / "model" / f"{stage}.safetensors"
-
-
-def begin_run(folder: Path, config: Config) -> None:
-    """Write the options into the run's folder, once its photographs are known to be good, and let latest lead to it."""
-    write_atomically(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False).encode())
-    _point_latest_to(folder)
-
-
-def count_opening(folder: Path) -> int:
-    """Note in the run's folder that its test set is about to be opened; returns how often it was, this time included.
-
-    Before, not after: an evaluation that is killed may have been looked at.
-
-    Raises:
-        RunError: test_openings.json is not what was written.
-    """
-    path = folder / "test_openings.json"
-    try:
-        openings = list(json.loads(path.read_text())["openings"]) if path.is_file() else []
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} cannot be read, so it is not known how often the test set was opened: restore it, or choose "
-            f"another run=NAME"
-        ) from error
-    write_json(path, {"openings": [*openings, datetime.now(timezone.utc).isoformat(timespec="seconds")]})
-    return len(openings) + 1
 
 
 def _point_latest_to(folder: Path) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import nn
 
 from twostage.data.splits import UNUSED
 from twostage.errors import RunError
-from twostage.files import write_json
 from twostage.options.run import METHODS
+from twostage.run.folder import StageFolder
 from twostage.run.preparation import Prepared
+from twostage.stages.stage import Stage
 from twostage.training.course import Course, Examples
-from twostage.training.distributed import from_first_process, is_first_process
+from twostage.training.distributed import from_first_process, once
 from twostage.training.fit import fit
 
 __all__ = ["describe", "epochs_of_stages", "spent_seconds", "with_length"]
@@ -58,7 +58,7 @@ def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     return classifier, total - classifier
 
 
-def with_length(course: Course, stage: nn.Module, train: Examples, validation: Examples, prepared: Prepared) -> Course:
+def with_length(course: Course, stage: Stage, train: Examples, validation: Examples, prepared: Prepared) -> Course:
     """The course with its number of epochs, and of steps in them; once chosen, a run keeps them.
 
     Raises:
@@ -66,22 +66,22 @@ def with_length(course: Course, stage: nn.Module, train: Examples, validation: E
     """
     if not prepared.config.train.minutes:
         return replace(course, epochs=epochs_of_stages(prepared)[course.label == "regressor"])
-    path = prepared.folder / course.label / "length.json"
+    path = prepared.folder.stage(course.label).length
     options = prepared.config.train
     asked = {"minutes": float(options.minutes or 0), "batch_size": options.batch_size}
-    length = from_first_process(_read(path) if path.is_file() else None)
+    length = once(_read)(path)
     if length is None or length.items() & asked.items() != asked.items():  # other minutes only with resume=force
-        seconds = from_first_process(_seconds_left(course.label, prepared))
-        length = asked | from_first_process(_length(seconds, course, stage, train, validation))
-        if is_first_process():
-            write_json(path, length)
-            log.info(
-                "%s: %d epochs of %d steps fit into %.0f s", course.label, length["epochs"], length["steps"], seconds
-            )
+        seconds = once(_seconds_left)(course.label, prepared)
+        length = asked | _length(seconds, course, stage, train, validation)  # measured by all together
+        prepared.folder.write_json(path, length)
+        log.info("%s: %d epochs of %d steps fit into %.0f s", course.label, length["epochs"], length["steps"], seconds)
     return replace(course, epochs=length["epochs"], steps=length["steps"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """What was chosen before."""
+    if not path.is_file():
+        return None
     try:
         content = json.loads(path.read_text())
         return content | {key: int(content[key]) for key in ("epochs", "steps")}
@@ -100,17 +100,16 @@ def _seconds_left(stage: str, prepared: Prepared) -> float:
         return total
     if stage == "classifier":
         return total * config.classifier.share
-    return max(total - spent_seconds(prepared.folder / "classifier"), total * (1 - config.classifier.share) / 2)
+    return max(total - spent_seconds(prepared.folder.stage("classifier")), total * (1 - config.classifier.share) / 2)
 
 
-def spent_seconds(folder: Path) -> float:
+def spent_seconds(stage: StageFolder) -> float:
     """What a finished stage took: its epochs, and solving its last layer."""
-    refit = folder / "refit.json"
-    solving = float(json.loads(refit.read_text())["seconds"]) if refit.is_file() else 0.0
-    return float(pd.read_csv(folder / "history.csv")["seconds"].sum()) + solving
+    solving = float(json.loads(stage.refit.read_text())["seconds"]) if stage.refit.is_file() else 0.0
+    return float(pd.read_csv(stage.history)["seconds"].sum()) + solving
 
 
-def _length(seconds: float, course: Course, stage: nn.Module, train: Examples, validation: Examples) -> dict[str, int]:
+def _length(seconds: float, course: Course, stage: Stage, train: Examples, validation: Examples) -> dict[str, int]:
     """Epochs and steps that fit into so many seconds, from the time that a few real ones take.
 
     That time, some seconds, is not counted.

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from twostage.bins import Bins
 from twostage.data.augment import augment, moves_color
-from twostage.data.color import channels, to_color
+from twostage.data.color import to_srgb
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.photographs import Photographs, load_photographs
-from twostage.data.splits import changed_photographs, split_table, splits_table
+from twostage.data.splits import split_table, splits_table
 from twostage.data.store import Rows
-from twostage.errors import DataError, RunError, some
+from twostage.errors import DataError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
-from twostage.files import write_atomically
 from twostage.options.flat import options_that_count
-from twostage.options.run import METHODS, Config
-from twostage.run.folder import begin_run, weights_file
-from twostage.run.start import Start, initialize, load_start
-from twostage.stages.build import build_classifier, build_regressor
-from twostage.stages.two_stage import to_srgb
+from twostage.options.run import Config
+from twostage.run.bins import lay_bins
+from twostage.run.folder import RunFolder
+from twostage.run.start import Start, try_networks
+from twostage.stages.reading import batches
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
-from twostage.training.distributed import first_process_first, from_first_process, is_first_process, my_device
+from twostage.training.distributed import first_process_first, is_first_process, my_device, once
 
-__all__ = ["Prepared", "lay_bins", "prepare", "settle", "spread", "try_networks"]
+__all__ = ["Prepared", "prepare", "spread"]
 
 log = logging.getLogger("twostage")
 
@@ -46,7 +41,7 @@ class Prepared:
     """What every stage of a run starts from; the same for the same options."""
 
     config: Config
-    folder: Path
+    folder: RunFolder
     photos: Photographs
     parts: np.ndarray
     splits: str
@@ -81,9 +76,8 @@ class Prepared:
     def normalization(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of each channel (C,) over up to 2,000 training photographs, as the networks see them."""
         pixels, sums, count = self.pixels(spread(self.part("train"), 2000)), [], 0
-        for start in range(0, len(pixels), 64):  # all at once would be gigabytes
-            srgb = to_srgb(pixels[start : start + 64], torch.device("cpu"))
-            images = to_color(srgb, self.config.image.color).double()
+        for batch in batches(pixels, self.config.image.color, torch.device("cpu")):
+            images = batch.double()
             sums.append(torch.stack([images.sum((0, 2, 3)), images.square().sum((0, 2, 3))]))
             count += images.numel() // images.shape[1]
         total, squares = torch.stack(sums).sum(0)
@@ -95,7 +89,7 @@ class Prepared:
         return Rows(self.photos.pixels.array, self.photos.pixels.rows[rows])
 
 
-def prepare(config: Config, folder: Path) -> Prepared:
+def prepare(config: Config, folder: RunFolder) -> Prepared:
     """Load and split the photographs, lay the bins, and try the networks before anything takes long.
 
     Nothing is written but the store.
@@ -129,12 +123,9 @@ def _near_duplicates(config: Config, photos: Photographs) -> np.ndarray | None:
 
     It is all that is done with the test photographs before the end, and nothing that is trained depends on it.
     """
-    # each simulated photograph is drawn from random numbers of its own: no scene is there twice
-    if config.split.duplicates == "ignore" or config.data.kind == "simulated":
+    if config.split.duplicates == "ignore" or not config.data.scenes_repeat:
         return None
-    # found once, for all must split alike
-    found: np.ndarray = from_first_process(near_duplicates(photos.pixels) if is_first_process() else None)
-    return found
+    return once(near_duplicates)(photos.pixels)  # for all must split alike
 
 
 def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tuple[Photographs, np.ndarray]:
@@ -144,8 +135,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         groups = joined_groups(table.images, table.groups, pairs)
         table, count = replace(table, groups=groups), len(np.unique(groups))
         hint = "; near-duplicates are one group: set split.duplicates=warn to leave them apart"
-        if is_first_process():
-            log.info("split.duplicates=group: %d pairs of near-duplicates leave %d groups", len(pairs), count)
+        log.info("split.duplicates=group: %d pairs of near-duplicates leave %d groups", len(pairs), count)
     try:
         parts = split_table(
             table,
@@ -153,7 +143,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
             calibration=config.split.calibration,
             test=config.split.test,
             seed=config.seed,
-            split_column=getattr(config.data, "split_column", None),
+            split_column=config.data.split_column,
             test_column=config.split.column,
             test_values=config.split.test_values,
             folds=config.split.folds,
@@ -165,114 +155,6 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
     return replace(photos, table=table), parts
 
 
-def _needs_start(config: Config, untrained: list[str]) -> bool:
-    """Is a stage still to be trained that does not start from the one before?"""
-    warm = config.method == "two_stage" and config.regressor.warm_start and not config.regressor.backbone
-    return bool(set(untrained) - {"regressor" if warm else ""})
-
-
-def try_networks(config: Config, folder: Path) -> tuple[Start | None, list[str]]:
-    """Build the stages, with what those still to be trained start from; returns that, and what there is to say."""
-    untrained = [name for name in METHODS[config.method] if not weights_file(folder, name).is_file()]
-    start = load_start(config) if _needs_start(config, untrained) else None
-    builders: dict[str, Any] = {"classifier": build_classifier, "regressor": build_regressor}
-    mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
-    bins = Bins([0.0, 1.0])
-    networks = {name: builders[name](config, bins).network for name in METHODS[config.method]}
-    notes = [initialize(networks[name], config, name, mean, std, start) for name in untrained]
-    return start, list(dict.fromkeys(chain(*notes)))
-
-
-def settle(prepared: Prepared) -> None:
-    """Write the options, and which photograph is in which part; a run that goes on must find them as they were.
-
-    Then say what there is to be said about them.
-
-    Raises:
-        RunError: Photographs or concentrations changed; the message names them.
-    """
-    path, config = prepared.folder / "splits.csv", prepared.config
-    before = path.read_text() if path.is_file() else prepared.splits
-    if before != prepared.splits:
-        changed = some(changed_photographs(prepared.splits, before))
-        if config.resume != "force":
-            raise RunError(
-                f"photographs or concentrations changed since {path} was written: {changed}; choose another run=NAME, "
-                f"or go on all the same with resume=force"
-            )
-        _refuse_other_bins(prepared, before)
-        log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
-    if prepared.start is not None:
-        _keep_start(prepared.start, prepared)
-    begin_run(prepared.folder, config)
-    write_atomically(path, prepared.splits.encode())
-    log.info("photographs: %s", prepared.photos.store)
-    for note in prepared.notes:
-        log.warning("%s", note)
-
-
-def _keep_start(start: Start, prepared: Prepared) -> None:
-    """Note in start.csv which photographs the run has learned from before it began."""
-    path, now = prepared.folder / "start.csv", start.learned.to_csv(index=False)
-    if path.is_file() and path.read_text() != now and prepared.config.resume != "force":
-        raise RunError(
-            f"{start.folder}, from which run '{prepared.folder.name}' started, was trained anew since: choose another "
-            f"run=NAME, or go on all the same with resume=force"
-        )
-    write_atomically(path, now.encode())
-
-
-def _refuse_other_bins(prepared: Prepared, before: str) -> None:
-    """What is trained already knows the bins, which other photographs may move."""
-    splits = pd.read_csv(io.StringIO(before), dtype=str, keep_default_na=False)
-    train = splits[splits["split"] == "train"]
-    groups = train["group"].to_numpy(str) if "group" in train else None
-    edges = lay_bins(prepared.config, train["target"].to_numpy(np.float64), groups)[0].edges
-    if not np.array_equal(edges, prepared.bins.edges):
-        raise RunError(
-            f"these photographs or concentrations move the edges of the bins, from {edges.tolist()} to "
-            f"{prepared.bins.edges.tolist()}: choose another run=NAME"
-        )
-
-
-def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = None) -> tuple[Bins, list[str]]:
-    """The bins over the training targets (N,) and their groups, and what was merged.
-
-    Raises:
-        DataError: All targets are equal, or there are fewer images than bins.
-    """
-    options = config.bins
-    if np.ptp(targets) == 0:
-        raise DataError(f"all {len(targets)} training targets are {targets[0]:g}: there is nothing to learn")
-    low, high = options.range or (float(targets.min()), float(targets.max()))
-    if config.method == "direct":
-        edges = options.edges or [low, high]
-        return Bins([edges[0], edges[-1]]), []
-    if options.edges:
-        bins = Bins(options.edges)
-    elif options.scheme == "quantile":
-        bins = Bins.quantile(targets, options.count, low, high)
-    else:
-        bins = Bins.uniform(low, high, options.count)
-    if len(targets) < bins.count and options.min_images:
-        raise DataError(
-            f"{len(targets)} training images are fewer than {bins.count} bins: lower bins.count or add data"
-        )
-    outside = int(((targets < bins.edges[0]) | (targets > bins.edges[-1])).sum())
-    bins, merged = bins.merged(targets, options.min_images)
-    if groups is not None:
-        bins, more = bins.merged(targets, options.min_groups, groups)
-        merged += more
-    if bins.count == 1:
-        merged.append("one bin is left, where a classifier has nothing to learn: method=direct does without it")
-    if outside:
-        merged.append(
-            f"{outside} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: they "
-            f"belong to the end bins, with offsets beyond 1; bins.range=null takes the range from the data"
-        )
-    return bins, merged
-
-
 def spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, evenly from the first to the last, for what needs no more."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
@@ -280,11 +162,11 @@ def spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 def _color_note(config: Config, photos: Photographs, rows: np.ndarray) -> str:
     """By how many units the augmentation moves what a simple colour model reads in these photographs."""
-    pixels, targets = photos.pixels[rows], photos.table.targets[rows]
+    pixels = photos.pixels[rows]
     moved = augment(to_srgb(pixels, torch.device("cpu")), config.augment, torch.Generator().manual_seed(0))
     changed = (moved.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    model = color_ridge().fit(pixels.mean((1, 2)), targets)
-    by = rmse(model.predict(pixels.mean((1, 2))), model.predict(changed.mean((1, 2))))
+    model = color_ridge().fit(pixels.mean((1, 2)), photos.table.targets[rows])
+    by = rmse(model.predict(changed.mean((1, 2))) - model.predict(pixels.mean((1, 2))))
     return (
         f"augment.brightness, gamma or noise move the colour: to a regression on mean colour the training photographs "
         f"shift by {f'{by:.3g} {config.data.unit}'.rstrip()} (RMS); colour is the signal, so leave them at 0 unless "

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from twostage.backbones.pooling import MaskPooling
-from twostage.data.color import to_color
+from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.report.reading_figure import ShownReading
 from twostage.stages.network import Network
-from twostage.stages.two_stage import TwoStage, to_srgb
+from twostage.stages.two_stage import TwoStage
 
 __all__ = ["masks_of", "shown_reading"]
 

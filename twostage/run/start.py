@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from twostage.backbones.pretrained import load_pretrained
-from twostage.backbones.timm_models import TimmBackbone
+from twostage.bins import Bins
+from twostage.data.color import channels
 from twostage.errors import BackboneError, DataError, RunError, some
 from twostage.model_folder import TrainedModel, load_model
+from twostage.options.choices import METHODS
 from twostage.options.run import Config
-from twostage.stages.build import backbone_config_of
+from twostage.run.folder import RunFolder
+from twostage.stages.build import backbone_config_of, build_stage
 from twostage.stages.network import Network
 
-__all__ = ["Start", "initialize", "load_start"]
+__all__ = ["Start", "initialize", "load_start", "try_networks"]
 
 LEARNED_FROM = ["train", "validation", "calibration"]
 
@@ -42,7 +45,8 @@ class Start:
         Raises:
             BackboneError: The network is another one.
         """
-        own = next(name for name in (stage, "regressor", "classifier") if getattr(self.model.network, name))
+        there_are = {one.name: one for one in self.model.network.stages}
+        own = stage if stage in there_are else next(iter(there_are))
         here, there = _kind(config, stage), _kind(self.model.config, own)
         if here != there:
             different = [key for key in there if there[key] != here.get(key)] or ["backbone"]
@@ -50,7 +54,7 @@ class Start:
                 f"train.start_from={self.folder}: its {own} is another network than this {stage}: give "
                 + " ".join(f"{key}={there[key]}" for key in different).replace(", ", ",")
             )
-        network.copy_from(getattr(self.model.network, own).network, ("backbone", "pooling"))
+        network.copy_from(there_are[own].network, ("backbone", "pooling"))
         return f"backbone, pooling and normalisation start from {self.folder}"
 
     def refuse_seen(self, splits: str, config: Config) -> list[str]:
@@ -146,20 +150,34 @@ def initialize(
     network.normalize(mean, std)
     if start is not None:
         return [start.give(network, config, stage)]
-    options = backbone_config_of(config, stage)
-    if not isinstance(network.backbone, TimmBackbone):
-        return []
-    notes = load_pretrained(network.backbone, pretrained=options.pretrained, weights=options.weights)
-    if options.freeze and not notes and config.train.start_from is None:
+    notes, expected = network.backbone.load_trained(), network.backbone.input_statistics
+    if network.backbone.frozen and not notes and config.train.start_from is None:
         raise BackboneError(
             "backbone.freeze keeps weights as they are: give trained ones, with backbone.weights=FILE, "
             "backbone.pretrained=true or train.start_from=FOLDER"
         )
-    if notes and config.image.color == "srgb":
-        network.normalize(*map(torch.tensor, network.backbone.input_statistics))
+    if notes and expected is not None and config.image.color == "srgb":
+        network.normalize(*map(torch.tensor, expected))
     elif notes:
         notes.append(
             f"image.color={config.image.color} is not what these weights were trained on: image.color=srgb takes their "
             f"own normalisation"
         )
     return notes
+
+
+def _needs_start(config: Config, untrained: list[str]) -> bool:
+    """Is a stage still to be trained that does not start from the one before?"""
+    warm = config.method == "two_stage" and config.regressor.warm_start and not config.regressor.backbone
+    return bool(set(untrained) - {"regressor" if warm else ""})
+
+
+def try_networks(config: Config, folder: RunFolder) -> tuple[Start | None, list[str]]:
+    """Build the stages, with what those still to be trained start from; returns that, and what there is to say."""
+    untrained = [name for name in METHODS[config.method] if not folder.weights(name).is_file()]
+    start = load_start(config) if _needs_start(config, untrained) else None
+    mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
+    bins = Bins([0.0, 1.0])
+    networks = {name: build_stage(name, config, bins).network for name in METHODS[config.method]}
+    notes = [initialize(networks[name], config, name, mean, std, start) for name in untrained]
+    return start, list(dict.fromkeys(chain(*notes)))

@@ -13,8 +13,20 @@ from twostage.options.run import Config
 from twostage.stages.classifier import Classifier
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
+from twostage.stages.stage import Stage
 
-__all__ = ["backbone_config_of", "build_classifier", "build_regressor", "starts_from_own_weights", "warm_start"]
+__all__ = [
+    "backbone_config_of",
+    "build_classifier",
+    "build_regressor",
+    "build_stage",
+    "is_refitted",
+    "starts_from_own_weights",
+    "warm_start",
+]
+
+MOST_COLUMNS = 2048
+"""Longer pooled vectors (pooling=flatten) are not refitted: more columns than photographs, and minutes to solve."""
 
 
 def backbone_config_of(config: Config, stage: str) -> Any:
@@ -45,16 +57,28 @@ def build_classifier(config: Config, bins: Bins) -> Classifier:
 def build_regressor(config: Config, bins: Bins) -> Regressor:
     """An untrained regressor; its weights depend on the seed alone."""
     network = _network(config, "regressor", bins)
-    return Regressor(network, bins, config.regressor.loss, config.regressor.huber_delta)
+    options = config.regressor
+    solved_later = is_refitted(network, config) and not config.train.patience
+    return Regressor(network, bins, options.loss, options.huber_delta, options.overlap, solved_later)
+
+
+def build_stage(name: str, config: Config, bins: Bins) -> Stage:
+    """An untrained stage, by its name."""
+    return build_classifier(config, bins) if name == "classifier" else build_regressor(config, bins)
+
+
+def is_refitted(network: Network, config: Config) -> bool:
+    """Is the last layer of a stage to be solved after its training?"""
+    return config.train.refit and network.pooled_width <= MOST_COLUMNS
 
 
 def starts_from_own_weights(config: Config) -> bool:
     """Has stage 2 a backbone of its own with trained weights, which the classifier's must not replace?"""
     own = config.regressor.backbone
-    return bool(own and (getattr(own, "weights", None) or getattr(own, "pretrained", False)))
+    return bool(own and own.trained_weights)
 
 
-def warm_start(regressor: Regressor, classifier: Classifier, *, keep_backbone: bool = False) -> list[str]:
+def warm_start(regressor: Stage, classifier: Stage, *, keep_backbone: bool = False) -> list[str]:
     """Let the regressor start where the classifier ended: backbone, pooling, and the readout of the shared estimate.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,18 +12,23 @@ from torch import Tensor, nn
 
 from twostage.bins import Bins
 from twostage.stages.network import Network
+from twostage.stages.refit import MILD, Seen, if_better, like, solve_shared
+from twostage.stages.stage import MeanOfBatch, Stage
 
 __all__ = ["Classifier", "fit_temperature", "log_bin_mass"]
 
 
-class Classifier(nn.Module):
+class Classifier(Stage):
     """Bin logits (N,K) from images (N,C,H,W).
 
     ``logit_k = log P(bin k | normal distribution around s(x)) + correction_k(x)``: bins are ordered, so the network
     estimates one concentration s and spreads it over the bins with the soft targets' own standard deviation; the
     corrections allow for every other shape. After training s is solved in closed form, without corrections, where that
-    is better (see refit).
+    is better.
     """
+
+    name = "classifier"
+    measure = "cross entropy"
 
     temperature: Tensor
     edges: Tensor
@@ -30,8 +37,8 @@ class Classifier(nn.Module):
 
     def __init__(self, network: Network, bins: Bins, smoothing: float = 0.25) -> None:
         """`smoothing` is the standard deviation of the soft targets in mean bin widths."""
-        super().__init__()
-        self.network, self.smoothing = network, smoothing
+        super().__init__(network, bins)
+        self.smoothing = smoothing
         self.corrections = network.per_bin(bins.count)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("edges", torch.from_numpy(bins.edges.copy()).float())
@@ -51,17 +58,46 @@ class Classifier(nn.Module):
         """Bin probabilities (N,K) after the temperature."""
         return (self(images) / self.temperature).softmax(-1)
 
-    def targets(self, concentration: np.ndarray, bins: Bins, smoothing: float) -> Tensor:
+    def targets(self, concentration: np.ndarray) -> Tensor:
         """Soft targets (N,K) of concentrations (N,)."""
-        return torch.from_numpy(bins.soft_targets(concentration, smoothing)).float()
+        return torch.from_numpy(self.bins.soft_targets(concentration, self.smoothing)).float()
 
-    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, images: Tensor, targets: Tensor, mean_of_batch: MeanOfBatch = torch.mean) -> Tensor:
         """Cross entropy against soft targets (N,K), scalar."""
         return F.cross_entropy(self(images), targets)
 
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) from the classifier alone: expected bin center. For validation during training."""
         return self.probabilities(images) @ self.center
+
+    def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
+        """Solve the estimate and drop the corrections, in place, where that is better on validation.
+
+        The cross entropy is lowest where the estimate is the concentration, so that this is regression as well.
+
+        Returns:
+            Cross entropy on validation, before and after.
+        """
+        targets = torch.from_numpy(self.bins.soft_targets(validation.concentration, self.smoothing))
+
+        @torch.no_grad()
+        def cross_entropy() -> float:
+            logits = self.read(like(self, validation.pooled))
+            return float(F.cross_entropy(logits.double().cpu(), targets))
+
+        def solve() -> None:
+            solve_shared(self.network, train, validation, MILD)
+            for parameter in self.corrections.parameters():
+                nn.init.zeros_(parameter)
+
+        return if_better(self, solve, cross_entropy)
+
+    @torch.no_grad()
+    def settle(self, images: Iterable[Tensor], concentration: np.ndarray) -> None:
+        """Fit the temperature to images in batches (n,C,H,W) and their concentrations (N,)."""
+        self.eval()
+        logits = torch.cat([self(batch).cpu() for batch in images])
+        self.temperature.fill_(fit_temperature(logits.numpy(), self.targets(concentration).numpy()))
 
 
 def log_bin_mass(inner: Tensor) -> Tensor:

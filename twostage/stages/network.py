@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from twostage.backbones import check_size, map_shape, symmetry
+from twostage.backbones import Backbone, check_size, map_shape
 from twostage.backbones.pooling import build_pooling
 from twostage.bins import Bins
 from twostage.errors import BackboneError
@@ -33,14 +33,14 @@ class Network(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, backbone: nn.Module, bins: Bins, *, size: int, channels: int, pooling: str, name: str = "backbone"
+        self, backbone: Backbone, bins: Bins, *, size: int, channels: int, pooling: str, name: str = "backbone"
     ) -> None:
         """Raises BackboneError if the backbone cannot take images of `size` pixels, or would lose its symmetry."""
         super().__init__()
         check_size(backbone, size, name)
-        if pooling == "flatten" and symmetry(backbone) != "none":
+        if pooling == "flatten" and backbone.symmetry != "none":
             raise BackboneError(
-                f"pooling=flatten would undo the symmetry {symmetry(backbone)} of backbone={name}: choose masks or mean"
+                f"pooling=flatten would undo the symmetry {backbone.symmetry} of backbone={name}: choose masks or mean"
             )
         self.precision = torch.float32
         self.register_buffer("mean", torch.zeros(channels))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from twostage.bins import Bins
 from twostage.stages.network import Network
+from twostage.stages.refit import FAR, FIRM, PENALTIES, Seen, if_better, like, ridge, solve_shared, specimens, with_one
+from twostage.stages.stage import MeanOfBatch, Stage
 
 __all__ = ["Regressor"]
 
@@ -19,24 +19,40 @@ SOLVED_LATER = 0.9
 while rates are high it hides from the trunk which photographs are read wrong."""
 
 
-class Regressor(nn.Module):
+class Regressor(Stage):
     """Offsets (N,K) and their log-scales (N,K) from images (N,C,H,W).
 
     ``offset_k = (s(x) - center_k) / half_width_k + correction_k(x)``: all bins share the estimate s, so each learns
     from all the data, and a bin adds only what is particular to it. Outputs are linear, never clipped. Corrections and
     log-scales read the pooled vector linearly but do not shape it. After training, s and the corrections are solved in
-    closed form (see refit); the log-scales remain those of training.
+    closed form; the log-scales remain those of training.
     """
+
+    name = "regressor"
+    measure = "RMSE"
 
     center: Tensor
     half_width: Tensor
 
-    def __init__(self, network: Network, bins: Bins, loss: str = "huber", huber_delta: float = 0.03) -> None:
-        """`huber_delta` is a share of the whole range, so that it means the same for every number of bins."""
-        super().__init__()
-        self.network, self.kind = network, loss
+    def __init__(
+        self,
+        network: Network,
+        bins: Bins,
+        loss: str = "huber",
+        huber_delta: float = 0.03,
+        overlap: float = 1.0,
+        solved_later: bool = False,
+    ) -> None:
+        """`huber_delta` is a share of the whole range, so that it means the same for every number of bins.
+
+        Args:
+            overlap: Bin k also learns from images this far outside it, bin widths.
+            solved_later: The last layer will be solved after training, so that the loss looks away from what solving
+                removes.
+        """
+        super().__init__(network, bins)
+        self.kind, self.overlap, self.solved_later = loss, overlap, solved_later
         self.huber_delta = huber_delta * float((bins.edges[-1] - bins.edges[0]) / bins.half_width.mean())
-        self.mean_of_batch: Callable[[Tensor], Tensor] | None = None  # set where the last layer is solved later
         self.corrections = network.per_bin(bins.count)
         self.log_scale = network.per_bin(bins.count)
         for name, values in (("center", bins.center), ("half_width", bins.half_width)):
@@ -67,12 +83,12 @@ class Regressor(nn.Module):
         self.corrections.weight.copy_(scaled[:, :-1])
         self.corrections.bias.copy_(scaled[:, -1])
 
-    def targets(self, concentration: np.ndarray, bins: Bins, overlap: float) -> Tensor:
+    def targets(self, concentration: np.ndarray) -> Tensor:
         """True offset in every bin and membership of every bin, (N,2,K), of concentrations (N,)."""
-        offsets = (concentration[:, None] - bins.center) / bins.half_width
-        return torch.from_numpy(np.stack([offsets, bins.membership(concentration, overlap)], 1)).float()
+        membership = self.bins.membership(concentration, self.overlap)
+        return torch.from_numpy(np.stack([self.bins.offsets(concentration), membership], 1)).float()
 
-    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, images: Tensor, targets: Tensor, mean_of_batch: MeanOfBatch = torch.mean) -> Tensor:
         """Mean over images of what the shared estimate and the bins are wrong by, scalar.
 
         Huber: the shared estimate learns from its own error, each image alike, and each bin's correction from what that
@@ -82,8 +98,8 @@ class Regressor(nn.Module):
         true, weight = targets.unbind(1)
         pooled, concentration = self.network.pooled(images), self.center[:1] + self.half_width[:1] * true[:, :1]
         error = self.network.estimate(pooled) - concentration
-        if self.mean_of_batch is not None:
-            error = error - SOLVED_LATER * self.mean_of_batch(error)
+        if self.solved_later:
+            error = error - SOLVED_LATER * mean_of_batch(error)
         corrections, log_scales = self._of_bins(pooled.detach())
         if self.kind == "gaussian":
             each = _negative_log_likelihood(error / self.half_width + corrections, log_scales)
@@ -102,6 +118,54 @@ class Regressor(nn.Module):
         inside = targets[:, 0].abs().argmin(1)
         rows = torch.arange(len(inside), device=offsets.device)
         return self.center[inside] + self.half_width[inside] * offsets[rows, inside]
+
+    def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
+        """Solve the shared estimate and the corrections, in place, where that is better on validation.
+
+        Returns:
+            RMSE on validation, bins weighted by membership, before and after.
+
+        Source: Hoerl and Kennard 1970, "Ridge regression"; the weights of a bin are those of its training.
+        """
+
+        def solve() -> None:
+            solve_shared(self.network, train, validation, PENALTIES)
+            self.set_corrections(torch.zeros(self.bins.count, self.network.pooled_width + 1))
+            if self.bins.count > 1:
+                self._solve_corrections(train, validation)
+
+        return if_better(self, solve, lambda: self._rmse(validation))
+
+    def _solve_corrections(self, train: Seen, validation: Seen) -> None:
+        """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all.
+
+        A bin with fewer specimens than columns is left as it is: what fits them may say anything of another, and a few
+        for validation may not show it.
+        """
+        left = self._left_by_estimate(train)
+        weights = self.bins.membership(train.concentration, self.overlap)
+        solutions = np.stack([ridge(train.pooled, left, weight, FIRM) for weight in weights.T], 1)
+        solutions[:, specimens(weights, train.groups) < train.pooled.shape[1]] = 0.0
+        solutions = np.concatenate([np.zeros_like(solutions[:1]), solutions])  # (penalties + 1, K, P + 1)
+        missing = self._left_by_estimate(validation)
+        error = np.einsum("np,akp->ank", with_one(validation.pooled), solutions) - missing[:, None]
+        weights = self.bins.membership(validation.concentration, self.overlap) + FAR
+        best = (error**2 * weights).sum((1, 2)).argmin()
+        self.set_corrections(torch.from_numpy(solutions[best] / self.bins.half_width[:, None]))
+
+    @torch.no_grad()
+    def _left_by_estimate(self, seen: Seen) -> np.ndarray:
+        """Concentration minus the shared estimate, as the network computes it, (N,)."""
+        estimate = self.network.estimate(like(self, seen.pooled))[:, 0].double().cpu().numpy()
+        return self.bins.difference(seen.concentration, estimate)
+
+    @torch.no_grad()
+    def _rmse(self, seen: Seen) -> float:
+        """Of what each bin says, weighted by memberships, so that a bin also counts where it overlaps others."""
+        offsets = self.read(like(self, seen.pooled))[0].double().cpu().numpy()
+        error = self.bins.difference(self.bins.candidates(offsets), seen.concentration[:, None])
+        weights = self.bins.membership(seen.concentration, self.overlap) + FAR
+        return float(np.sqrt(np.average(error**2, weights=weights)))
 
 
 def _negative_log_likelihood(error: Tensor, log_scale: Tensor) -> Tensor:

@@ -10,19 +10,20 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from twostage.backbones import build_backbone, check_size, map_shape, symmetry
+from twostage.backbones import build_backbone, check_size, map_shape
 from twostage.bins import Bins
 from twostage.data.color import channels
 from twostage.errors import BackboneError, ConfigError
 from twostage.options.backbones import backbone_config
 from twostage.options.commands import BackbonesConfig
-from twostage.options.run import Config, ImageConfig, SimulatedConfig
+from twostage.options.data import SimulatedConfig
+from twostage.options.run import Config, ImageConfig
 from twostage.stages.build import build_regressor
 from twostage.stages.network import Network
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.precision import choose_plan, least_time, seconds_per_step
 
-__all__ = ["backbone_table", "smallest_size", "text_table"]
+__all__ = ["backbone_table", "print_backbones", "smallest_size", "text_table"]
 
 log = logging.getLogger("twostage")
 
@@ -50,6 +51,12 @@ def backbone_table(config: BackbonesConfig) -> pd.DataFrame:
         log.info("%s:", options.name)
         rows.append(_row(options, config, device))
     return pd.DataFrame(rows)
+
+
+def print_backbones(config: BackbonesConfig) -> str:
+    """The table as text, or as JSON where that is wished for."""
+    table = backbone_table(config)
+    return str(table.to_json(orient="records", indent=2)) if config.json else text_table(table)
 
 
 def text_table(table: pd.DataFrame) -> str:
@@ -84,7 +91,7 @@ def _row(options: Any, config: BackbonesConfig, device: torch.device) -> dict[st
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _estimate(network.eval(), images[:1])
     stage, images = stage.to(device), images.to(device)
-    targets = stage.targets(np.linspace(BINS.edges[0], BINS.edges[-1], len(images)), BINS, 0.5).to(device)
+    targets = stage.targets(np.linspace(BINS.edges[0], BINS.edges[-1], len(images))).to(device)
     plan = choose_plan(stage, images, targets, config.runtime.precision)
     train = seconds_per_step(plan, stage, images, targets)
     predict = _seconds_of_prediction(network.to(memory_format=torch.channels_last), images)
@@ -95,7 +102,7 @@ def _row(options: Any, config: BackbonesConfig, device: torch.device) -> dict[st
         "train_ms": train * 1000 / config.batch_size,
         "predict_ms": predict * 1000 / config.batch_size,
         "precision": plan.precision,
-        "symmetry": symmetry(network.backbone),
+        "symmetry": network.backbone.symmetry,
         "smallest_size": smallest_size(options, config.image.color),
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,16 +15,16 @@ import pandas as pd
 from twostage.errors import ConfigError, RunError, suggest
 from twostage.evaluation.baselines import BASELINES, color_statistics
 from twostage.evaluation.ranking import rank_methods, ranking_text
-from twostage.files import write_atomically, write_json
 from twostage.options.backbones import backbone_config
 from twostage.options.commands import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config, TrainConfig
 from twostage.orchestrator import train
 from twostage.report.study_figures import ranking_figure
-from twostage.run.preparation import Prepared, prepare, spread, try_networks
+from twostage.run.folder import RunFolder
+from twostage.run.preparation import Prepared, prepare, spread
+from twostage.run.start import try_networks
 from twostage.studies.folder import open_study, read_rows
-from twostage.training.distributed import is_first_process
 
 __all__ = ["compare"]
 
@@ -79,20 +78,20 @@ def compare(config: CompareConfig) -> str:
         ConfigError: A method or a backbone is unknown, or options contradict the comparison.
     """
     _check(config)
-    folder = open_study(config, "compare", free=("compare.methods",))
+    study = open_study(config, "compare", free=("compare.methods",))
+    folder = study.path
     rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
     networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
     for first in _trainings(config, rounds[:1], networks):
-        try_networks(first, Path(first.run))  # one that cannot be is said now, not after hours
+        try_networks(first, RunFolder.named(first.run))  # one that cannot be is said now, not after hours
     _announce(config, rounds, networks)
     found = pd.concat([_one_round(config, one, networks) for one in rounds], ignore_index=True)
     table = _ranked(found, config)
     table["seconds"] = [_seconds(config, rounds, networks.get(name)) for name in table.index]
-    if is_first_process():
-        write_atomically(folder / "predictions.csv", found.to_csv(index=False).encode())
-        write_atomically(folder / "comparison.csv", table.to_csv().encode())
-        write_atomically(folder / "comparison.png", ranking_figure(table, config.data.unit))
-        write_json(folder / "comparison.json", _json(table, found, config))
+    study.write(study.predictions, found.to_csv(index=False))
+    study.write(folder / "comparison.csv", table.to_csv())
+    study.write(folder / "comparison.png", ranking_figure(table, config.data.unit))
+    study.write_json(folder / "comparison.json", _json(table, found, config))
     return _text(table, found, config, folder)
 
 
@@ -172,7 +171,7 @@ def _trainings(config: CompareConfig, rounds: list[Config], networks: dict[str, 
 
 def _announce(config: CompareConfig, rounds: list[Config], networks: dict[str, _Network]) -> None:
     trainings = _trainings(config, rounds, networks)
-    left = sum(not (Path(one.run) / "metrics.json").is_file() for one in trainings)
+    left = sum(not RunFolder.named(one.run).metrics.is_file() for one in trainings)
     minutes = config.compare.minutes
     each = f" of {minutes:g} minutes, in all about {left * minutes:.3g} minutes" if minutes and left else ""
     done = f" ({len(trainings) - left} more are finished already)" if left < len(trainings) else ""
@@ -185,11 +184,11 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
     for mine in _trainings(config, [one], networks):
         log.info("%s: %s", one.run, Path(mine.run).parent.name)
         train(mine)
-        folders[Path(mine.run).parent.name] = Path(mine.run)
+        folders[Path(mine.run).parent.name] = RunFolder.named(mine.run)
     bare = copy.deepcopy(one)
     bare.method = "direct"  # the split does not depend on it, and no bins are laid that nobody asked for
     bare.train.start_from = None  # nor does it on what networks start from
-    prepared = prepare(bare, Path(config.run))
+    prepared = prepare(bare, RunFolder.named(config.run))
     for note in prepared.notes if not networks else ():  # else the trainings have said it
         log.warning("%s", note)
     table, rows = prepared.photos.table, prepared.part("test")
@@ -200,7 +199,7 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
     baselines = [name for name in config.compare.methods if name in BASELINE_METHODS]
     frame = frame.assign(**_baselines(prepared, baselines))
     for name, network in networks.items():
-        read = read_rows(folders[network.folder] / "combinations.csv").set_index("image")
+        read = read_rows(folders[network.folder].combinations).set_index("image")
         frame[name] = read[network.combination].reindex(frame["image"]).to_numpy()
     return frame
 
@@ -222,9 +221,9 @@ def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
     if read.empty:
         raise RunError("no test photograph was read by all methods: see the reports of the trainings")
     unit = read["group"] if "group" in read else read["image"]
-    if config.data.kind == "simulated":  # each seed has photographs of its own
+    if config.data.drawn_by_seed:
         unit = read["seed"].astype(str) + "/" + unit
-    table = rank_methods(read["target"].to_numpy(), read[methods], unit.to_numpy())
+    table = rank_methods(read["target"].to_numpy(), read[methods].sub(read["target"], axis=0), unit.to_numpy())
     return table.assign(n_refused=found[methods].isna().sum())
 
 
@@ -232,8 +231,8 @@ def _seconds(config: CompareConfig, rounds: list[Config], network: _Network | No
     """Training time of a method over all rounds; NaN where there was none."""
     if network is None:
         return float("nan")
-    files = [Path(_of_network(one, network, config.run).run) / "metrics.json" for one in rounds]
-    return float(sum(json.loads(file.read_text())["train_seconds"] for file in files))
+    runs = [RunFolder.named(_of_network(one, network, config.run).run) for one in rounds]
+    return float(sum(run.read_metrics()["train_seconds"] for run in runs))
 
 
 def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> dict[str, Any]:

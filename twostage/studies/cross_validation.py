@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import pandas as pd
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
 from twostage.evaluation.metrics import regression_metrics
-from twostage.files import write_atomically, write_json
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
+from twostage.run.folder import RunFolder
 from twostage.studies.folder import open_study, read_rows
-from twostage.training.distributed import is_first_process
 
 __all__ = ["cross_validate"]
 
@@ -37,23 +35,21 @@ def cross_validate(config: Config) -> str:
     Raises:
         ConfigError: The options name a test set of their own, or one fold.
     """
-    named = config.split.column or getattr(config.data, "split_column", None)
+    named = config.split.column or config.data.split_column
     if named or config.split.fold:
         what = f"column '{named}' names one test set" if named else f"split.fold={config.split.fold} is one of them"
         raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
     folds = config.split.folds or 5
-    open_study(config, "crossval")
+    study = open_study(config, "crossval")
     for fold in range(folds):
         log.info("fold %d of %d", fold + 1, folds)
         train(_of_fold(config, folds, fold))
-    folder = Path(config.run)
-    names = [folder / f"fold_{fold}" for fold in range(folds)]
-    predictions, metrics = _collected(names), [json.loads((name / "metrics.json").read_text()) for name in names]
+    runs = [RunFolder(study.path / f"fold_{fold}") for fold in range(folds)]
+    predictions, metrics = _collected(runs), [run.read_metrics() for run in runs]
     result = _metrics(predictions, metrics, config)
-    if is_first_process():
-        write_atomically(folder / "predictions.csv", predictions.to_csv(index=False).encode())
-        write_json(folder / "metrics.json", result)
-    return _text(result, folder)
+    study.write(study.predictions, predictions.to_csv(index=False))
+    study.write_json(study.metrics, result)
+    return _text(result, study.path)
 
 
 def _of_fold(config: Config, folds: int, fold: int) -> Config:
@@ -62,11 +58,11 @@ def _of_fold(config: Config, folds: int, fold: int) -> Config:
     return config
 
 
-def _collected(folders: list[Path]) -> pd.DataFrame:
+def _collected(runs: list[RunFolder]) -> pd.DataFrame:
     """The test photographs of all folds in the order of the table, with their fold and group."""
-    order = read_rows(folders[0] / "splits.csv")
+    order = read_rows(runs[0].splits)
     order = order[order["split"] != "skipped"]
-    frames = [read_rows(folder / "predictions.csv") for folder in folders]
+    frames = [read_rows(run.predictions) for run in runs]
     found = pd.concat([frame.assign(fold=fold) for fold, frame in enumerate(frames)], ignore_index=True)
     found = found.set_index("image").loc[order["image"]].reset_index()
     if "group" in order:
@@ -78,7 +74,8 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     read = predictions[predictions["status"] != "refused"]
     target, found = read["target"].to_numpy(), read["concentration"].to_numpy()
     groups = read["group"].to_numpy() if "group" in read else None
-    low, high = rmse_interval(found - target, groups)
+    error = found - target
+    low, high = rmse_interval(error, groups)
     weights = np.array([fold["n_test"] - fold["n_refused"] for fold in folds], float)
 
     def pooled(name: str) -> float:
@@ -88,7 +85,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     return {
         "method": config.method, "unit": config.data.unit, "n_folds": len(folds), "n": len(predictions),
         "n_groups": None if groups is None else len(np.unique(groups)),
-        "n_refused": int((predictions["status"] == "refused").sum()), **regression_metrics(target, found),
+        "n_refused": int((predictions["status"] == "refused").sum()), **regression_metrics(target, error),
         "rmse_low_95": None if np.isnan(low) else low, "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names}, "rmse_of_folds": [fold["rmse"] for fold in folds],
         "train_seconds": sum(fold["train_seconds"] for fold in folds), "options": options_that_count(config),

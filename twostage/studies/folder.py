@@ -1,4 +1,4 @@
-"""What compare, crossval and learning-curve share: a folder of many runs, and tables read back from these."""
+"""What the studies share: a folder of many runs, and tables read back from these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from twostage.errors import RunError, some
 from twostage.options.flat import differences, options_that_count
 from twostage.options.run import Config
-from twostage.run.folder import OUTPUTS, run_folder
+from twostage.run.folder import OUTPUTS, RunFolder
 from twostage.training.distributed import from_first_process, join_processes
 
 __all__ = ["open_study", "read_rows"]
@@ -20,7 +20,7 @@ RESULTS = {"crossval": "metrics.json", "compare": "comparison.json", "learning-c
 """The file with which a study ends; it holds the study's options."""
 
 
-def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> Path:
+def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> RunFolder:
     """The folder of a study, new or found again, the same for all processes; `config.run` becomes its path.
 
     Args:
@@ -30,14 +30,14 @@ def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> P
         RunError: The folder holds something else, or the same with other options.
     """
     join_processes()
-    folder = run_folder(from_first_process(config.run))
+    folder = RunFolder.named(from_first_process(config.run))
     config.run = str(folder)
-    if "latest" in folder.parts[len(OUTPUTS.parts) :][:1]:
+    if "latest" in folder.path.parts[len(OUTPUTS.parts) :][:1]:
         raise RunError("run=latest is the link to the newest run; give another name")
     others = ["config.yaml", *(name for other, name in RESULTS.items() if other != command)]
-    if there := [name for name in others if (folder / name).is_file()]:
+    if there := [name for name in others if (folder.path / name).is_file()]:
         raise RunError(f"{folder} holds results of another command ({there[0]}): choose another run=NAME")
-    path = folder / RESULTS[command]
+    path = folder.path / RESULTS[command]
     if path.is_file():
         both = [
             {key: value for key, value in options.items() if key not in free}

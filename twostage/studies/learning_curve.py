@@ -16,14 +16,12 @@ from twostage.errors import ConfigError, RunError
 from twostage.evaluation.confidence import percentile_interval, resampled_rmse
 from twostage.evaluation.metrics import rmse
 from twostage.evaluation.power_law import PowerLaw, fit_power_law
-from twostage.files import write_atomically, write_json
 from twostage.options.commands import LearningCurveConfig
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.report.study_figures import learning_curve_figure
 from twostage.studies.folder import open_study, read_rows
-from twostage.training.distributed import is_first_process
 
 __all__ = ["learning_curve"]
 
@@ -47,20 +45,18 @@ def learning_curve(config: LearningCurveConfig) -> str:
         DataError: The smallest share leaves fewer than two groups, or too few photographs for the bins.
     """
     shares = _checked_shares(config)
-    open_study(config, "learning-curve", free=("shares",))
-    folder = Path(config.run)
+    study = open_study(config, "learning-curve", free=("shares",))
+    folder = study.path
     for number, share in enumerate(shares, 1):
         log.info("training %d of %d, with a share of %g of the training photographs", number, len(shares), share)
         train(_of_share(config, share))
     folders = [folder / f"share_{share:g}" for share in shares]
     errors, groups = _errors(folders)
     found = _outcome(_points(shares, folders), errors, groups)
-    if is_first_process():
-        unit = config.data.unit
-        write_atomically(folder / "learning_curve.csv", found.points.to_csv(index=False).encode())
-        write_json(folder / "learning_curve.json", _summary(found, config))
-        png = learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), unit)
-        write_atomically(folder / "learning_curve.png", png)
+    png = learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), config.data.unit)
+    study.write(folder / "learning_curve.csv", found.points.to_csv(index=False))
+    study.write(folder / "learning_curve.png", png)
+    study.write_json(folder / "learning_curve.json", _summary(found, config))
     return _text(found, config, folder)
 
 
@@ -120,7 +116,7 @@ def _outcome(points: pd.DataFrame, errors: np.ndarray, groups: np.ndarray | None
     trials; in 70 to 80 % where the trainings themselves scatter by 5 %, of which they know nothing.
     """
     count, resampled = points["n_train"].to_numpy(), resampled_rmse(errors, groups)
-    error = np.array([rmse(0 * values, values) for values in errors])
+    error = np.array([rmse(values) for values in errors])
     intervals = [percentile_interval(values) for values in resampled]
     points = points.assign(
         rmse=error, rmse_low_95=[low for low, _ in intervals], rmse_high_95=[high for _, high in intervals]

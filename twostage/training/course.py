@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,17 +12,7 @@ from twostage.data.store import Pixels
 from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.training.precision import Plan
 
-__all__ = ["Course", "Examples", "Stage"]
-
-
-class Stage(Protocol):
-    """What the loop needs of a stage, beside being a module."""
-
-    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of a batch: a mean over its images."""
-
-    def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Concentrations (N,) for validation."""
+__all__ = ["Course", "Examples"]
 
 
 @dataclass(frozen=True)

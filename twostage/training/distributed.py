@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from twostage.errors import DeviceError
+from twostage.errors import DeviceError, TwoStageError
+from twostage.stages.stage import Stage
 
 __all__ = [
     "any_process",
@@ -33,10 +35,14 @@ __all__ = [
     "mean_over_processes",
     "my_device",
     "my_share",
+    "once",
     "parallel_loss",
     "process_count",
     "process_number",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def join_processes() -> None:
@@ -91,6 +97,30 @@ def from_first_process(thing: Any) -> Any:
     if process_count() > 1:
         dist.broadcast_object_list(box)
     return box[0]
+
+
+def once(find: Callable[P, T]) -> Callable[P, T]:
+    """Let the first process alone call a function, and give all of them what it returns, or the error that it raises.
+
+    The others wait for it, so that a call also brings all processes together.
+    """
+
+    @wraps(find)
+    def found_by_first(*args: P.args, **kwargs: P.kwargs) -> T:
+        if process_count() == 1:
+            return find(*args, **kwargs)
+        value, error = None, None
+        if is_first_process():
+            try:
+                value = find(*args, **kwargs)
+            except TwoStageError as mistake:
+                error = mistake
+        value, error = from_first_process((value, error))
+        if error is not None:
+            raise error
+        return value
+
+    return found_by_first
 
 
 @contextmanager
@@ -149,19 +179,19 @@ def gather(mine: np.ndarray) -> np.ndarray:
 class _Loss(nn.Module):
     """DistributedDataParallel wraps a module's forward; ours is the loss."""
 
-    def __init__(self, stage: nn.Module) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__()
-        self.stage = stage
+        self.stage: Stage = stage
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        loss: Tensor = self.stage.loss(images, targets)  # type: ignore[operator]
+        loss: Tensor = self.stage.loss(images, targets, mean_of_batch)
         return loss
 
 
-def parallel_loss(stage: nn.Module, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+def parallel_loss(stage: Stage, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     """The stage's loss, with gradients and batch statistics that are those of the whole batch."""
     if process_count() == 1:
-        return stage.loss  # type: ignore[return-value]
+        return stage.loss
     _share_batch_statistics(stage)
     ids = [device.index] if device.type == "cuda" else None
     with warnings.catch_warnings():

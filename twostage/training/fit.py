@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from twostage.data.augment import augment
-from twostage.data.color import to_color
+from twostage.data.color import to_color, to_srgb
 from twostage.errors import ConfigError, RunError, Stopped, TrainingError, some
 from twostage.files import write_atomically
-from twostage.stages.two_stage import to_srgb
+from twostage.stages.reading import BATCH, batches
+from twostage.stages.stage import Stage
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course, Examples
 from twostage.training.distributed import (
@@ -47,7 +48,7 @@ AVERAGE_EVERY = 4
 
 
 def fit(
-    stage: nn.Module, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
+    stage: Stage, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
 ) -> list[Epoch]:
     """Train `stage` in place and leave it with the averaged weights of the best epoch, by validation RMSE, or the last.
 
@@ -93,7 +94,7 @@ class _Training:
 
     def __init__(
         self,
-        stage: nn.Module,
+        stage: Stage,
         train: Examples,
         validation: Examples,
         course: Course,
@@ -267,13 +268,11 @@ class _Training:
         examples, course = self.validation, self.course
         self.kept.eval()
         set_precision(self.kept, torch.float32)  # as in prediction
-        rows = np.arange(len(examples.names))
-        rows = rows[my_share(rows)]
-        found = [np.zeros(0)]
-        for start in range(0, len(rows), 64):
-            some_rows = rows[start : start + 64]
-            images = to_color(to_srgb(examples.pixels[some_rows], course.device), course.color)
-            estimate = self.kept.estimate(images, examples.targets[some_rows].to(course.device))  # type: ignore[operator]
+        share = my_share(np.arange(len(examples.names)))
+        targets, found = examples.targets[share], [np.zeros(0)]
+        for number, images in enumerate(batches(examples.pixels, course.color, course.device, share)):
+            some = targets[number * BATCH : number * BATCH + len(images)].to(course.device)
+            estimate = self.kept.estimate(images, some)  # type: ignore[operator]
             found.append(estimate.double().cpu().numpy())
         error = gather(np.concatenate(found)) - examples.concentration
         rmse = float(np.sqrt(np.mean(error**2)))

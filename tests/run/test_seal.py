@@ -1,0 +1,51 @@
+import json
+
+import pytest
+from helpers import TINY, Parsed
+
+from twostage.errors import RunError
+from twostage.run.folder import count_opening
+
+
+def openings(folder):
+    return json.loads((folder / "test_openings.json").read_text())["openings"]
+
+
+def test_openings_are_counted_and_listed(tmp_path):
+    assert [count_opening(tmp_path) for _ in range(3)] == [1, 2, 3]
+    assert openings(tmp_path) == sorted(openings(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"openings": 3}', "{}"])
+def test_a_damaged_count_does_not_begin_anew(tmp_path, content):
+    (tmp_path / "test_openings.json").write_text(content)
+    with pytest.raises(RunError, match=r"test_openings\.json cannot be read"):
+        count_opening(tmp_path)
+    assert (tmp_path / "test_openings.json").read_text() == content
+
+
+def test_the_test_set_of_a_run_is_opened_once(here, run):
+    out = [run("train", *TINY, "run=a")[1] for _ in range(2)]
+    assert all("not used before" in text for text in out)
+    assert len(openings(here / "outputs/a")) == 1
+    assert json.loads((here / "outputs/a/metrics.json").read_text())["n_test_openings"] == 1
+    assert "The test part was opened once in this run" in (here / "outputs/a/report.html").read_text()
+
+
+def test_a_killed_evaluation_counts_as_an_opening(here, run, monkeypatch):
+    def killed(*_, **__):
+        assert len(openings(here / "outputs/a")) == 1  # before anything of the test set is looked at
+        raise RunError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("twostage.stages.two_stage.TwoStage.predict", killed)
+        assert run("train", *TINY, "run=a")[0] != 0
+    assert len(openings(here / "outputs/a")) == 1
+    status, out, err = run("evaluate", "run=a")
+    assert status == 0, err
+    assert "opened 2 times" in out
+    assert "not used before" not in out
+    assert json.loads((here / "outputs/a/metrics.json").read_text())["n_test_openings"] == 2
+    text = Parsed((here / "outputs/a/report.html").read_text()).text
+    assert "the test set was opened 2 times" in text  # a warning
+    assert "The test part was opened 2 times in this run" in text

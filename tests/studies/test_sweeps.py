@@ -1,0 +1,108 @@
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import TINY, TINY_TABLE
+from hydra import compose, initialize_config_dir
+from scipy.stats import sem
+
+from twostage import load_config
+from twostage.options.flat import flatten, to_plain
+from twostage.options.registry import conf_dir, register_schemas
+from twostage.report.tables import leaderboard, seed_summary
+
+SWEEPS = sorted(path.stem for path in (conf_dir() / "sweep").glob("*.yaml"))
+
+
+def values_of(sweep):
+    """What `twostage train -m sweep=NAME` goes through: {option: values}."""
+    register_schemas()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = compose("config", [f"sweep={sweep}"], return_hydra_config=True)
+    return {key: str(values).split(",") for key, values in composed.hydra.sweeper.params.items()}
+
+
+def test_there_is_a_sweep_for_each_choice():
+    expected = {"augment", "backbones", "batch_size", "bins", "colors", "overlap", "resolution", "warm_start"}
+    assert expected <= set(SWEEPS)
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_value_of_every_sweep_is_allowed_and_changes_something(sweep):
+    values = values_of(sweep)
+    seen, budgets = [], set()
+    for chosen in itertools.product(*values.values()):
+        overrides = [f"{key}={value}" for key, value in zip(values, chosen, strict=True)]
+        config = load_config([f"sweep={sweep}", "run=a", *overrides])
+        budgets.add((config.train.minutes, config.train.epochs))
+        seen.append(str(flatten(to_plain(config))))
+    assert len(set(seen)) == len(seen)
+    assert len(budgets) == 1
+    if sweep != "smoke":
+        assert len(values["seed"]) > 1
+    if sweep in ("backbones", "batch_size", "colors", "resolution"):  # of which some values cost more per image
+        assert budgets.pop()[0]
+
+
+def written(folder, runs):
+    for i, (rmse, options) in enumerate(runs):
+        (folder / str(i)).mkdir()
+        content = {"rmse": rmse, "mae": 1.0, "train_seconds": 2.0, "options": {"image.size": 64, **options}}
+        (folder / str(i) / "metrics.json").write_text(json.dumps(content))
+    return leaderboard(folder)
+
+
+def test_the_seeds_of_a_setting_are_one_row_of_the_summary(tmp_path):
+    few, many = [0.5, 0.9, 0.7], [0.6, 0.65, 0.63]
+    runs = [(value, {"bins.edges": [1, 2], "seed": i}) for i, value in enumerate(few)]
+    runs += [(value, {"bins.edges": [1, 2, 3], "seed": i}) for i, value in enumerate(many)]
+    table = written(tmp_path, runs)
+    found = seed_summary(table)
+    assert list(found.columns) == ["bins.edges", "rmse", "standard_error", "n"]
+    assert found["bins.edges"].tolist() == ["[1, 2, 3]", "[1, 2]"]  # best first
+    assert found["rmse"].tolist() == pytest.approx([np.mean(many), np.mean(few)])
+    assert found["standard_error"].tolist() == pytest.approx([sem(many), sem(few)])
+    assert found["n"].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("runs", "rows"),
+    [
+        ([(1.0, {"bins.count": 3, "seed": 1}), (2.0, {"bins.count": 4, "seed": 1})], 0),
+        ([(1.0, {"seed": 1}), (2.0, {"seed": 2})], 1),
+        ([(1.0, {"seed": 1})], 0),
+        ([(1.0, {"bins.edges": None, "seed": 1}), (2.0, {"bins.edges": [1, 2], "seed": 2})], 2),
+    ],
+)
+def test_the_summary_has_a_row_per_setting_and_none_for_one_seed(tmp_path, runs, rows):
+    found = seed_summary(written(tmp_path, runs))
+    assert len(found) == rows
+    if rows == 1:
+        assert found.loc[0].to_dict() == pytest.approx({"rmse": 1.5, "standard_error": 0.5, "n": 2})
+
+
+def test_a_sweep_over_seeds_prints_and_saves_both_tables(here, run):
+    status, out, err = run("train", "-m", *TINY[:3], "train.epochs=2", "bins.count=2,3", "seed=0,1", "run=s")
+    assert status == 0, err
+    runs, summary = (pd.read_csv(here / f"outputs/s/{name}.csv") for name in ("leaderboard", "summary"))
+    assert len(runs) == 4
+    assert summary["n"].tolist() == [2, 2]
+    assert summary["rmse"].is_monotonic_increasing
+    by_hand = runs.groupby("bins.count")["rmse"].mean()
+    assert summary["rmse"].tolist() == pytest.approx(by_hand[summary["bins.count"]].tolist())
+    assert "Mean over the seeds (outputs/s/summary.csv)" in out
+
+
+def test_a_sweep_of_cross_validations_has_its_table(photos, run):
+    options = [*TINY_TABLE, "train.epochs=2", "data.group_column=group", "split.folds=2", "run=cvs"]
+    status, out, err = run("crossval", "-m", *options, "bins.count=2,3")
+    assert status == 0, err
+    table = pd.read_csv(photos / "outputs/cvs/leaderboard.csv", dtype={"run": str})
+    assert set(table["bins.count"]) == {2, 3}
+    for row in table.itertuples():
+        metrics = json.loads((photos / "outputs/cvs" / row.run / "metrics.json").read_text())
+        assert metrics["rmse"] == pytest.approx(row.rmse)
+        assert metrics["n"] == 40
+    assert "The sweep so far" in out

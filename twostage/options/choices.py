@@ -1,0 +1,47 @@
+"""What is chosen by one word and has no options of its own: name -> "module:name" of what does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twostage.options.family import Family
+
+__all__ = ["CHECKS", "COMBINATIONS", "INTERVALS", "METHODS", "POOLINGS"]
+
+METHODS = Family(
+    "method",
+    {"two_stage": ("classifier", "regressor"), "direct": ("regressor",), "classifier": ("classifier",)},
+)
+"""Which stages a method trains, in this order."""
+
+POOLINGS: Family[Any] = Family(
+    "pooling",
+    {
+        "mean": "twostage.backbones.pooling:MeanPooling",
+        "flatten": "twostage.backbones.pooling:FlattenPooling",
+        "masks": "twostage.backbones.pooling:MaskPooling",
+    },
+)
+"""From feature map and photograph to one vector: a class built as ``Class(map_shape, in_channels)``."""
+
+COMBINATIONS: Family[Any] = Family(
+    "combine.method",
+    {
+        "mixture": "twostage.stages.combination:mixture",
+        "argmax": "twostage.stages.combination:argmax",
+        "top2": "twostage.stages.combination:top2",
+    },
+)
+"""From bin probabilities and candidates, both (N,K), to one concentration: a function that takes the bins first."""
+
+INTERVALS: Family[Any] = Family(
+    "intervals.method",
+    {"none": "twostage.trust.intervals:NoIntervals", "conformal": "twostage.trust.intervals:Conformal"},
+)
+"""Intervals around readings: a class with `fit`, `bounds`, `to_json` and `from_json`."""
+
+CHECKS: Family[Any] = Family(
+    "check",
+    {"finite": "twostage.trust.checks:not_finite", "range": "twostage.trust.checks:out_of_range"},
+)
+"""What every photograph and its reading must pass, in this order: functions that say which rows fail, and why."""

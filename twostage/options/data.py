@@ -1,0 +1,110 @@
+"""Where photographs come from: the options of every data source, and what others may ask of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from omegaconf import MISSING
+
+from twostage.options.family import Family
+from twostage.options.field import option
+
+__all__ = ["SOURCES", "CsvConfig", "DataConfig", "FolderConfig", "SimulatedConfig", "Source"]
+
+
+@dataclass
+class DataConfig:
+    """What every data source has and answers."""
+
+    kind: str = MISSING
+    unit: str = option("", "unit of the concentration, for reports")
+
+    scenes_repeat = True
+    """May one scene have been photographed twice? Then near-duplicates are looked for."""
+    drawn_by_seed = False
+    """Do other seeds give other photographs under the same names?"""
+    has_columns = False
+    """Is there a table whose columns can name a split?"""
+
+    @property
+    def split_column(self) -> str | None:
+        """Column that names the part of the split for every photograph."""
+        return None
+
+    @property
+    def image_column(self) -> str:
+        """Column with the photographs, of tables to predict from."""
+        return "image"
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return self.kind
+
+
+@dataclass
+class SimulatedConfig(DataConfig):
+    """Photographs of a simulated assay."""
+
+    kind: str = "simulated"
+    count: int = option(3200, "photographs to simulate", 20, 1_000_000)
+    low: float = option(80.0, "lowest concentration")
+    high: float = option(350.0, "highest concentration")
+    spacing: str = option("uniform", "how the concentrations are spread", choices="uniform log_uniform")
+    reference: str = option("card", "is the white surround visible", choices="card none")
+
+    scenes_repeat = False  # each is drawn from random numbers of its own
+    drawn_by_seed = True
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return "the simulated assay"
+
+
+@dataclass
+class CsvConfig(DataConfig):
+    """Photographs listed in a table."""
+
+    kind: str = "csv"
+    table: str = option(MISSING, "the table: comma, semicolon or tab separated, one row per photograph")
+    image_column: str = option("image", "column with the photograph's path, absolute or relative to the table")
+    target_column: str = option("target", "column with the concentration")
+    group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
+    split_column: str | None = option(None, "column that says train, validation, calibration or test")
+    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+
+    has_columns = True
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return self.table
+
+
+@dataclass
+class FolderConfig(DataConfig):
+    """Photographs in one folder per concentration."""
+
+    kind: str = "folder"
+    root: str = option(MISSING, "folder with one folder per concentration: root/123.5/*.jpg")
+    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return self.root
+
+
+class Source(NamedTuple):
+    """A data source: its options, and the function Request -> Photographs that loads it."""
+
+    options: type[DataConfig]
+    load: Any
+
+
+SOURCES: Family[Source] = Family(
+    "data",
+    {
+        "simulated": Source(SimulatedConfig, "twostage.data.simulated_source:load"),
+        "csv": Source(CsvConfig, "twostage.data.files_source:load_csv"),
+        "folder": Source(FolderConfig, "twostage.data.files_source:load_folder"),
+    },
+)

@@ -1,0 +1,174 @@
+"""The end of a run: intervals, then the test set, once, with predictions, figures of merit and report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twostage.errors import RunError
+from twostage.evaluation.baselines import color_ridge, color_statistics
+from twostage.evaluation.metrics import regression_metrics, rmse
+from twostage.model_folder import load_model, save_description
+from twostage.options.choices import COMBINATIONS, INTERVALS
+from twostage.options.family import resolve
+from twostage.options.flat import flatten, to_plain
+from twostage.predictor import Predictor
+from twostage.report.outcome import Outcome
+from twostage.run.facts import write_report
+from twostage.run.folder import RunFolder
+from twostage.run.length import spent_seconds
+from twostage.run.preparation import Prepared, spread
+from twostage.run.shown_reading import shown_reading
+from twostage.run.stage import plans_of
+from twostage.stages.combination import combine
+from twostage.training.distributed import once
+from twostage.trust.intervals import Intervals, fit_intervals
+from twostage.trust.prediction import Prediction
+
+__all__ = ["close"]
+
+
+@once
+def close(prepared: Prepared) -> None:
+    """Complete the model, open the test set and write predictions, report and figures of merit.
+
+    Figures are over the photographs that were read; those that were not are counted.
+
+    Raises:
+        RunError: No test photograph was read.
+        DataError: The calibration photographs are too few for the intervals.
+    """
+    folder, rows = prepared.folder, prepared.part("test")
+    predictor = _complete(prepared)
+    openings = folder.count_opening()
+    prediction = predictor.read(prepared.pixels(rows))
+    targets = prepared.photos.table.targets[rows]
+    frame = prediction.to_frame([prepared.photos.table.images[i] for i in rows])
+    frame.insert(1, "target", targets)
+    folder.write(folder.predictions, frame.to_csv(index=False))
+    read = prediction.is_read
+    if not read.any():
+        raise RunError(f"none of the {len(rows)} test photographs was read: {prediction.reason[0]}")
+    outcome = _outcome(prepared, rows, prediction, predictor)
+    combined = {name: _combined(prediction, read, name) for name in COMBINATIONS}
+    combined["oracle"] = combine(prepared.bins, *_both(prediction, read), "oracle", targets[read])
+    combinations = frame.loc[read, ["image", "target"]].assign(**combined)
+    folder.write(folder.combinations, combinations.to_csv(index=False))
+    metrics = _metrics(prepared, prediction, outcome, predictor, rows) | {"n_test_openings": openings}
+    write_report(prepared, rows, prediction, outcome, metrics)
+    folder.write_json(folder.metrics, metrics)
+
+
+def _complete(prepared: Prepared) -> Predictor:
+    """Write the model's description, with the intervals that the calibration photographs give, and load it."""
+    n_train = len(prepared.part("train"))
+
+    def load(**more: Any) -> Predictor:
+        save_description(prepared.folder.model, prepared.config, prepared.bins, n_train=n_train, **more)
+        return Predictor(load_model(prepared.folder.path, prepared.device))
+
+    predictor, name = load(), prepared.config.intervals.method
+    if not resolve(INTERVALS.member(name)).learns:
+        return predictor
+    intervals = _fitted_intervals(prepared, predictor, name)
+    return load(intervals={"method": name, **intervals.to_json()})
+
+
+def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str) -> Intervals:
+    rows, table = prepared.part("calibration"), prepared.photos.table
+    prediction = predictor.read(prepared.pixels(rows))
+    read = prediction.is_read
+    groups = None if table.groups is None else table.groups[rows][read]
+    reading, concentration = prediction.reading[read], prediction.concentration[read]
+    return fit_intervals(name, prepared.bins, reading, concentration, table.targets[rows][read], groups)
+
+
+def _both(prediction: Prediction, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return prediction.bin_probabilities[read], prediction.offsets[read]
+
+
+def _combined(prediction: Prediction, read: np.ndarray, method: str) -> np.ndarray:
+    return combine(prediction.bins, *_both(prediction, read), method)
+
+
+def _outcome(prepared: Prepared, rows: np.ndarray, prediction: Prediction, predictor: Predictor) -> Outcome:
+    """What came out for the photographs of the given rows (N,) that were read."""
+    bins, read, table = prepared.bins, prediction.is_read, prepared.photos.table
+    target, predicted = table.targets[rows][read], prediction.concentration[read]
+    error = bins.difference(predicted, target)
+    probabilities, offsets = _both(prediction, read)
+    classifier = predictor.model.network.classifier
+    return Outcome(
+        unit=prepared.config.data.unit,
+        edges=bins.edges,
+        target=target,
+        predicted=predicted,
+        error=error,
+        by_combination={
+            method: bins.difference(combine(bins, probabilities, offsets, method, target), target)
+            for method in (*COMBINATIONS, "oracle")
+        },
+        probabilities=probabilities,
+        true_bin=bins.index(target),
+        temperature=None if classifier is None else float(classifier.temperature),
+        groups=None if table.groups is None else table.groups[rows][read],
+        shown=shown_reading(predictor.model.network, prepared.pixels(rows[read]), error),
+    )
+
+
+def _metrics(
+    prepared: Prepared, prediction: Prediction, outcome: Outcome, predictor: Predictor, rows: np.ndarray
+) -> dict[str, Any]:
+    """The content of metrics.json."""
+    config, read = prepared.config, prediction.is_read
+    return {
+        "method": config.method,
+        "combination": config.combine.method,
+        **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration", "test")},
+        "unit": config.data.unit,
+        **regression_metrics(outcome.target, outcome.error),
+        **{f"rmse_{method}": rmse(error) for method, error in outcome.by_combination.items()},
+        "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
+        **_coverage(prediction, outcome.target),
+        "n_refused": int((~read).sum()),
+        "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
+        **_baselines(prepared, rows[read]),
+        "parameters": sum(p.numel() for p in predictor.model.network.parameters()),
+        **outcome.summary(),
+        **_training_cost(prepared.folder),
+        "plan": plans_of(prepared.folder),
+        "edges": prepared.bins.edges.tolist(),
+        "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},
+    }
+
+
+def _coverage(prediction: Prediction, target: np.ndarray) -> dict[str, float | None]:
+    """Share of the concentrations (N,) inside the intervals of those read, and their mean length; None without any."""
+    lower, upper = prediction.lower[prediction.is_read], prediction.upper[prediction.is_read]
+    if np.isnan(lower).any():
+        return {"coverage_90": None, "interval_width_90": None}
+    inside = (prediction.bins.difference(target, lower) >= 0) & (prediction.bins.difference(upper, target) >= 0)
+    return {"coverage_90": float(inside.mean()), "interval_width_90": float(np.mean(upper - lower))}
+
+
+def _baselines(prepared: Prepared, test: np.ndarray) -> dict[str, float]:
+    """RMSE on these rows of colour statistics with ridge, and of the mean of the training targets."""
+    bins, train, targets = prepared.bins, prepared.part("train"), prepared.photos.table.targets
+    some_train = spread(train, 5000)
+    ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), targets[some_train])
+    predicted = ridge.predict(color_statistics(prepared.pixels(test)))
+    return {
+        "rmse_colour_baseline": rmse(bins.difference(predicted, targets[test])),
+        "rmse_mean_baseline": rmse(bins.difference(np.full(len(test), targets[train].mean()), targets[test])),
+    }
+
+
+def _training_cost(folder: RunFolder) -> dict[str, float]:
+    """Seconds of both stages, and images a second while they were shown; solving last layers counts as training."""
+    stages = [folder.stage(name) for name in folder.stages()]
+    history = pd.concat([pd.read_csv(stage.history) for stage in stages])
+    images = float((history["seconds"] * history["images_per_second"]).sum())
+    seconds = float(history["seconds"].sum())
+    return {"train_seconds": sum(map(spent_seconds, stages)), "images_per_second": images / seconds}

@@ -1,0 +1,68 @@
+"""What both stages say of photographs, and how photographs come before a network: in batches, in views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twostage.data.augment import dihedral_views
+from twostage.data.color import to_color, to_srgb
+from twostage.data.store import Pixels
+from twostage.stages.network import Network
+
+__all__ = ["BATCH", "Reading", "batches", "different_views"]
+
+BATCH = 64
+"""Photographs that pass through a network at once where nothing is learned; all at once would be gigabytes."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What both stages say of N photographs, float64 (N,K) each, averaged over the views.
+
+    `probabilities` of the bins; `offsets` in every bin and their `log_scales`, the logarithm of the standard deviation
+    that the regressor expects of each, in half widths of the bin; NaN where there is no regressor.
+    """
+
+    probabilities: np.ndarray
+    offsets: np.ndarray
+    log_scales: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Reading:
+        return Reading(self.probabilities[rows], self.offsets[rows], self.log_scales[rows])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.probabilities, self.offsets, self.log_scales))
+
+    @classmethod
+    def nothing(cls, count: int, bins: int) -> Reading:
+        """Room for the reading of `count` photographs, NaN for now."""
+        return cls(*np.full((3, count, bins), np.nan))
+
+    def put(self, rows: slice, other: Reading) -> None:
+        """Take the reading of some rows from another."""
+        for mine, theirs in zip(self, other, strict=True):
+            mine[rows] = theirs
+
+
+def batches(pixels: Pixels, color: str, device: torch.device, rows: slice = slice(None)) -> Iterator[Tensor]:
+    """Photographs uint8 (N,H,W,3), or those of some rows, as a network sees them: (n,C,H,W), n at most `BATCH`."""
+    first, last, _ = rows.indices(len(pixels))
+    for start in range(first, last, BATCH):
+        yield to_color(to_srgb(pixels[start : min(start + BATCH, last)], device), color)
+
+
+def different_views(images: Tensor, networks: Sequence[Network], views: int = 8) -> list[Tensor]:
+    """The images alone, or of their 8 turns and flips those that the symmetries of the networks leave to be seen."""
+    if views == 1:
+        return [images]
+    found = {network.backbone.symmetry for network in networks}
+    step = 8 if found <= {"p4m", "O(2)"} else 4 if "none" not in found else 1
+    return dihedral_views(images)[::step]

@@ -1,0 +1,60 @@
+"""What both stages are to those who train, solve, save and read them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from twostage.bins import Bins
+from twostage.stages.network import Network
+from twostage.stages.refit import Seen
+
+__all__ = ["MeanOfBatch", "Stage"]
+
+MeanOfBatch = Callable[[Tensor], Tensor]
+"""The mean over a whole batch, of which a process may see only its share."""
+
+
+class Stage(nn.Module):
+    """A network over the bins, with what it learns from a concentration and what of it is solved in the end."""
+
+    name: ClassVar[str]
+    """Its name in folders, files and messages."""
+    measure: ClassVar[str]
+    """What `refit` measures on validation, in words."""
+
+    def __init__(self, network: Network, bins: Bins) -> None:
+        super().__init__()
+        self.network, self.bins = network, bins
+
+    @abstractmethod
+    def targets(self, concentration: np.ndarray) -> Tensor:
+        """What is to be learned of concentrations (N,), as `loss` takes it: (N,...)."""
+
+    @abstractmethod
+    def loss(self, images: Tensor, targets: Tensor, mean_of_batch: MeanOfBatch = torch.mean) -> Tensor:
+        """Scalar loss of a batch of images (N,C,H,W): a mean over them.
+
+        Args:
+            mean_of_batch: Takes means over the whole batch where several processes share it.
+        """
+
+    @abstractmethod
+    def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Concentrations (N,) for validation during training."""
+
+    @abstractmethod
+    def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
+        """Solve the last layer in closed form, in place, where that is better on validation.
+
+        Returns:
+            `measure` on validation, before and after.
+        """
+
+    def settle(self, images: Iterable[Tensor], concentration: np.ndarray) -> None:
+        """Fit what is fitted last, to validation images in batches (n,C,H,W) and their concentrations (N,)."""

@@ -27,6 +27,38 @@ DOCS = Path(__file__).resolve().parent
 PAGES, SITE = DOCS / "pages", DOCS / "site"
 MADE = "<!-- made by docs/build.py: change the code instead -->\n"
 
+COMMANDS_INTRO = """# Commands
+
+`twostage COMMAND option=value ...`, or `make COMMAND ARGS="option=value ..."`. `twostage COMMAND --help` lists the
+options. `twostage train -m` makes a [sweep](../guide/sweeps.md). The exit status is explained
+under [Files](files.md#exit-status).
+"""
+OPTIONS_INTRO = """# Options
+
+These are the options of the commands that train. Write them as `name=value`, in any order:
+`twostage train run=first bins.count=6`. An unknown name or a value outside of its range stops the command with one line
+that names the nearest.
+"""
+BACKBONES_INTRO = """# Backbones
+
+`backbone=NAME backbone.OPTION=VALUE`. [The guide](../guide/backbones.md) says which to choose.
+"""
+ERRORS_INTRO = """# Errors
+
+Every mistake in the input raises one of these classes. Its message is one line: what was wrong, what is allowed and
+what to do. On the command line the line goes to stderr, and the exit status is 1. A traceback is a fault of the
+software: please report it.
+
+Each class is also a standard one, so that `except ValueError` works. They are in `twostage.errors`.
+
+| class | also a | meaning |
+|---|---|---|"""
+EXAMPLES_INTRO = """# Examples
+
+These scripts are in `docs/examples`, and the tests run them. Each takes options behind its name, for example
+`python docs/examples/01_simulated.py train.epochs=4`. They write to `./outputs`.
+"""
+
 
 def main(arguments: list[str]) -> None:
     """Build all; ends with status 1 where a link is broken or a page would fetch something from elsewhere."""
@@ -59,15 +91,7 @@ def write_pages() -> None:
 
 def commands_page() -> str:
     """Every command with its meaning; options of its own where they are not those of train."""
-    lines = [
-        "# Commands",
-        "",
-        '`twostage COMMAND option=value ...`, or `make COMMAND ARGS="option=value ..."`. `twostage COMMAND --help` lists '
-        "the options. `twostage train -m` makes a [sweep](../guide/sweeps.md).",
-        "",
-        "**Exit status**: 0 done; 1 a mistake in the input, told in one line; 2 wrong usage; 130 and 143 stopped by "
-        "Ctrl-C and SIGTERM.",
-    ]
+    lines = [COMMANDS_INTRO.rstrip()]
     shared = {name for name, _, _ in option_table(Config)}
     for name, command in COMMANDS.items():
         lines += ["", f"## {name}", "", _sentence(command.meaning), ""]
@@ -81,13 +105,7 @@ def commands_page() -> str:
 
 def options_page() -> str:
     """The options of a run, one table for each part, and the files that set many at once."""
-    lines = [
-        "# Options",
-        "",
-        "These are the options of the commands that train. Write them as `name=value`, in any order: "
-        "`twostage train run=first bins.count=6`. An unknown name or a value outside of its range stops the command with "
-        "one line that names the nearest.",
-    ]
+    lines = [OPTIONS_INTRO.rstrip()]
     parts: dict[str, list[tuple[str, str, str]]] = {}
     for row in option_table(Config):
         if not row[0].startswith("backbone ("):
@@ -106,11 +124,7 @@ def options_page() -> str:
 
 def backbones_page() -> str:
     """Every backbone with its options."""
-    lines = [
-        "# Backbones",
-        "",
-        "`backbone=NAME backbone.OPTION=VALUE`. [The guide](../guide/backbones.md) says which to choose.",
-    ]
+    lines = [BACKBONES_INTRO.rstrip()]
     for name, backbone in BACKBONES.items():
         rows = [
             (f"backbone.{key}", _default(value), _meaning(metadata))
@@ -124,18 +138,7 @@ def backbones_page() -> str:
 
 def errors_page() -> str:
     """The classes of errors and what they mean."""
-    lines = [
-        "# Errors",
-        "",
-        "Every mistake in the input raises one of these classes. Its message is one line: what was wrong, what is allowed "
-        "and what to do. On the command line the line goes to stderr, and the exit status is 1. A traceback is a fault of the "
-        "software: please report it.",
-        "",
-        "Each class is also a standard one, so that `except ValueError` works. They are in `twostage.errors`.",
-        "",
-        "| class | also a | meaning |",
-        "|---|---|---|",
-    ]
+    lines = [ERRORS_INTRO.rstrip()]
     for name in errors.__all__:
         kind = getattr(errors, name)
         if inspect.isclass(kind):
@@ -159,12 +162,7 @@ def python_page() -> str:
 
 def examples_page() -> str:
     """The scripts of docs/examples, which the tests run."""
-    lines = [
-        "# Examples",
-        "",
-        "These scripts are in `docs/examples`. The tests run them. Each takes options behind its name, "
-        "for example `python docs/examples/01_simulated.py train.epochs=4`.",
-    ]
+    lines = [EXAMPLES_INTRO.rstrip()]
     for file in sorted((DOCS / "examples").glob("*.py")):
         code = file.read_text(encoding="utf-8")
         lines += ["", f"## {file.name} {{#{file.stem}py}}", "", "```python", code.rstrip(), "```"]

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     write_pages()
     if arguments == ["pages"]:
         return
-    build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--clean", "-f", str(DOCS / "mkdocs.yml")]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean", "-f", str(DOCS / "mkdocs.yml")]
     status = subprocess.run(build, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}).returncode
     outside = [] if status else requests_outside(SITE)
     for line in outside:
@@ -172,7 +172,7 @@ def examples_page() -> str:
 def _option_rows(rows: list[tuple[str, str, str]]) -> list[str]:
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for name, default, meaning in rows:
-        text = meaning.replace("|", "\\|").replace("<", "&lt;")
+        text = re.sub(r"([|\[\]*_])", r"\\\1", meaning).replace("<", "&lt;")
         lines.append(f"| `{name}` | {f'`{default}`' if default else ''} | {text} |")
     return lines
 

@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate predict crossval compare learning-curve sweep bench test test-all lint check
+.PHONY: help setup train train-classifier train-regressor evaluate predict crossval compare learning-curve sweep bench test test-all lint check docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -58,5 +58,12 @@ test-all: $(READY)  ## the slow tests as well
 
 lint: $(READY)  ## style and types
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+docs: $(VENV)/.docs  ## build the documentation into docs/site
+	@$(VENV)/bin/python docs/build.py
+
+$(VENV)/.docs: $(READY)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 check: lint test  ## what CI runs: lint, types, tests

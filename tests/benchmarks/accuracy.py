@@ -29,7 +29,7 @@ from twostage.model_folder import load_model
 from twostage.stages.combination import combine
 
 SEEDS = (20, 21, 22, 23, 24)
-"""Choices are made on others, of 100 and up; 10..14 have been looked at while they were made (docs/accuracy.md)."""
+"""Choices are made on others, of 100 and up; 10..14 were looked at meanwhile (docs/pages/results/trials.md)."""
 METHODS = ("two_stage", "direct")
 SIDE_BY_SIDE = min(len(METHODS), len(os.sched_getaffinity(0)))
 OWN = ("run", "method", "runtime.cache_dir")

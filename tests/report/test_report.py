@@ -128,7 +128,7 @@ def test_a_run_with_groups_writes_its_report(photos, drawn, run):
     assert "g7" in text
     assert metrics["error_budget"]["rmse_with_true_bin"] == metrics["rmse_oracle"]
     assert metrics["agreement"]["bias"] == pytest.approx(metrics["bias"])
-    assert len(list((folder / "figures").glob("*.png"))) == 8
+    assert len(list((folder / "figures").glob("*.png"))) == 9
 
 
 def test_a_direct_run_with_one_test_photograph_writes_its_report(photos, run):

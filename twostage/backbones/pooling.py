@@ -69,11 +69,15 @@ class MaskPooling(Pooling):
         logits = of_map + self.masks_of_pixels(pixels)
         return logits.flatten(2).softmax(-1).view_as(logits)
 
-    def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
-        """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
+    def look(self, feature_map: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The masks (N,masks,h',w'), and the input at their resolution (N,C,h',w')."""
         height, width = (max(image.shape[i] // 2, feature_map.shape[i]) for i in (2, 3))
         pixels = F.adaptive_avg_pool2d(image, (height, width))
-        weights = self.weights(feature_map, pixels)
+        return self.weights(feature_map, pixels), pixels
+
+    def forward(self, feature_map: Tensor, image: Tensor) -> Tensor:
+        """Pooled vector (N,P) of a feature map (N,F,h,w) and the input (N,C,H,W) it came from."""
+        weights, pixels = self.look(feature_map, image)
         colors = torch.bmm(weights.flatten(2), pixels.flatten(2).transpose(1, 2)).flatten(1)
         return torch.cat([colors, feature_map.mean((2, 3))], 1)
 

@@ -18,6 +18,7 @@ from twostage.evaluation.error_budget import (
     wrong_bin_cost,
 )
 from twostage.report import figures
+from twostage.report.reading_figure import ShownReading, reading_figure
 
 __all__ = ["Outcome", "draw"]
 
@@ -28,7 +29,7 @@ class Outcome:
 
     `target`, `predicted` and `error`, predicted minus measured, (N,); `by_combination` errors (N,) of every combination
     and of "oracle"; `probabilities` (N,K) of the bins between `edges` (K+1,); `true_bin` (N,); `temperature` of the
-    classifier, None where there is none; `groups` (N,) or None.
+    classifier, None where there is none; `groups` (N,) or None; `shown`, the photograph that is drawn, or None.
     """
 
     unit: str
@@ -41,6 +42,7 @@ class Outcome:
     true_bin: np.ndarray
     temperature: float | None
     groups: np.ndarray | None
+    shown: ShownReading | None = None
 
     @property
     def has_bins(self) -> bool:
@@ -119,4 +121,9 @@ def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, b
         drawn["error_budget"] = figures.error_budget(outcome.costs(), outcome.borders(), unit)
         drawn["bin_confusion"] = figures.bin_confusion(outcome.confusion(), edges, unit)
         drawn["bin_reliability"] = figures.bin_reliability(outcome.reliability())
+    if (shown := outcome.shown) is not None:
+        row = shown.row
+        drawn["reading"] = reading_figure(
+            shown, outcome.probabilities[row], edges, float(outcome.predicted[row]), float(target[row]), unit
+        )
     return drawn

@@ -67,7 +67,8 @@ def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str
     Args:
         figures: As `draw` gives them.
     """
-    sections = [_headline(outcome, facts), _warnings(facts), _scatter(figures), residuals_section(outcome, figures)]
+    sections = [_headline(outcome, facts), _warnings(facts), _reading(figures), _scatter(figures)]
+    sections.append(residuals_section(outcome, figures))
     if outcome.groups is not None:
         sections.append(groups_section(outcome, outcome.groups, figures))
     sections.append(agreement_section(outcome, figures))
@@ -104,6 +105,17 @@ def _warnings(facts: RunFacts) -> str:
     if not facts.notes and not refused:
         return section("Warnings", paragraph("None."))
     return section("Warnings", *(paragraph(text, "warnings") for text in [*facts.notes, *refused[:20]]))
+
+
+def _reading(figures: Mapping[str, bytes]) -> str:
+    if "reading" not in figures:
+        return ""
+    text = (
+        "The test photograph of the median error. Half of the weight of a mask lies inside its outline; masks that are "
+        "spread out have none. The colour under each mask goes into the reading."
+    )
+    alt = "a photograph with its masks, the probability of each bin, the reading and the measured concentration"
+    return section("One photograph, and how it is read", paragraph(text), figure(figures["reading"], alt))
 
 
 def _scatter(figures: Mapping[str, bytes]) -> str:

@@ -20,6 +20,7 @@ from twostage.run.facts import write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
 from twostage.run.preparation import Prepared, spread
+from twostage.run.shown_reading import shown_reading
 from twostage.run.stage import plans_of
 from twostage.stages.combination import combine
 from twostage.training.distributed import once
@@ -96,6 +97,7 @@ def _outcome(prepared: Prepared, rows: np.ndarray, prediction: Prediction, predi
     """What came out for the photographs of the given rows (N,) that were read."""
     bins, read, table = prepared.bins, prediction.is_read, prepared.photos.table
     target, predicted = table.targets[rows][read], prediction.concentration[read]
+    error = bins.difference(predicted, target)
     probabilities, offsets = _both(prediction, read)
     classifier = predictor.model.network.classifier
     return Outcome(
@@ -103,7 +105,7 @@ def _outcome(prepared: Prepared, rows: np.ndarray, prediction: Prediction, predi
         edges=bins.edges,
         target=target,
         predicted=predicted,
-        error=bins.difference(predicted, target),
+        error=error,
         by_combination={
             method: bins.difference(combine(bins, probabilities, offsets, method, target), target)
             for method in (*COMBINATIONS, "oracle")
@@ -112,6 +114,7 @@ def _outcome(prepared: Prepared, rows: np.ndarray, prediction: Prediction, predi
         true_bin=bins.index(target),
         temperature=None if classifier is None else float(classifier.temperature),
         groups=None if table.groups is None else table.groups[rows][read],
+        shown=shown_reading(predictor.model.network, prepared.pixels(rows[read]), error),
     )
 
 

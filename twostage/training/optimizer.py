@@ -15,7 +15,7 @@ __all__ = ["Average", "build_optimizer", "build_schedule", "restore"]
 
 BETAS = (0.9, 0.99)
 """Memory of Adam's first and second moments. The usual 0.999 takes a thousand steps to learn that gradients have grown;
-with it one long training fell apart (docs/accuracy.md)."""
+with it one long training fell apart (docs/pages/results/trials.md)."""
 
 
 def build_optimizer(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -33,12 +33,18 @@ def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed
 
 def some_metrics(outcome):
     return {
-        "method": "direct" if outcome.temperature is None else "two_stage", "combination": "mixture",
-        "unit": outcome.unit, **regression_metrics(outcome.target, outcome.error),
+        "method": "direct" if outcome.temperature is None else "two_stage",
+        "combination": "mixture",
+        "unit": outcome.unit,
+        **regression_metrics(outcome.target, outcome.error),
         **{f"rmse_{name}": rmse(values) for name, values in outcome.by_combination.items()},
-        "bin_accuracy": 0.9, "rmse_colour_baseline": 5.5, "rmse_mean_baseline": 78.0, "parameters": 123456,
-        "train_seconds": 12.0, "images_per_second": 800.0,
-    }  # fmt: skip
+        "bin_accuracy": 0.9,
+        "rmse_colour_baseline": 5.5,
+        "rmse_mean_baseline": 78.0,
+        "parameters": 123456,
+        "train_seconds": 12.0,
+        "images_per_second": 800.0,
+    }
 
 
 def some_facts(outcome, size=32, name=NASTY):
@@ -46,11 +52,19 @@ def some_facts(outcome, size=32, name=NASTY):
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     pixels = np.broadcast_to(noise, (count, size, size, 3))
     return RunFacts(
-        run=name, metrics=some_metrics(outcome), images=[f"{name} {i}.png" for i in range(count)], pixels=pixels,
-        remarks=[name] * count, refused=[(name, name)], split=name, parts=pd.DataFrame({"part": [name], "n": [3]}),
-        changed={"bins.count": ("6", "9"), "data.table": (name, "-")}, options={"bins.count": "6", "data.table": name},
-        versions={"twostage": "1"}, notes=[name],
-    )  # fmt: skip
+        run=name,
+        metrics=some_metrics(outcome),
+        images=[f"{name} {i}.png" for i in range(count)],
+        pixels=pixels,
+        remarks=[name] * count,
+        refused=[(name, name)],
+        split=name,
+        parts=pd.DataFrame({"part": [name], "n": [3]}),
+        changed={"bins.count": ("6", "9"), "data.table": (name, "-")},
+        options={"bins.count": "6", "data.table": name},
+        versions={"twostage": "1"},
+        notes=[name],
+    )
 
 
 def some_histories(direct=False, epochs=5):

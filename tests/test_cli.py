@@ -139,9 +139,17 @@ def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, once, r
 
 
 @pytest.mark.parametrize(
-    "other", ["bins.count=2", "image.color=srgb", "pooling=mean", "backbone.widths=[8,8,8,8,8,8]",
-              "classifier.smoothing=0.5", "method=direct", "bins.range=[80,400]"],
-)  # fmt: skip
+    "other",
+    [
+        "bins.count=2",
+        "image.color=srgb",
+        "pooling=mean",
+        "backbone.widths=[8,8,8,8,8,8]",
+        "classifier.smoothing=0.5",
+        "method=direct",
+        "bins.range=[80,400]",
+    ],
+)
 def test_what_the_networks_are_and_mean_cannot_be_forced(here, once, run, other):
     saved = here / "outputs/a/config.yaml"
     assert once("train-classifier", *TINY, "run=a")[0] == 0

@@ -97,9 +97,17 @@ def _train(folder, method, seed, overrides):
     experiment = [] if any(text.startswith("experiment=") for text in overrides) else ["experiment=assay_accuracy"]
     threads = [] if any(text.startswith("runtime.threads=") for text in overrides) else ["runtime.threads=1"]
     twostage(
-        folder / name, "train", *experiment, *threads, "runtime.progress=false", *overrides, f"method={method}",
-        f"seed={seed}", f"run={name}", f"runtime.cache_dir={folder.parent / 'cache'}",
-    )  # fmt: skip
+        folder / name,
+        "train",
+        *experiment,
+        *threads,
+        "runtime.progress=false",
+        *overrides,
+        f"method={method}",
+        f"seed={seed}",
+        f"run={name}",
+        f"runtime.cache_dir={folder.parent / 'cache'}",
+    )
     return folder / name / "outputs" / name
 
 

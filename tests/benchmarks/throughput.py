@@ -106,7 +106,7 @@ def measure(work, name, size):
         shutil.rmtree(folder, ignore_errors=True)
         course = Course(
             config.train, 1, "bench", config.image.color, config.augment, device=device, plan=plan, progress=False
-        )  # fmt: skip
+        )
         return fit(model, train, validation, course, Checkpoint(folder))[0].images_per_second
 
     def compute():

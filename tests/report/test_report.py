@@ -14,9 +14,15 @@ from twostage.report.outcome import draw
 from twostage.report.page import WORST, photographs_to_show
 
 KINDS = [
-    {"count": 1}, {"count": 2}, {"count": 11}, {"count": 1, "direct": True}, {"direct": True, "unit": NASTY},
-    {"count": 1, "bins": 1}, {"bins": 60}, {"groups": False, "unit": ""},
-]  # fmt: skip
+    {"count": 1},
+    {"count": 2},
+    {"count": 11},
+    {"count": 1, "direct": True},
+    {"direct": True, "unit": NASTY},
+    {"count": 1, "bins": 1},
+    {"bins": 60},
+    {"groups": False, "unit": ""},
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

@@ -190,9 +190,15 @@ def test_the_profiles_say_what_they_compare():
 @pytest.mark.parametrize("command", ["compare", "crossval"])
 def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, command):
     options = [
-        "data.count=300", "image.size=32", "train.epochs=12", "bins.count=4", "split.folds=2", "runtime.threads=1",
-        "runtime.progress=false", "runtime.precision=float32",
-    ]  # fmt: skip
+        "data.count=300",
+        "image.size=32",
+        "train.epochs=12",
+        "bins.count=4",
+        "split.folds=2",
+        "runtime.threads=1",
+        "runtime.progress=false",
+        "runtime.precision=float32",
+    ]
     options += [FEW, *EPOCHS] if command == "compare" else []
 
     def work(name, seconds):

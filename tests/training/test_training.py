@@ -54,9 +54,18 @@ def test_stream_seed_is_a_function_of_its_words():
 
 def test_stream_seed_depends_on_every_word():
     words = [
-        (0, "a", 1, 2), (1, "a", 1, 2), (0, "b", 1, 2), (0, "a", 2, 2), (0, "a", 1, 3), (0, "a", 2, 1),
-        (0, "a", 1, 2, "augment"), (0, "a", 1, 2, "dropout"), (0, "a", 1), (0, "a"), (0,),
-    ]  # fmt: skip
+        (0, "a", 1, 2),
+        (1, "a", 1, 2),
+        (0, "b", 1, 2),
+        (0, "a", 2, 2),
+        (0, "a", 1, 3),
+        (0, "a", 2, 1),
+        (0, "a", 1, 2, "augment"),
+        (0, "a", 1, 2, "dropout"),
+        (0, "a", 1),
+        (0, "a"),
+        (0,),
+    ]
     assert len({stream_seed(*word) for word in words}) == len(words)
 
 

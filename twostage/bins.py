@@ -17,6 +17,9 @@ from twostage.errors import ConfigError
 
 __all__ = ["Bins"]
 
+FAR_FROM_ZERO = 4
+"""Ranges; nearer, float32 loses less than a millionth of the range."""
+
 
 class Bins:
     """Immutable bin geometry over K+1 increasing edges, in the unit of the concentration.
@@ -74,6 +77,20 @@ class Bins:
         """Half of each bin's width, (K,)."""
         return np.diff(self.edges) / 2
 
+    @property
+    def origin(self) -> float:
+        """What networks count concentrations from: zero, or the middle of a range that lies far from zero.
+
+        There float32, of 7 digits, would spend most of them on what all concentrations have in common.
+        """
+        low, high = float(self.edges[0]), float(self.edges[-1])
+        middle = low + (high - low) / 2
+        return middle if abs(middle) > FAR_FROM_ZERO * (high - low) else 0.0
+
+    def moved(self) -> Bins:
+        """The same bins counted from `origin`, for networks."""
+        return Bins(self.edges - self.origin)
+
     def index(self, concentration: ArrayLike) -> np.ndarray:
         """Bin of each concentration (N,) -> int64 (N,). An edge belongs to the bin above it; the last to the last."""
         found = np.searchsorted(self.edges, np.asarray(concentration, np.float64), side="right") - 1
@@ -105,15 +122,27 @@ class Bins:
         """Weighted means of concentrations (N,K), weights (N,K) of sum one: (N,)."""
         return np.asarray((np.asarray(weights, np.float64) * np.asarray(concentrations, np.float64)).sum(1))
 
+    @property
+    def stretch(self) -> np.ndarray:
+        """How much each bin lacks, as a share of its width, to be as wide as the mean: (K,), zero for equal widths."""
+        return self.half_width.mean() / self.half_width - 1
+
+    def stretched(self, concentration: ArrayLike) -> np.ndarray:
+        """Concentrations (...) on a scale on which all bins are as wide as their mean, and so is what lies beyond."""
+        value = np.asarray(concentration, np.float64)[..., None]
+        low, high = np.zeros(self.count), 2 * self.half_width
+        low[0], high[-1] = -np.inf, np.inf
+        return value[..., 0] + (self.stretch * np.clip(value - self.edges[:-1], low, high)).sum(-1)
+
     def soft_targets(self, concentration: ArrayLike, smoothing: float) -> np.ndarray:
         """Bin probabilities of a Gaussian around each concentration (N,) -> (N,K), rows of sum one.
 
-        The standard deviation is `smoothing` times the mean bin width; the tails beyond the range go to the first and
-        last bin. Source: HL-Gauss, Imani and White 2018, "Improving regression performance with distributional losses".
+        The standard deviation is `smoothing` times the mean bin width, on a scale on which all bins are that wide, so
+        that the bin which holds the concentration is the likeliest; the tails beyond the range go to the first and last
+        bin. Source: HL-Gauss, Imani and White 2018, "Improving regression performance with distributional losses".
         """
         sd = smoothing * 2 * self.half_width.mean()
-        inner = self.edges[1:-1]
-        below = ndtr((inner - np.asarray(concentration, np.float64)[:, None]) / sd)
+        below = ndtr((self.stretched(self.edges[1:-1]) - self.stretched(concentration)[:, None]) / sd)
         padded = np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
         return np.diff(padded, axis=1)
 
@@ -130,6 +159,21 @@ class Bins:
         if overlap == 0:
             return np.eye(self.count)[self.index(concentration)]
         return 0.5 * (1 + np.cos(np.pi * np.clip(outside / overlap, 0.0, 1.0)))
+
+    def between(self, levels: ArrayLike) -> Bins:
+        """The bins with every inner edge moved to the middle between the two levels (L,) beside it.
+
+        Where concentrations are few levels an edge on one of them would leave its bin to rounding. An edge on a level
+        moves up; edges that meet become one; one that has no level on a side stays.
+        """
+        known = np.unique(np.asarray(levels, np.float64))
+        inner = self.edges[1:-1]
+        above = np.searchsorted(known, inner + 1e-9 * np.ptp(self.edges), side="right")
+        has_both = (above > 0) & (above < len(known))
+        middle = (known[np.clip(above - 1, 0, None)] + known[np.clip(above, None, len(known) - 1)]) / 2
+        moved = np.where(has_both, middle, inner)
+        moved = moved[(moved > self.edges[0]) & (moved < self.edges[-1])]
+        return Bins(np.unique(np.concatenate([self.edges[[0]], moved, self.edges[[-1]]])))
 
     def merged(self, targets: ArrayLike, least: int, groups: np.ndarray | None = None) -> tuple[Bins, list[str]]:
         """Merge each bin that holds fewer than `least` of `targets` (N,) with its emptier neighbour.

@@ -117,5 +117,7 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     for name, stage in stages.items():
         _load_described(path / f"{name}.safetensors", stage, description)
     network = TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
+    for stage in network.stages:
+        stage.to(stage.network.reading_dtype(device))
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
     return TrainedModel(network.eval(), bins, config, description, intervals)

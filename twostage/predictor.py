@@ -51,7 +51,8 @@ class Predictor:
         if precision not in ("float32", "bfloat16"):
             raise ConfigError(f"precision={precision} is not known: {suggest(precision, ('float32', 'bfloat16'))}")
         model = load_model(folder, resolve_device(device))
-        set_precision(model.network, getattr(torch, precision))
+        if precision == "bfloat16":
+            set_precision(model.network.float(), torch.bfloat16)
         return cls(model)
 
     @property
@@ -88,9 +89,9 @@ class Predictor:
         Args:
             failed: Rows that could not be decoded, with the reason; they are refused.
         """
-        model, combine = self.model, self.model.config.combine
-        reading = model.network.read(pixels, views=combine.views)
-        return predict(model.bins, pixels, reading, combine.method, model.intervals, failed)
+        model, config = self.model, self.model.config
+        reading = model.network.read(pixels, views=config.views)
+        return predict(model.bins, pixels, reading, config.combine.method, model.intervals, failed)
 
     def _decode(self, images: Sequence[str | Path | Image.Image] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         if isinstance(images, np.ndarray):

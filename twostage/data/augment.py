@@ -15,13 +15,18 @@ from torch import Tensor
 
 from twostage.options.run import AugmentConfig
 
-__all__ = ["augment", "dihedral_views", "moves_color"]
+__all__ = ["augment", "dihedral_view", "dihedral_views", "moves_color"]
 
 
 def dihedral_views(images: Tensor) -> list[Tensor]:
-    """The 8 turns and flips of square images (N,C,H,W); the first is the images themselves."""
-    turned = [torch.rot90(images, k, (2, 3)) for k in range(4)]
-    return turned + [view.flip(3) for view in turned]
+    """The 8 turns and flips of square images (N,C,H,W): by 0 to 3 quarters, then the same mirrored left and right."""
+    return [dihedral_view(images, number) for number in range(8)]
+
+
+def dihedral_view(images: Tensor, number: int) -> Tensor:
+    """One of `dihedral_views`, by its number."""
+    turned = torch.rot90(images, number % 4, (2, 3))
+    return turned.flip(3) if number >= 4 else turned
 
 
 def moves_color(options: AugmentConfig) -> bool:
@@ -76,12 +81,14 @@ class _Draws:
 def _turn_and_flip(images: Tensor, options: AugmentConfig, draws: _Draws) -> Tensor:
     """Transposition and the two mirrorings generate all 8 symmetries of the square."""
     coin = draws.coins(3)
-    if options.quarter_turns and options.flips:
+    if options.quarter_turns and (options.flips or options.mirror):
         transpose, vertical, horizontal = coin
     elif options.quarter_turns:
         transpose, vertical, horizontal = coin[0], coin[1], coin[0] ^ coin[1]
     elif options.flips:
         transpose, vertical, horizontal = torch.zeros_like(coin[0]), coin[1], coin[2]
+    elif options.mirror:
+        transpose, vertical, horizontal = torch.zeros_like(coin[0]), torch.zeros_like(coin[0]), coin[2]
     else:
         return images
     images = torch.where(transpose, images.transpose(2, 3), images)

@@ -73,13 +73,29 @@ class AugmentConfig:
     """What is changed from epoch to epoch in the training photographs."""
 
     quarter_turns: bool = option(True, "turn by 0, 90, 180 or 270 degrees, exactly")
-    flips: bool = option(True, "mirror, exactly")
+    flips: bool = option(True, "mirror left and right, and top and bottom, exactly; both together are half a turn")
+    mirror: bool = option(False, "mirror left and right alone, exactly: for photographs that have an upper end")
     rotation: float = option(0.0, "turn by any angle up to this, degrees", 0.0, 180.0)
     shift: float = option(0.0, "move by up to this share of the width", 0.0, 0.5)
     scale: float = option(0.0, "enlarge or shrink by up to this share", 0.0, 0.5)
     brightness: float = option(0.0, "add up to this to sRGB in [0, 1]; moves the colour", 0.0, 0.5)
     gamma: list[float] = option([0.0, 0.0], "raise sRGB to 1 + a value from this range; moves the colour")
     noise: float = option(0.0, "largest standard deviation of pixel noise, sRGB in [0, 1]", 0.0, 0.2)
+
+    @property
+    def invariant_views(self) -> tuple[int, ...]:
+        """The turns and flips, as numbered by `dihedral_views`, that are said to leave the concentration unchanged.
+
+        Training shows them; prediction may average over them, and over no others.
+        """
+        turns = self.quarter_turns or self.rotation >= 180
+        if turns and (self.flips or self.mirror):
+            return tuple(range(8))
+        if turns:
+            return (0, 1, 2, 3)
+        if self.flips:
+            return (0, 2, 4, 6)
+        return (0, 4) if self.mirror else (0,)
 
 
 @dataclass
@@ -130,7 +146,7 @@ class CombineConfig:
     """From both stages to one concentration."""
 
     method: str = option("mixture", "how bins and offsets become one concentration", choices=COMBINATIONS)
-    views: int = option(8, "views averaged in prediction: the 8 turns and flips, or 1", choices="1 8")
+    views: int = option(8, "views averaged in prediction; 8: the turns and flips that augment allows", choices="1 8")
 
 
 @dataclass
@@ -179,3 +195,8 @@ class Config:
     combine: CombineConfig = part(CombineConfig)
     intervals: IntervalsConfig = part(IntervalsConfig)
     runtime: RuntimeConfig = part(RuntimeConfig)
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """The turns and flips over which readings are averaged."""
+        return self.augment.invariant_views if self.combine.views > 1 else (0,)

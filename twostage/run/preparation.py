@@ -57,13 +57,18 @@ class Prepared:
         """Rows of one part of the split."""
         return np.flatnonzero(self.parts == name)
 
+    @property
+    def learned_targets(self) -> np.ndarray:
+        """Concentrations (N,) as stages count them, from `bins.origin`."""
+        return self.bins.difference(self.photos.table.targets, self.bins.origin)
+
     def examples(self, part: str, targets: Tensor) -> Examples:
         """Photographs of one part with what to learn of them, targets (all N,...)."""
         rows = self.part(part)
         return Examples(
             [self.photos.table.images[i] for i in rows],
             self.pixels(rows),
-            self.photos.table.targets[rows],
+            self.learned_targets[rows],
             targets[torch.from_numpy(rows)],
         )
 

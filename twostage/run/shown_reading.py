@@ -24,7 +24,7 @@ def shown_reading(network: TwoStage, pixels: Pixels, errors: np.ndarray) -> Show
         return None
     row = int(np.argsort(np.abs(errors), kind="stable")[len(errors) // 2])
     photograph = np.asarray(pixels[row : row + 1])
-    images = to_color(to_srgb(photograph, next(network.parameters()).device), network.color)
+    images = to_color(to_srgb(photograph, next(network.parameters()).device), network.color).to(network.dtype)
     masks = masks_of(network.stages[-1].network, images)
     return None if masks is None else ShownReading(photograph[0], masks[0].cpu().numpy(), row)
 

@@ -66,7 +66,7 @@ def _start_warm(regressor: Stage, prepared: Prepared) -> None:
 
 def _fit(stage: Stage, prepared: Prepared) -> None:
     config, folder = prepared.config, prepared.folder.stage(stage.name)
-    targets = stage.targets(prepared.photos.table.targets)
+    targets = stage.targets(prepared.learned_targets)
     course = Course(
         config.train,
         epochs=1,
@@ -120,7 +120,7 @@ def _finish(stage: Stage, prepared: Prepared) -> None:
         _refit(stage, prepared)
     validation, color = prepared.part("validation"), prepared.config.image.color
     images = batches(prepared.pixels(validation), color, prepared.device)
-    stage.settle(images, prepared.photos.table.targets[validation])
+    stage.settle(images, prepared.learned_targets[validation])
     Checkpoint(prepared.folder.stage(stage.name).path).forget_earlier()
     save_weights(prepared.folder.weights(stage.name), stage)
 
@@ -129,7 +129,7 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
     config, begin = prepared.config, time.perf_counter()
     # where another stage goes on to train, more views are not worth their time
-    views = config.combine.views if stage.name == METHODS[config.method][-1] else 1
+    views = config.views if stage.name == METHODS[config.method][-1] else (0,)
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
     before, after = stage.refit(*(_seen(stage, part, views, prepared) for part in rows))
     seconds = time.perf_counter() - begin
@@ -139,18 +139,20 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", *said)
 
 
-def _seen(stage: Stage, rows: np.ndarray, views: int, prepared: Prepared) -> Seen:
-    table = prepared.photos.table
-    groups = None if table.groups is None else table.groups[rows]
-    return Seen(_pooled(stage, rows, views, prepared), table.targets[rows], groups)
+def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> Seen:
+    groups = prepared.photos.table.groups
+    pooled = _pooled(stage, rows, views, prepared)
+    return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
 
 
 @torch.no_grad()
-def _pooled(stage: Stage, rows: np.ndarray, views: int, prepared: Prepared) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over so many views."""
-    stage.eval()
+def _pooled(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read."""
+    dtype = stage.network.reading_dtype(prepared.device)
+    stage.eval().to(dtype)
     found = []
     for images in batches(prepared.pixels(rows), prepared.config.image.color, prepared.device):
-        seen = different_views(images, [stage.network], views)
-        found.append(torch.stack([stage.network.pooled(view).double() for view in seen]).mean(0).cpu().numpy())
+        seen = different_views(images.to(dtype), [stage.network], views)
+        found.append(torch.stack([stage.network.pooled(view).cpu().double() for view in seen]).mean(0).numpy())
+    stage.float()
     return np.concatenate(found)

@@ -63,8 +63,8 @@ def build_regressor(config: Config, bins: Bins) -> Regressor:
 
 
 def build_stage(name: str, config: Config, bins: Bins) -> Stage:
-    """An untrained stage, by its name."""
-    return build_classifier(config, bins) if name == "classifier" else build_regressor(config, bins)
+    """An untrained stage, by its name; it counts concentrations from `bins.origin`."""
+    return (build_classifier if name == "classifier" else build_regressor)(config, bins.moved())
 
 
 def is_refitted(network: Network, config: Config) -> bool:

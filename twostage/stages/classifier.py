@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,6 +17,12 @@ from twostage.stages.refit import MILD, Seen, if_better, like, solve_shared
 from twostage.stages.stage import MeanOfBatch, Stage
 
 __all__ = ["Classifier", "fit_temperature", "log_bin_mass"]
+
+FARTHEST = 1e15
+"""Standard deviations from an edge; the square of more is no float32."""
+FAR_OUT = 1e3
+LEAST_DIFFERENCE = -1e-6
+"""Of the logarithms at both ends of a bin."""
 
 
 class Classifier(Stage):
@@ -32,6 +39,7 @@ class Classifier(Stage):
 
     temperature: Tensor
     edges: Tensor
+    stretch: Tensor
     center: Tensor
     sd: Tensor
 
@@ -43,6 +51,8 @@ class Classifier(Stage):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("edges", torch.from_numpy(bins.edges.copy()).float())
         self.register_buffer("center", torch.from_numpy(bins.center).float())
+        # of the bins alone, so not among the weights; zero in models of before, which did not stretch
+        self.register_buffer("stretch", torch.from_numpy(bins.stretch).float(), persistent=False)
         self.register_buffer("sd", torch.tensor(smoothing * 2 * bins.half_width.mean(), dtype=torch.float32))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -51,8 +61,15 @@ class Classifier(Stage):
 
     def read(self, pooled: Tensor) -> Tensor:
         """The same from pooled vectors (N,P)."""
-        mass = log_bin_mass((self.edges[1:-1] - self.network.estimate(pooled)) / self.sd)
-        return mass + self.corrections(pooled)
+        inner, estimate = self._stretched(self.edges[1:-1]), self._stretched(self.network.estimate(pooled)[:, 0])
+        return log_bin_mass((inner - estimate[:, None]) / self.sd) + self.corrections(pooled)
+
+    def _stretched(self, concentration: Tensor) -> Tensor:
+        """As `Bins.stretched`: (N,) -> (N,)."""
+        beyond = concentration[:, None] - self.edges[:-1]
+        low, high = torch.zeros_like(self.stretch), self.edges[1:] - self.edges[:-1]
+        low[0], high[-1] = -torch.inf, torch.inf
+        return concentration + (self.stretch * beyond.clamp(low, high)).sum(1)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Bin probabilities (N,K) after the temperature."""
@@ -83,7 +100,7 @@ class Classifier(Stage):
         @torch.no_grad()
         def cross_entropy() -> float:
             logits = self.read(like(self, validation.pooled))
-            return float(F.cross_entropy(logits.double().cpu(), targets))
+            return float(F.cross_entropy(logits.cpu().double(), targets))
 
         def solve() -> None:
             solve_shared(self.network, train, validation, MILD)
@@ -105,13 +122,24 @@ def log_bin_mass(inner: Tensor) -> Tensor:
 
     The outer bins take the tails. In the upper tail the mirrored interval is used, where differences stay exact.
     """
-    inner = inner.clamp(-1e3, 1e3)  # beyond, float32 squares lose the difference of two neighbours
-    far = inner.new_full((len(inner), 1), 1e4)
+    inner = inner.clamp(-FARTHEST, FARTHEST)
+    far = inner.new_full((len(inner), 1), 2 * FARTHEST)
     low, high = torch.cat([-far, inner], 1), torch.cat([inner, far], 1)
     upper_tail = low + high > 0
     low, high = torch.where(upper_tail, -high, low), torch.where(upper_tail, -low, high)
-    log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
-    return log_high + torch.log(-torch.expm1(log_low - log_high))
+    log_low, log_high = _log_ndtr(low), _log_ndtr(high)
+    # far out float32 loses the difference of two neighbours, and the logarithm of none would be no number
+    return log_high + torch.log(-torch.expm1((log_low - log_high).clamp_max(LEAST_DIFFERENCE)))
+
+
+def _log_ndtr(x: Tensor) -> Tensor:
+    """Logarithm of the normal distribution, far out too, where torch's own loses its slope: by its leading terms there.
+
+    Source: Abramowitz and Stegun 1964, 26.2.12; what is left out is below 1e-6.
+    """
+    tail = x.clamp_max(-FAR_OUT)
+    leading = -0.5 * tail**2 - torch.log(-tail) - 0.5 * math.log(2 * math.pi)
+    return torch.where(x < -FAR_OUT, leading, torch.special.log_ndtr(x.clamp_min(-FAR_OUT)))
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

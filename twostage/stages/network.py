@@ -57,6 +57,16 @@ class Network(nn.Module):
         """Length P of the pooled vector."""
         return int(self.pooling.width)
 
+    def reading_dtype(self, device: torch.device) -> torch.dtype:
+        """Number format in which it reads on a device: a declared symmetry is exact in float64 alone.
+
+        The solved last layer looks at small differences of large numbers, a million times enlarged, and what float32
+        rounds differs from one view of a photograph to the next. Apple's GPUs have no float64: there a symmetry holds
+        as well as float32 lets it.
+        """
+        exact = self.backbone.symmetry != "none" and device.type != "mps"
+        return torch.float64 if exact else torch.float32
+
     def normalize(self, mean: Tensor, std: Tensor) -> None:
         """Take mean and spread of each channel (C,) as given."""
         self.mean.copy_(mean)
@@ -79,8 +89,8 @@ class Network(nn.Module):
     def set_estimate(self, solution: Tensor) -> None:
         """Let the estimate be this linear function of the pooled vector: (P + 1,), the constant last, in its unit."""
         standard = solution.double().clone()
-        standard[-1] -= self.shift.double().cpu()
-        standard /= self.spread.double().cpu()
+        standard[-1] -= self.shift.cpu().double()
+        standard /= self.spread.cpu().double()
         self.readout.weight.copy_(standard[:-1])
         self.readout.bias.copy_(standard[-1])
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twostage.data.augment import dihedral_views
+from twostage.data.augment import dihedral_view
 from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.stages.network import Network
@@ -59,10 +60,15 @@ def batches(pixels: Pixels, color: str, device: torch.device, rows: slice = slic
         yield to_color(to_srgb(pixels[start : min(start + BATCH, last)], device), color)
 
 
-def different_views(images: Tensor, networks: Sequence[Network], views: int = 8) -> list[Tensor]:
-    """The images alone, or of their 8 turns and flips those that the symmetries of the networks leave to be seen."""
-    if views == 1:
-        return [images]
-    found = {network.backbone.symmetry for network in networks}
-    step = 8 if found <= {"p4m", "O(2)"} else 4 if "none" not in found else 1
-    return dihedral_views(images)[::step]
+def different_views(images: Tensor, networks: Sequence[Network], views: Sequence[int] = range(8)) -> list[Tensor]:
+    """Of the turns and flips of images (N,C,H,W) that are asked for, those that the networks can tell apart.
+
+    Args:
+        views: Numbers of `dihedral_views`.
+    """
+    symmetries = {network.backbone.symmetry for network in networks}
+    if symmetries <= {"p4m", "O(2)"}:  # all eight are one
+        views = views[:1]
+    elif "none" not in symmetries:  # turns are one, and what is mirrored another
+        views = [next(group) for _, group in groupby(sorted(views), key=lambda number: number >= 4)]
+    return [dihedral_view(images, number) for number in views]

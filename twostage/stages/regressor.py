@@ -156,13 +156,13 @@ class Regressor(Stage):
     @torch.no_grad()
     def _left_by_estimate(self, seen: Seen) -> np.ndarray:
         """Concentration minus the shared estimate, as the network computes it, (N,)."""
-        estimate = self.network.estimate(like(self, seen.pooled))[:, 0].double().cpu().numpy()
+        estimate = self.network.estimate(like(self, seen.pooled))[:, 0].cpu().double().numpy()
         return self.bins.difference(seen.concentration, estimate)
 
     @torch.no_grad()
     def _rmse(self, seen: Seen) -> float:
         """Of what each bin says, weighted by memberships, so that a bin also counts where it overlaps others."""
-        offsets = self.read(like(self, seen.pooled))[0].double().cpu().numpy()
+        offsets = self.read(like(self, seen.pooled))[0].cpu().double().numpy()
         error = self.bins.difference(self.bins.candidates(offsets), seen.concentration[:, None])
         weights = self.bins.membership(seen.concentration, self.overlap) + FAR
         return float(np.sqrt(np.average(error**2, weights=weights)))

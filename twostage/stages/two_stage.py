@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -45,15 +47,21 @@ class TwoStage(nn.Module):
             offsets, log_scales = self.regressor(images)
         return probabilities, offsets, log_scales
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return next(self.parameters()).dtype
+
     @torch.no_grad()
-    def read(self, pixels: Pixels, *, views: int = 8) -> Reading:
-        """What both stages say of uint8 photographs (N,H,W,3), averaged over the views."""
+    def read(self, pixels: Pixels, *, views: Sequence[int] = range(8)) -> Reading:
+        """What both stages say of uint8 photographs (N,H,W,3), averaged over `dihedral_views` by number."""
         self.eval()
         device = next(self.parameters()).device
         reading = Reading.nothing(len(pixels), self.bins.count)
         networks = [stage.network for stage in self.stages]
         for number, images in enumerate(batches(pixels, self.color, device)):
+            images = images.to(self.dtype)
             seen = zip(*(self(view) for view in different_views(images, networks, views)), strict=True)
-            means = (torch.stack([one.double() for one in said]).mean(0).cpu().numpy() for said in seen)
+            means = (torch.stack([one.cpu().double() for one in said]).mean(0).numpy() for said in seen)
             reading.put(slice(number * BATCH, number * BATCH + len(images)), Reading(*means))
         return reading

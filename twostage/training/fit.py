@@ -273,7 +273,7 @@ class _Training:
         for number, images in enumerate(batches(examples.pixels, course.color, course.device, share)):
             some = targets[number * BATCH : number * BATCH + len(images)].to(course.device)
             estimate = self.kept.estimate(images, some)  # type: ignore[operator]
-            found.append(estimate.double().cpu().numpy())
+            found.append(estimate.cpu().double().numpy())
         error = gather(np.concatenate(found)) - examples.concentration
         rmse = float(np.sqrt(np.mean(error**2)))
         if not np.isfinite(rmse):

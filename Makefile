@@ -1,5 +1,6 @@
 # Every target makes the environment it needs. Options go in ARGS: make train ARGS="run=first bins.count=6"
 ARGS ?=
+WORKERS ?= 2
 VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
@@ -49,11 +50,11 @@ sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,res
 bench: $(READY)  ## measure: ARGS="throughput predict resume memory symmetry limit", or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
-test: $(READY)  ## the tests, in a few minutes
-	@$(VENV)/bin/python -m pytest $(ARGS)
+test: $(READY)  ## the tests, in a few minutes on two cores: ARGS=tests/data WORKERS=auto
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-all: $(READY)  ## the slow tests as well
-	@$(VENV)/bin/python -m pytest -m '' $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
 
 lint: $(READY)  ## style and types
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

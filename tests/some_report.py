@@ -16,29 +16,35 @@ def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed
     grid = Bins.uniform(80, 350, 1 if direct else bins)
     target = rng.uniform(80, 350, count)
     probabilities = grid.soft_targets(target + rng.normal(0, 4, count), 0.25)
-    by = {name: target + rng.normal(0, sd, count) for name, sd in (("mixture", 2), ("argmax", 3), ("top2", 2))}
+    by = {name: rng.normal(0, sd, count) for name, sd in (("mixture", 2), ("argmax", 3), ("top2", 2))}
     return Outcome(
         unit=unit,
         edges=grid.edges,
         target=target,
-        predicted=by["mixture"],
-        by_combination=by | {"oracle": target + rng.normal(0, 1.5, count)},
+        predicted=target + by["mixture"],
+        error=by["mixture"],
+        by_combination=by | {"oracle": rng.normal(0, 1.5, count)},
         probabilities=probabilities,
         true_bin=grid.index(target),
         temperature=None if direct else 1.3,
-        views=8,
         groups=np.array([f"g{i % 7} {NASTY}" for i in range(count)]) if groups else None,
     )
 
 
 def some_metrics(outcome):
     return {
-        "method": "direct" if outcome.temperature is None else "two_stage", "combination": "mixture",
-        "unit": outcome.unit, **regression_metrics(outcome.target, outcome.predicted),
-        **{f"rmse_{name}": rmse(outcome.target, values) for name, values in outcome.by_combination.items()},
-        "bin_accuracy": 0.9, "rmse_colour_baseline": 5.5, "rmse_mean_baseline": 78.0, "parameters": 123456,
-        "train_seconds": 12.0, "images_per_second": 800.0,
-    }  # fmt: skip
+        "method": "direct" if outcome.temperature is None else "two_stage",
+        "combination": "mixture",
+        "unit": outcome.unit,
+        **regression_metrics(outcome.target, outcome.error),
+        **{f"rmse_{name}": rmse(values) for name, values in outcome.by_combination.items()},
+        "bin_accuracy": 0.9,
+        "rmse_colour_baseline": 5.5,
+        "rmse_mean_baseline": 78.0,
+        "parameters": 123456,
+        "train_seconds": 12.0,
+        "images_per_second": 800.0,
+    }
 
 
 def some_facts(outcome, size=32, name=NASTY):
@@ -46,11 +52,19 @@ def some_facts(outcome, size=32, name=NASTY):
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     pixels = np.broadcast_to(noise, (count, size, size, 3))
     return RunFacts(
-        run=name, metrics=some_metrics(outcome), images=[f"{name} {i}.png" for i in range(count)], pixels=pixels,
-        remarks=[name] * count, refused=[(name, name)], split=name, parts=pd.DataFrame({"part": [name], "n": [3]}),
-        changed={"bins.count": ("6", "9"), "data.table": (name, "-")}, options={"bins.count": "6", "data.table": name},
-        versions={"twostage": "1"}, notes=[name],
-    )  # fmt: skip
+        run=name,
+        metrics=some_metrics(outcome),
+        images=[f"{name} {i}.png" for i in range(count)],
+        pixels=pixels,
+        remarks=[name] * count,
+        refused=[(name, name)],
+        split=name,
+        parts=pd.DataFrame({"part": [name], "n": [3]}),
+        changed={"bins.count": ("6", "9"), "data.table": (name, "-")},
+        options={"bins.count": "6", "data.table": name},
+        versions={"twostage": "1"},
+        notes=[name],
+    )
 
 
 def some_histories(direct=False, epochs=5):

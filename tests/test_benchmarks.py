@@ -129,8 +129,11 @@ def test_the_accuracy_experiment_trains_on_4000_and_tests_on_1000():
     shares = {part: getattr(config.split, part) for part in ("validation", "calibration", "test")}
     parts = split_table(table, **shares, seed=10)
     assert {part: int((parts == part).sum()) for part in ("train", "test", *shares)} == {
-        "train": 4000, "test": 1000, "validation": 200, "calibration": 200,
-    }  # fmt: skip
+        "train": 4000,
+        "test": 1000,
+        "validation": 200,
+        "calibration": 200,
+    }
 
 
 def test_the_interval_over_seeds_is_that_of_the_paired_t_test(bench):
@@ -139,8 +142,17 @@ def test_the_interval_over_seeds_is_that_of_the_paired_t_test(bench):
     np.testing.assert_allclose(bench("accuracy").interval(two_stage / direct), np.exp(expected))
 
 
-TINY = ["data.count=100", "split.test=0.3", "split.validation=0.1", "split.calibration=0.1", "train.epochs=2",
-        "image.size=32", "data.reference=none", "bins.count=3", "runtime.precision=float32"]  # fmt: skip
+TINY = [
+    "data.count=100",
+    "split.test=0.3",
+    "split.validation=0.1",
+    "split.calibration=0.1",
+    "train.epochs=2",
+    "image.size=32",
+    "data.reference=none",
+    "bins.count=3",
+    "runtime.precision=float32",
+]
 
 
 @pytest.fixture

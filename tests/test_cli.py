@@ -13,7 +13,7 @@ from filelock import FileLock
 from helpers import TINY, TINY_TABLE, one_line
 from PIL import Image
 
-from twostage.run.folder import hold_run
+from twostage.run.folder import RunFolder
 
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
 METRICS = (
@@ -22,7 +22,7 @@ METRICS = (
 )
 
 
-def test_train_leaves_the_run_folder_that_the_design_promises(here, run):
+def test_train_leaves_the_run_folder_that_the_design_promises(here, drawn, run):
     status, out, err = run("train", *TINY, "run=a")
     assert status == 0, err
     folder = here / "outputs" / "a"
@@ -43,22 +43,22 @@ def test_train_leaves_the_run_folder_that_the_design_promises(here, run):
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_stage_by_stage_equals_the_whole(here, run):
-    assert run("train", *TINY, "run=whole")[0] == 0
+def test_stage_by_stage_equals_the_whole(here, once, run):
+    assert once("train", *TINY, "run=a")[0] == 0
     assert run("train-classifier", *TINY, "run=parts")[0] == 0
     assert not (here / "outputs/parts/model/regressor.safetensors").exists()
     assert run("train-regressor", *TINY, "run=parts")[0] == 0
     # the last stage may also be told nothing but the run
     assert run("evaluate", "run=parts")[0] == 0
     for name in ("classifier", "regressor"):
-        whole, parts = (here / f"outputs/{r}/model/{name}.safetensors" for r in ("whole", "parts"))
+        whole, parts = (here / f"outputs/{r}/model/{name}.safetensors" for r in ("a", "parts"))
         assert whole.read_bytes() == parts.read_bytes()
-    whole, parts = (json.loads((here / f"outputs/{r}/metrics.json").read_text()) for r in ("whole", "parts"))
+    whole, parts = (json.loads((here / f"outputs/{r}/metrics.json").read_text()) for r in ("a", "parts"))
     assert whole["rmse"] == parts["rmse"]
 
 
-def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run):
-    run("train", *TINY, "run=a")
+def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, once, run):
+    once("train", *TINY, "run=a")
     before = (here / "outputs/a/metrics.json").stat().st_mtime_ns
     status, out, err = run("train", *TINY, "run=a")
     assert status == 0
@@ -70,8 +70,8 @@ def test_a_finished_run_returns_at_once_and_other_options_are_refused(here, run)
     assert run("train", *TINY, "run=a", "runtime.threads=1")[0] == 0  # how it runs does not count
 
 
-def test_deleted_weights_are_made_again(here, run):
-    run("train", *TINY, "run=a")
+def test_deleted_weights_are_made_again(here, once, run):
+    once("train", *TINY, "run=a")
     model, predictions = here / "outputs/a/model", here / "outputs/a/predictions.csv"
     before = [(model / "classifier.safetensors").read_bytes(), predictions.read_bytes()]
     (model / "classifier.safetensors").write_bytes(before[0][:-5])
@@ -81,31 +81,32 @@ def test_deleted_weights_are_made_again(here, run):
     assert [(model / "classifier.safetensors").read_bytes(), predictions.read_bytes()] == before
 
 
-def test_a_run_that_is_held_is_known_before_anything_is_decoded(here, run, monkeypatch):
-    assert run("train-classifier", *TINY, "run=a")[0] == 0
+def test_a_run_that_is_held_is_known_before_anything_is_decoded(here, once, run, monkeypatch):
+    assert once("train-classifier", *TINY, "run=a")[0] == 0
     monkeypatch.setattr("twostage.orchestrator.prepare", lambda *_: pytest.fail("prepared"))
     with FileLock(here / "outputs/a/.lock"):
         one_line(run("train", *TINY, "run=a"), "another process is at work")
 
 
-@pytest.mark.parametrize("name", ["predicted_against_measured.png", "report.html", "leaderboard.csv"])
-def test_a_disk_that_is_full_at_the_end_gets_one_line(here, run, monkeypatch, name):
-    write = tempfile.mkstemp
+def test_a_disk_that_is_full_at_the_end_gets_one_line(here, run, monkeypatch):
+    write, full = tempfile.mkstemp, []
 
-    def full(**where):
-        if where["prefix"] == f".{name}.":
+    def limited(**where):
+        if where["prefix"] == f".{full[-1]}.":
             raise OSError(28, "No space left on device")
         return write(**where)
 
-    monkeypatch.setattr("tempfile.mkstemp", full)
-    status, _, err = run("train", "-m", *TINY, "seed=1")
-    one_line((status, "", err.splitlines(keepends=True)[-1]), name, "No space left on device")
+    monkeypatch.setattr("tempfile.mkstemp", limited)
+    for name in ("predicted_against_measured.png", "report.html", "leaderboard.csv"):
+        full.append(name)
+        status, _, err = run("train", "-m", *TINY, "seed=1", "run=s")  # goes on where it was stopped
+        one_line((status, "", err.splitlines(keepends=True)[-1]), name, "No space left on device")
 
 
 def test_a_mistake_does_not_use_up_the_name_of_a_run(photos, run):
     one_line(run("train", *TINY_TABLE, "run=a", "data.target_column=nope"), "nope")
     assert not (photos / "outputs").exists()
-    assert run("train", *TINY_TABLE, "run=a")[0] == 0
+    assert run("train-classifier", *TINY_TABLE, "run=a")[0] == 0
 
 
 def test_a_table_that_changed_between_the_stages_is_refused(photos, run):
@@ -118,8 +119,8 @@ def test_a_table_that_changed_between_the_stages_is_refused(photos, run):
     one_line(run("train-regressor", "run=a"), "p04.png (target ", "resume=force")
 
 
-def test_a_photograph_that_changed_between_the_stages_is_refused_by_name(photos, run):
-    assert run("train-classifier", *TINY_TABLE, "run=a")[0] == 0
+def test_a_photograph_that_changed_between_the_stages_is_refused_by_name(photos, once, run):
+    assert once("train-classifier", *TINY_TABLE, "run=a")[0] == 0
     Image.open(photos / "p07.png").rotate(3).save(photos / "p07.png")
     one_line(run("train-regressor", "run=a"), "p07.png (content ", "resume=force")
     status, _, err = run("train-regressor", "run=a", "resume=force")
@@ -127,8 +128,8 @@ def test_a_photograph_that_changed_between_the_stages_is_refused_by_name(photos,
     assert "p07.png" in err
 
 
-def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, run):
-    assert run("train-classifier", *TINY, "run=a")[0] == 0
+def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, once, run):
+    assert once("train-classifier", *TINY, "run=a")[0] == 0
     one_line(run("train", *TINY, "run=a", "train.batch_size=8"), "train.batch_size: 16 -> 8", "resume=force")
     status, _, err = run("train", *TINY, "run=a", "train.batch_size=8", "resume=force")
     assert status == 0
@@ -138,14 +139,22 @@ def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, run):
 
 
 @pytest.mark.parametrize(
-    "other", ["bins.count=2", "image.color=srgb", "pooling=mean", "backbone.widths=[8,8,8,8,8,8]",
-              "classifier.smoothing=0.5", "method=direct", "bins.range=[80,400]"],
-)  # fmt: skip
-def test_what_the_networks_are_and_mean_cannot_be_forced(here, run, other):
+    "other",
+    [
+        "bins.count=2",
+        "image.color=srgb",
+        "pooling=mean",
+        "backbone.widths=[8,8,8,8,8,8]",
+        "classifier.smoothing=0.5",
+        "method=direct",
+        "bins.range=[80,400]",
+    ],
+)
+def test_what_the_networks_are_and_mean_cannot_be_forced(here, once, run, other):
     saved = here / "outputs/a/config.yaml"
-    assert run("train-classifier", *TINY, "run=a", "train.epochs=2")[0] == 0
+    assert once("train-classifier", *TINY, "run=a")[0] == 0
     before = saved.read_bytes()
-    options = [*TINY, "train.epochs=2", "run=a", "resume=force", other]
+    options = [*TINY, "run=a", "resume=force", other]
     status, out, err = run("train", *options)
     one_line((status, out, err), other.split("=")[0], "another run=NAME")
     assert "resume=force" not in err
@@ -174,14 +183,15 @@ def test_another_precision_is_another_run(here, run):
 
 
 def test_a_run_is_held_by_one_process_at_a_time(here, run):
-    with hold_run(here / "outputs" / "a"):
+    with RunFolder(here / "outputs" / "a").held():
         one_line(run("train", *TINY, "run=a"), "another process is at work on run 'a'", "run=NAME")
-    assert run("train", *TINY, "run=a")[0] == 0
+    assert run("train-classifier", *TINY, "run=a")[0] == 0
 
 
-def test_a_store_and_a_checkpoint_that_were_damaged_are_made_good(here, run):
-    assert run("train", *TINY, "run=whole")[0] == 0
-    assert run("train", *TINY, "run=a")[0] == 0
+def test_a_store_and_a_checkpoint_that_were_damaged_are_made_good(here, once, run):
+    assert once("train", *TINY, "run=a")[0] == 0
+    weights = here / "outputs/a/model/regressor.safetensors"
+    before = weights.read_bytes()
     for file in (*here.glob("outputs/.cache/*/pixels.npy"), here / "outputs/a/regressor/last.pt"):
         file.write_bytes(file.read_bytes()[:-100])
     for name in ("metrics.json", "model/regressor.safetensors"):
@@ -190,12 +200,11 @@ def test_a_store_and_a_checkpoint_that_were_damaged_are_made_good(here, run):
     assert status == 0
     assert "is damaged: its photographs were decoded again" in err
     assert "last.pt is damaged" in err
-    whole, other = (here / f"outputs/{name}/model/regressor.safetensors" for name in ("whole", "a"))
-    assert whole.read_bytes() == other.read_bytes()
+    assert weights.read_bytes() == before
 
 
 def test_where_the_photographs_are_is_said(photos, run):
-    _, _, err = run("train", *TINY_TABLE, "run=a", "runtime.cache_dir=my cache")
+    _, _, err = run("train-classifier", *TINY_TABLE, "run=a", "runtime.cache_dir=my cache")
     (pixels,) = photos.glob("my cache/*/pixels.npy")
     assert f"photographs: 40 at 32x32 pixels in my cache/{pixels.parent.name} (0.1 MB" in err
     assert not (photos / "outputs/.cache").exists()
@@ -229,21 +238,21 @@ def test_a_program_that_is_asked_to_stop_saves_and_says_how_to_go_on(here, run, 
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_disk_that_is_full_gets_one_line_and_the_run_goes_on_later(here, run):
-    assert run("train", *TINY, "run=whole")[0] == 0
-    assert run("train-classifier", *TINY, "run=a")[0] == 0
+def test_a_disk_that_is_full_gets_one_line_and_the_run_goes_on_later(here, once, run):
+    assert once("train", *TINY, "run=a")[0] == 0
+    assert run("train-classifier", *TINY, "run=b")[0] == 0
     limit = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
         "from twostage.cli import main; main(sys.argv[1:])"
     )  # a file cannot grow beyond that
-    command = [sys.executable, "-c", limit, "train", *TINY, "run=a", "runtime.threads=1"]
+    command = [sys.executable, "-c", limit, "train", *TINY, "run=b", "runtime.threads=1"]
     full = subprocess.run(command, capture_output=True, text=True)
     assert full.returncode == 1
-    assert full.stderr.splitlines()[-1].startswith("twostage: outputs/a/regressor/last.pt: cannot be written (")
+    assert full.stderr.splitlines()[-1].startswith("twostage: outputs/b/regressor/last.pt: cannot be written (")
     assert "Traceback" not in full.stderr
     assert not list(here.rglob("*.tmp"))
-    assert run("train", *TINY, "run=a")[0] == 0
-    one, other = (here / f"outputs/{name}/model/regressor.safetensors" for name in ("a", "whole"))
+    assert run("train", *TINY, "run=b")[0] == 0
+    one, other = (here / f"outputs/{name}/model/regressor.safetensors" for name in ("a", "b"))
     assert one.read_bytes() == other.read_bytes()
 
 
@@ -300,17 +309,17 @@ def test_predict_file_folder_glob_and_table(photos, run):
 
 
 def test_groups_stay_together_and_a_day_can_be_the_test_set(photos, run):
-    assert run("train", *TINY_TABLE, "run=g", "data.group_column=group", "split.test=0.2")[0] == 0
+    assert run("train-classifier", *TINY_TABLE, "run=g", "data.group_column=group", "split.test=0.2")[0] == 0
     splits = pd.read_csv(photos / "outputs/g/splits.csv")
     assert (splits.groupby("group")["split"].nunique() == 1).all()
     options = ["data.group_column=group", "split.column=day", "split.test_values=[tue]"]
-    assert run("train", *TINY_TABLE, "run=day", *options)[0] == 0
+    assert run("train-classifier", *TINY_TABLE, "run=day", *options)[0] == 0
     splits = pd.read_csv(photos / "outputs/day/splits.csv")
     assert set(splits[splits["split"] == "test"]["group"]) == {"g7", "g8", "g9"}
 
 
-def test_an_unused_column_of_specimens_is_pointed_out(photos, run):
-    _, _, err = run("train", *TINY_TABLE, "run=a")
+def test_an_unused_column_of_specimens_is_pointed_out(photos, once):
+    _, _, err = once("train-classifier", *TINY_TABLE, "run=a")
     assert "data.group_column=group" in err
 
 
@@ -318,7 +327,7 @@ def test_skipping_broken_photographs_lists_them(photos, run):
     (photos / "p05.png").write_bytes(b"nothing")
     (photos / "p06.png").unlink()
     one_line(run("train", *TINY_TABLE, "run=a"), "1 of 40", "p06.png", "on_error=skip")
-    status, _, err = run("train", *TINY_TABLE, "run=b", "data.on_error=skip")
+    status, _, err = run("train-classifier", *TINY_TABLE, "run=b", "data.on_error=skip")
     assert status == 0
     assert "p05.png" in err
     splits = pd.read_csv(photos / "outputs/b/splits.csv")
@@ -336,8 +345,11 @@ def test_folder_data(photos, run):
     assert set(pd.read_csv(photos / "outputs/f/splits.csv")["target"]) == {80.5, 300.25}
 
 
+SHORT = [*TINY, "train.epochs=2", "method=direct"]
+
+
 def test_a_sweep_leaves_a_sorted_table(here, run):
-    status, out, err = run("train", "-m", *TINY[:3], "bins.count=2,3", "backbone=compact,vgg", "run=s")
+    status, out, err = run("train", "-m", *SHORT, "bins.count=2,3", "backbone=compact,vgg", "run=s")
     assert status == 0, err
     table = pd.read_csv(here / "outputs/s/leaderboard.csv")
     assert len(table) == 4
@@ -400,15 +412,15 @@ def test_bad_tables_get_one_line(photos, run, table, words):
     one_line(run("train", *TINY_TABLE, "run=a"), *words)
 
 
-def test_mistakes_after_training_get_one_line(photos, run, png_bytes):
+def test_mistakes_after_training_get_one_line(photos, once, run):
     one_line(run("predict", "input=p00.png"), "no run", "none was made yet")
     one_line(run("evaluate", "run=never"), "never")
     one_line(run("train-regressor", *TINY, "run=never"), "no run 'never'")
+    once("train", *TINY, "run=a")
     run("train-classifier", *TINY, "run=half")
     one_line(run("predict", "input=p00.png", "run=half"), "not finished")
     one_line(run("evaluate", "run=half"), "train-regressor run=half")
-    one_line(run("predict", "input=p00.png", "run=nevr"), "there are half")
-    run("train", *TINY, "run=a")
+    one_line(run("predict", "input=p00.png", "run=nevr"), "there are a, half")
     one_line(run("predict", "input=nowhere*.png", "run=a"), "nowhere")
     one_line(run("predict", "run=a"), "input")
     one_line(run("predict", "run=a", "input=p00.png", "bins.count=4"), "bins.count")
@@ -426,9 +438,9 @@ def test_usage_is_exit_status_2(run):
         assert option in out
 
 
-def test_as_a_program_with_a_path_with_spaces(photos, run):
+def test_as_a_program_with_a_path_with_spaces(photos, once):
     """Through the shell, as a user would: quoting of paths, exit status, one line."""
-    run("train", *TINY, "run=a")
+    once("train", *TINY, "run=a")
     shutil.copy(photos / "p00.png", photos / "photo (1), copy.png")
     command = [sys.executable, "-m", "twostage", "predict", "run=a"]
     found = subprocess.run([*command, "input=photo (1), copy.png"], capture_output=True, text=True, env=os.environ)

@@ -12,9 +12,11 @@ from PIL import Image
 from twostage import Bins, Predictor, load_config
 from twostage.errors import ConfigError, DeviceError, ModelFolderError
 from twostage.model_folder import FORMAT, TrainedModel, load_model, load_weights, save_description, save_weights
-from twostage.predictor import BEYOND, make_prediction
 from twostage.stages.build import build_classifier, build_regressor
+from twostage.stages.reading import Reading
 from twostage.stages.two_stage import TwoStage
+from twostage.trust.checks import BEYOND
+from twostage.trust.prediction import predict
 
 CPU = torch.device("cpu")
 BINS = Bins([80, 120, 200, 350])
@@ -127,7 +129,7 @@ def test_a_loaded_model_predicts_the_same(tmp_path, pixels, more):
     loaded = load_model(write(tmp_path / "model", model), CPU)
     model.network.to(memory_format=torch.channels_last)  # as loading does; other sums would end in other digits
     assert not any(module.training for module in loaded.network.modules())
-    for found, known in zip(loaded.network.predict(pixels), model.network.predict(pixels), strict=True):
+    for found, known in zip(loaded.network.read(pixels), model.network.read(pixels), strict=True):
         assert np.array_equal(found, known)
     assert loaded.bins == model.bins
     assert loaded.config == model.config
@@ -136,7 +138,7 @@ def test_a_loaded_model_predicts_the_same(tmp_path, pixels, more):
 
 def test_the_run_folder_does_as_well_as_the_model_folder(saved, pixels):
     by_run, by_model = load_model(saved.parent, CPU), load_model(str(saved), CPU)
-    assert np.array_equal(by_run.network.predict(pixels)[1], by_model.network.predict(pixels)[1])
+    assert np.array_equal(by_run.network.read(pixels).offsets, by_model.network.read(pixels).offsets)
 
 
 def test_loading_needs_no_seed_and_leaves_the_random_state_alone(saved):
@@ -435,11 +437,21 @@ def test_the_table_of_a_prediction(predictor, expected):
     assert expected.to_frame(list("abcde"))["image"].tolist() == list("abcde")
 
 
+def reading(probabilities, offsets):
+    return Reading(probabilities, offsets, np.zeros_like(offsets))
+
+
 def certain(concentrations, bins=BINS, failed=None):
     """Predictions at these concentrations, by a classifier that is certain of the bin."""
     values = np.array(concentrations, np.float64)
     offsets = (values[:, None] - bins.center) / bins.half_width
-    return make_prediction(bins, np.eye(bins.count)[bins.index(values)], offsets, "mixture", failed)
+    return predict(
+        bins,
+        np.zeros((len(values), 0)),
+        reading(np.eye(bins.count)[bins.index(values)], offsets),
+        "mixture",
+        failed=failed,
+    )
 
 
 def test_far_beyond_the_range_is_out_of_range():
@@ -465,7 +477,7 @@ def test_refused_wins_over_out_of_range():
 def test_a_number_that_is_none_is_not_ok(bad):
     offsets = np.zeros((2, 3))
     offsets[1, 0] = bad
-    prediction = make_prediction(BINS, np.full((2, 3), 1 / 3), offsets, "mixture")
+    prediction = predict(BINS, np.zeros((2, 0)), reading(np.full((2, 3), 1 / 3), offsets), "mixture")
     assert prediction.status[0] == "ok"
     assert prediction.status[1] != "ok"
     assert prediction.reason[1]

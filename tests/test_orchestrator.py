@@ -6,28 +6,29 @@ import pytest
 from helpers import TINY, TINY_TABLE, Parsed, one_line
 
 from twostage.bins import Bins
-from twostage.predictor import make_prediction
+from twostage.stages.reading import Reading
 from twostage.stages.two_stage import TwoStage
+from twostage.trust.prediction import predict
 
-READ = TwoStage.predict
+READ = TwoStage.read
 
 
 def failing(rows):
     """A stand-in for a network that gives no finite offset for these photographs of those that it is shown."""
 
-    def predict(self, pixels, **options):
-        probabilities, offsets = READ(self, pixels, **options)
-        offsets[rows, 0] = np.nan
-        return probabilities, offsets
+    def read(self, pixels, **options):
+        reading = READ(self, pixels, **options)
+        reading.offsets[rows, 0] = np.nan
+        return reading
 
-    return predict
+    return read
 
 
 @pytest.mark.parametrize("method", ["mixture", "argmax"])
 def test_a_test_photograph_that_is_not_read_is_counted_and_left_out_of_the_figures(photos, run, monkeypatch, method):
     options = [*TINY_TABLE, "data.group_column=group", f"combine.method={method}", "run=a"]
     with monkeypatch.context() as patch:
-        patch.setattr(TwoStage, "predict", failing([0, 2]))
+        patch.setattr(TwoStage, "read", failing([0, 2]))
         status, out, err = run("train", *options)
     assert status == 0, err
     folder = photos / "outputs/a"
@@ -45,7 +46,7 @@ def test_a_test_photograph_that_is_not_read_is_counted_and_left_out_of_the_figur
 
 
 def test_a_test_set_of_which_nothing_is_read_gets_one_line(here, run, monkeypatch):
-    monkeypatch.setattr(TwoStage, "predict", failing(slice(None)))
+    monkeypatch.setattr(TwoStage, "read", failing(slice(None)))
     status, out, err = run("train", *TINY, "run=a")
     one_line((status, out, err.splitlines(keepends=True)[-1]), "none of the", "no finite number")
     assert not (here / "outputs/a/metrics.json").exists()
@@ -53,7 +54,8 @@ def test_a_test_set_of_which_nothing_is_read_gets_one_line(here, run, monkeypatc
 
 def test_a_number_from_a_network_that_fails_in_another_bin_is_not_trusted():
     bins = Bins([0, 10, 20])
-    found = make_prediction(bins, np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([[0.0, np.inf], [0.0, 0.0]]), "argmax")
+    reading = Reading(np.array([[0.9, 0.1]] * 2), np.array([[0.0, np.inf], [0.0, 0.0]]), np.zeros((2, 2)))
+    found = predict(bins, np.zeros((2, 0)), reading, "argmax")
     assert found.status.tolist() == ["refused", "ok"]
 
 

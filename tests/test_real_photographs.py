@@ -11,9 +11,16 @@ SHORT = ["train.epochs=3", "image.size=32", "combine.views=1", "runtime.progress
 
 def test_nitrite_by_day(here, run):
     status, _, err = run(
-        "train", "data=csv", f"data.table={SHARED / 'nitrite' / 'labels.csv'}", "data.group_column=group",
-        "split.column=day", "split.test_values=[2023-06-14]", "data.unit=ug/L", "run=n", *SHORT,
-    )  # fmt: skip
+        "train",
+        "data=csv",
+        f"data.table={SHARED / 'nitrite' / 'labels.csv'}",
+        "data.group_column=group",
+        "split.column=day",
+        "split.test_values=[2023-06-14]",
+        "data.unit=ug/L",
+        "run=n",
+        *SHORT,
+    )
     assert status == 0, err
     splits = pd.read_csv(here / "outputs/n/splits.csv")
     assert len(splits) == 290

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from twostage.options.flat import to_plain
 from twostage.options.run import Config
 from twostage.stages.build import build_stage
 from twostage.stages.two_stage import TwoStage
-from twostage.trust.intervals import Intervals, load_intervals
+from twostage.trust.intervals import Intervals, NoIntervals, load_intervals
 
 __all__ = ["FORMAT", "TrainedModel", "load_model", "load_weights", "save_description", "save_weights"]
 
@@ -38,8 +38,8 @@ class TrainedModel:
     network: TwoStage
     bins: Bins
     config: Config
-    intervals: Intervals
     description: dict[str, Any]
+    intervals: Intervals = field(default_factory=NoIntervals)
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
@@ -118,4 +118,4 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
         _load_described(path / f"{name}.safetensors", stage, description)
     network = TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
-    return TrainedModel(network.eval(), bins, config, intervals, description)
+    return TrainedModel(network.eval(), bins, config, description, intervals)

@@ -7,14 +7,14 @@ from helpers import statistics
 from safetensors.torch import save_file
 
 from twostage import load_config
-from twostage.backbones import build_backbone, check_size, map_shape, symmetry
+from twostage.backbones import build_backbone, check_size, map_shape
 from twostage.backbones.group_equivariant import GroupConv
 from twostage.backbones.mixed_scale import MixedScale
-from twostage.backbones.pooling import POOLINGS, MaskPooling, build_pooling
+from twostage.backbones.pooling import MaskPooling, build_pooling
 from twostage.backbones.timm_models import TimmBackbone
 from twostage.bins import Bins
 from twostage.data.augment import dihedral_views
-from twostage.data.color import to_color
+from twostage.data.color import to_color, to_srgb
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import BackboneError, ConfigError
 from twostage.options.backbones import (
@@ -25,17 +25,15 @@ from twostage.options.backbones import (
     VggConfig,
     backbone_config,
 )
+from twostage.options.choices import POOLINGS
 from twostage.orchestrator import train
 from twostage.predictor import Predictor
 from twostage.run.start import initialize
-from twostage.stages.build import (
-    build_classifier,
-    build_regressor,
-    starts_from_own_weights,
-    warm_start,
-)
+from twostage.stages.build import build_classifier, build_regressor, starts_from_own_weights, warm_start
+from twostage.stages.combination import combine
 from twostage.stages.network import Network
-from twostage.stages.two_stage import TwoStage, combine, different_views, to_srgb
+from twostage.stages.reading import different_views
+from twostage.stages.two_stage import TwoStage
 from twostage.training.precision import Plan, apply_plan, candidates
 
 BINS = Bins([-2, 2])
@@ -147,7 +145,7 @@ class TestContract:
     def test_gradients_in_every_number_format_that_may_be_chosen(self, name):
         """Garbage memory must not get into them: some convolutions read what was never written."""
         stage = build_regressor(load_config([f"backbone={name}", "image.size=32", "bins.count=3"]), BINS)
-        photos, targets = images(16), stage.targets(np.linspace(-2, 2, 16), BINS, 0.5)
+        photos, targets = images(16), stage.targets(np.linspace(-2, 2, 16))
         stage.network.normalize(*statistics(photos))
         exact = gradient_of(stage, photos, targets, Plan("float32", channels_last=False))
         for plan in candidates(stage, photos, targets):
@@ -218,7 +216,7 @@ class TestContract:
         untrained = TwoStage(trained.bins, *stages, config.image.color)
         adapt_batch_norm(untrained)
         for model in (untrained, trained.network):
-            assert symmetry(model.regressor.network.backbone) == declared
+            assert model.regressor.network.backbone.symmetry == declared
             change, spread = change_and_spread(model, VIEWS[declared])
             assert spread > 0.01
             assert change < 1e-4 * spread
@@ -249,7 +247,7 @@ def test_a_format_that_would_spoil_gradients_is_not_chosen():
         (["backbone=p4m", "backbone.widths=[3,3]", "backbone.strides=[2,1]", "backbone.dilations=[1,2]"], False),
     ):
         stage = build_regressor(load_config([*options, "image.size=32"]), BINS)
-        photos, targets = images(2), stage.targets(np.zeros(2), BINS, 0.5)
+        photos, targets = images(2), stage.targets(np.zeros(2))
         assert (bad in candidates(stage, photos, targets)) == allowed
         assert bad not in candidates(stage, photos, targets, "float32")
 
@@ -270,7 +268,7 @@ def change_and_spread(model, views):
     """Largest difference in concentration between views of unseen photographs; how far these lie apart themselves."""
     pixels = torch.from_numpy(unseen()).permute(0, 3, 1, 2)
     seen = [view.permute(0, 2, 3, 1).contiguous().numpy() for view in dihedral_views(pixels)[views]]
-    readings = np.array([combine(model.bins, *model.predict(view, views=1)) for view in seen])
+    readings = np.array([combine(model.bins, *list(model.read(view, views=1))[:2]) for view in seen])
     return float(np.ptp(readings, axis=0).max()), float(readings[0].std())
 
 

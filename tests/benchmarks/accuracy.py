@@ -26,7 +26,7 @@ from scipy import stats
 
 from twostage.data.simulated import render_photographs
 from twostage.model_folder import load_model
-from twostage.stages.two_stage import combine
+from twostage.stages.combination import combine
 
 SEEDS = (20, 21, 22, 23, 24)
 """Choices are made on others, of 100 and up; 10..14 were looked at meanwhile (docs/pages/results/trials.md)."""
@@ -97,9 +97,17 @@ def _train(folder, method, seed, overrides):
     experiment = [] if any(text.startswith("experiment=") for text in overrides) else ["experiment=assay_accuracy"]
     threads = [] if any(text.startswith("runtime.threads=") for text in overrides) else ["runtime.threads=1"]
     twostage(
-        folder / name, "train", *experiment, *threads, "runtime.progress=false", *overrides, f"method={method}",
-        f"seed={seed}", f"run={name}", f"runtime.cache_dir={folder.parent / 'cache'}",
-    )  # fmt: skip
+        folder / name,
+        "train",
+        *experiment,
+        *threads,
+        "runtime.progress=false",
+        *overrides,
+        f"method={method}",
+        f"seed={seed}",
+        f"run={name}",
+        f"runtime.cache_dir={folder.parent / 'cache'}",
+    )
     return folder / name / "outputs" / name
 
 
@@ -143,7 +151,7 @@ def _rmse_shared(model, options, predictions):
         render_photographs(targets[i : i + 1], size, seed, card_visible=card, first=number)[0]
         for i, number in enumerate(_numbers(predictions))
     ]
-    read = combine(network.bins, *network.predict(np.stack(photographs), views=options["combine.views"]))
+    read = combine(network.bins, *list(network.read(np.stack(photographs), views=options["combine.views"]))[:2])
     return rms(read - targets)
 
 

@@ -21,9 +21,14 @@ import throughput
 import torch
 
 BENCHES = {
-    "throughput": throughput.run, "predict": predict.run, "resume": resume.run, "memory": memory.run,
-    "symmetry": symmetry.run, "limit": limit.run, "accuracy": accuracy.run,
-}  # fmt: skip
+    "throughput": throughput.run,
+    "predict": predict.run,
+    "resume": resume.run,
+    "memory": memory.run,
+    "symmetry": symmetry.run,
+    "limit": limit.run,
+    "accuracy": accuracy.run,
+}
 WITH_OPTIONS = {"accuracy"}
 LONG = {"accuracy"}
 RESULTS = Path("outputs/bench")
@@ -33,9 +38,11 @@ def machine():
     capability = torch.backends.cpu.get_cpu_capability()
     gpu = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
-        "processor": f"{platform.machine()} {capability}", "cores": len(os.sched_getaffinity(0)), "gpu": gpu,
+        "processor": f"{platform.machine()} {capability}",
+        "cores": len(os.sched_getaffinity(0)),
+        "gpu": gpu,
         "torch": torch.__version__,
-    }  # fmt: skip
+    }
 
 
 def main():

@@ -170,9 +170,11 @@ def _fit_many(reference):
     error = rms(read - targets)
     ratio = error / rms(bounds(targets, range(FITTED), FITTED_PIXELS, seed, card_visible=card))
     return {
-        "fitted_rmse": round(error, 4), "fitted_over_limit": round(ratio, 3),
-        "standard_error": round(ratio / np.sqrt(2 * FITTED), 3), "fitted": FITTED,
-    }  # fmt: skip
+        "fitted_rmse": round(error, 4),
+        "fitted_over_limit": round(ratio, 3),
+        "standard_error": round(ratio / np.sqrt(2 * FITTED), 3),
+        "fitted": FITTED,
+    }
 
 
 def read_known(photograph, target, number, seed, card_visible):

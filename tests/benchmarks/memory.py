@@ -7,10 +7,16 @@ from common import twostage
 CASES = {
     "train on 20,000 at 64 px": ("train", "data.count=20000", "image.size=64", "train.epochs=2"),
     "store of 1,000,000 at 32 px, then one photograph in ten thousand trained on": (
-        "train-classifier", "data.count=1000000", "image.size=32", "train.epochs=2", "split.test=0.45",
-        "split.validation=0.05", "split.calibration=0.4999", "train.batch_size=64",
+        "train-classifier",
+        "data.count=1000000",
+        "image.size=32",
+        "train.epochs=2",
+        "split.test=0.45",
+        "split.validation=0.05",
+        "split.calibration=0.4999",
+        "train.batch_size=64",
     ),
-}  # fmt: skip
+}
 
 
 def run(work):

@@ -38,8 +38,7 @@ def run(work):
 
 def _adapt_batch_norm(network):
     """Statistics of real photographs, without which an untrained network says the same of all."""
-    from twostage.data.color import to_color
-    from twostage.stages.two_stage import to_srgb
+    from twostage.data.color import to_color, to_srgb
 
     network.train()
     with torch.no_grad():
@@ -60,9 +59,9 @@ def _row(name, weights, network):
 
 
 def _readings(network, pixels):
-    from twostage.stages.two_stage import combine
+    from twostage.stages.combination import combine
 
-    return combine(network.bins, *network.predict(pixels, views=1))
+    return combine(network.bins, *list(network.read(pixels, views=1))[:2])
 
 
 def _dihedral(pixels):

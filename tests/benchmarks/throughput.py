@@ -64,11 +64,10 @@ class PlainPhotographs(Dataset):
 
 def measure(work, name, size):
     from twostage import load_config
-    from twostage.backbones.timm_models import import_timm
-    from twostage.data.color import to_color
+    from twostage.backbones.timm_package import import_timm
+    from twostage.data.color import to_color, to_srgb
     from twostage.run.preparation import prepare
     from twostage.stages.build import build_classifier
-    from twostage.stages.two_stage import to_srgb
     from twostage.training.checkpoint import Checkpoint
     from twostage.training.course import Course
     from twostage.training.fit import fit
@@ -81,7 +80,7 @@ def measure(work, name, size):
     config = load_config([*overrides, f"runtime.cache_dir={work / 'cache'}", f"run={work / 'run'}"])
     prepared = prepare(config, work / "run")
     stage, device, batch = build_classifier(config, prepared.bins), prepared.device, config.train.batch_size
-    targets = stage.targets(prepared.photos.table.targets, prepared.bins, 0.25)
+    targets = stage.targets(prepared.photos.table.targets)
     prepared.parts[:], prepared.parts[-batch:] = "train", "validation"
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     still = to_color(to_srgb(train.pixels[:batch], device), config.image.color), train.targets[:batch].to(device)
@@ -107,7 +106,7 @@ def measure(work, name, size):
         shutil.rmtree(folder, ignore_errors=True)
         course = Course(
             config.train, 1, "bench", config.image.color, config.augment, device=device, plan=plan, progress=False
-        )  # fmt: skip
+        )
         return fit(model, train, validation, course, Checkpoint(folder))[0].images_per_second
 
     def compute():

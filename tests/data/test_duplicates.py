@@ -8,11 +8,13 @@ import pytest
 from helpers import SHARED, TINY, TINY_TABLE
 from PIL import Image, ImageEnhance
 
+from twostage import load_config
 from twostage.data import duplicates
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.photographs import decode_photographs
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.data.store import Rows
+from twostage.run.preparation import prepare
 
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
 
@@ -199,7 +201,7 @@ def copied(photos):
 
 
 def test_warn_is_the_default_and_ignore_is_silent(copied, run):
-    _, _, err = run("train", *TINY_TABLE, "run=a")
+    _, _, err = run("train-classifier", *TINY_TABLE, "run=a")
     assert "near-duplicate photographs" in err
     status, out, err = run("train", *TINY_TABLE, "run=b", "split.duplicates=ignore")
     assert status == 0
@@ -210,14 +212,14 @@ def test_warn_is_the_default_and_ignore_is_silent(copied, run):
 
 
 def test_grouping_joins_given_groups(copied, run):
-    assert run("train", *TINY_TABLE, "run=a", "split.duplicates=group", "data.group_column=group")[0] == 0
+    options = [*TINY_TABLE, "run=a", "split.duplicates=group", "data.group_column=group"]
+    assert run("train-classifier", *options)[0] == 0
     splits = pd.read_csv(copied / "outputs/a/splits.csv", index_col="image")
     for i in range(40):
         assert splits.at[f"p{i:02d}.png", "split"] == splits.at[f"mp{i:02d}.png", "split"]
         assert splits.at[f"p{i:02d}.png", "group"] == splits.at[f"mp{i // 4 * 4:02d}.png", "group"]
     assert splits["group"].nunique() == 10
-    # stage by stage and again: the groups are the same
-    assert run("train", *TINY_TABLE, "run=a", "split.duplicates=group", "data.group_column=group")[0] == 0
+    assert run("train-regressor", *options)[0] == 0  # stage by stage the groups are the same
 
 
 def test_a_fixed_test_set_that_cuts_near_duplicates_cannot_be_grouped(copied, run):
@@ -235,10 +237,11 @@ def test_an_unknown_word_gets_one_line(here, run):
     assert err == "twostage: split.duplicates=groups is not known: did you mean group?\n"
 
 
-def test_simulated_photographs_are_not_searched(here, run, monkeypatch):
-    monkeypatch.setattr("twostage.run.preparation.near_duplicates", lambda _: pytest.fail("searched"))
-    assert run("train", *TINY, "run=a")[0] == 0
+def test_simulated_photographs_are_not_searched(here, once, monkeypatch):
+    assert once("train", *TINY, "run=a")[0] == 0
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_duplicate_pairs"] is None
+    monkeypatch.setattr("twostage.run.preparation.near_duplicates", lambda _: pytest.fail("searched"))
+    assert prepare(load_config([*TINY, "run=a"]), here / "outputs/a").part("test").size
 
 
 def test_a_photograph_that_is_not_used_leaks_nothing():

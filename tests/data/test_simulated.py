@@ -9,7 +9,8 @@ from twostage.data.color import COLORS, channels, linear_to_srgb, to_color
 from twostage.data.photographs import load_photographs
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.errors import DataError
-from twostage.options.run import ImageConfig, SimulatedConfig, SplitConfig
+from twostage.options.data import SimulatedConfig
+from twostage.options.run import ImageConfig, SplitConfig
 
 SIZE = 32
 CENTER, CORNER = np.s_[:, SIZE // 2, SIZE // 2], np.s_[:, 0, 0]

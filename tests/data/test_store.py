@@ -14,7 +14,8 @@ from PIL import Image
 from twostage.data.photographs import decode_photographs, load_photographs
 from twostage.data.store import CHUNK, Rows, open_store
 from twostage.errors import StorageError
-from twostage.options.run import CsvConfig, ImageConfig, SplitConfig
+from twostage.options.data import CsvConfig
+from twostage.options.run import ImageConfig, SplitConfig
 
 COUNT, SIZE = CHUNK + 5, 4
 

@@ -8,7 +8,8 @@ from PIL import Image
 from twostage.data.photographs import load_photographs
 from twostage.data.table import Table, find_photographs, read_folder, read_table
 from twostage.errors import DataError, ImageError
-from twostage.options.run import CsvConfig, FolderConfig, ImageConfig, SplitConfig
+from twostage.options.data import CsvConfig, FolderConfig
+from twostage.options.run import ImageConfig, SplitConfig
 
 PLAIN = "image,target,group\na.png,100.5,g1\nb.png,200,g2\n"
 

@@ -14,9 +14,15 @@ from twostage.report.outcome import draw
 from twostage.report.page import WORST, photographs_to_show
 
 KINDS = [
-    {"count": 1}, {"count": 2}, {"count": 11}, {"count": 1, "direct": True}, {"direct": True, "unit": NASTY},
-    {"count": 1, "bins": 1}, {"bins": 60}, {"groups": False, "unit": ""},
-]  # fmt: skip
+    {"count": 1},
+    {"count": 2},
+    {"count": 11},
+    {"count": 1, "direct": True},
+    {"direct": True, "unit": NASTY},
+    {"count": 1, "bins": 1},
+    {"bins": 60},
+    {"groups": False, "unit": ""},
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -52,7 +58,7 @@ def test_the_page_holds_the_figures_of_metrics_json():
     assert f"wrong by {metrics['rmse']:.4g} µg/L (RMSE)" in text
     summary = outcome.summary()
     assert f"{summary['agreement']['lower']:.4g} µg/L" in text
-    assert f"{summary['error_budget']['calibration_error']:.3f} after" in text
+    assert f"(expected calibration error) is {summary['error_budget']['calibration_error']:.3f}" in text
     assert f"{summary['error_budget']['cost_of_wrong_bins']['argmax']:.4g} µg/L" in text
 
 
@@ -78,7 +84,7 @@ def test_the_summary_is_plain_json(kind):
     assert json.loads(json.dumps(summary, allow_nan=False)).keys() == {"agreement", "error_budget"}
 
 
-def test_figures_are_png_of_their_own():
+def test_figures_are_png_of_their_own(drawn):
     figures = draw(some_outcome(), some_histories())
     assert len(figures) == len(set(figures.values())) == 8
     for png in figures.values():
@@ -109,7 +115,7 @@ def test_options_that_differ_from_their_defaults():
     assert other["regressor.backbone.name"] == ("vgg", "???")
 
 
-def test_a_run_with_groups_writes_its_report(photos, run):
+def test_a_run_with_groups_writes_its_report(photos, drawn, run):
     Image.open(photos / "p00.png").save(photos / "<b>x.png")
     lines = (photos / "photos.csv").read_text().splitlines()
     lines = [lines[0], *(line.replace("p39.png", "<b>x.png") for line in lines[1:])]

@@ -10,7 +10,8 @@ from small_stages import Line, line_examples
 
 from twostage import load_config
 from twostage.errors import ConfigError, RunError
-from twostage.orchestrator import train, train_classifier
+from twostage.orchestrator import train, train_stage
+from twostage.run.folder import RunFolder
 from twostage.run.length import _length, epochs_of_stages, with_length
 from twostage.run.preparation import prepare
 from twostage.training.course import Course
@@ -62,7 +63,7 @@ def test_a_run_of_minutes_keeps_its_length(here, run):
     for name in ("classifier/last.pt", "model/classifier.safetensors"):
         (here / "outputs/a" / name).unlink()
     (folder / "length.json").write_text('{"minutes": 0.03, "batch_size": 16, "epochs": 3, "steps": 1}')
-    train_classifier(load_config([*MINUTES, "run=a"]))
+    train_stage("classifier", load_config([*MINUTES, "run=a"]))
     assert len(pd.read_csv(folder / "history.csv")) == 3
     metrics = train(load_config([*MINUTES, "run=a"]))
     assert 0 < metrics["train_seconds"] < 60
@@ -80,7 +81,7 @@ def test_other_minutes_are_another_length(here, run):
 def test_a_length_that_cannot_be_read_is_said(tmp_path):
     (tmp_path / "classifier").mkdir()
     (tmp_path / "classifier" / "length.json").write_text("{}")
-    prepared = SimpleNamespace(config=load_config(["train.minutes=1"]), folder=tmp_path)
+    prepared = SimpleNamespace(config=load_config(["train.minutes=1"]), folder=RunFolder(tmp_path))
     with pytest.raises(RunError, match="delete it"):
         with_length(course(), None, None, None, prepared)
 
@@ -95,7 +96,7 @@ def test_epochs_and_minutes_exclude_each_other():
 def test_a_share_of_the_photographs_is_shown_as_many_times_more(here, share, epochs):
     options = [text for text in TINY if "epochs" not in text]
     config = load_config([*options, "data.count=400", f"train.epochs={epochs}", f"split.train_share={share}", "run=a"])
-    prepared = prepare(config, here / "outputs/a")
+    prepared = prepare(config, RunFolder(here / "outputs/a"))
     used, total = len(prepared.part("train")), sum(epochs_of_stages(prepared))
     assert used == pytest.approx(250 * share, abs=1)
     assert used * total == pytest.approx(250 * (12 if epochs == "12" else 400), rel=0.01)

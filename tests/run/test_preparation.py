@@ -4,16 +4,16 @@ import torch
 from helpers import TINY, TINY_TABLE
 
 from twostage import load_config
-from twostage.data.color import to_color
+from twostage.data.color import to_color, to_srgb
+from twostage.run.folder import RunFolder
 from twostage.run.preparation import prepare
-from twostage.stages.two_stage import to_srgb
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("color", ["optical_density", "srgb"])
 def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch, color):
-    prepared = prepare(load_config([*TINY, "data.count=200", f"image.color={color}", "run=a"]), here / "a")
+    prepared = prepare(load_config([*TINY, "data.count=200", f"image.color={color}", "run=a"]), RunFolder(here / "a"))
     pixels = prepared.pixels(prepared.part("train"))[:]
     assert len(pixels) > 64
     at_once, seen = to_color(to_srgb(pixels, CPU), color), []
@@ -22,7 +22,7 @@ def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch
         seen.append(some)
         return to_srgb(some, device)
 
-    monkeypatch.setattr("twostage.run.preparation.to_srgb", noted)
+    monkeypatch.setattr("twostage.stages.reading.to_srgb", noted)
     mean, std = prepared.normalization()
     torch.testing.assert_close(mean, at_once.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(std, at_once.std((0, 2, 3)), rtol=1e-5, atol=1e-6)
@@ -30,15 +30,17 @@ def test_the_normalization_is_that_of_all_training_photographs(here, monkeypatch
 
 
 def test_an_augmentation_that_moves_the_colour_is_among_the_warnings(here):
-    prepared = prepare(load_config([*TINY, "augment=founding", "data.unit=mg/L", "run=a"]), here / "a")
+    prepared = prepare(load_config([*TINY, "augment=founding", "data.unit=mg/L", "run=a"]), RunFolder(here / "a"))
     (note,) = [note for note in prepared.notes if "move the colour" in note]
     assert float(note.split("shift by ")[1].split(" mg/L")[0]) > 1
-    assert not any("move the colour" in note for note in prepare(load_config([*TINY, "run=a"]), here / "a").notes)
+    assert not any(
+        "move the colour" in note for note in prepare(load_config([*TINY, "run=a"]), RunFolder(here / "a")).notes
+    )
 
 
 def test_bins_of_few_groups_are_merged_where_groups_are_known(photos):
     def prepared(*more):
-        return prepare(load_config([*TINY_TABLE, "run=a", "bins.range=null", *more]), photos / "a")
+        return prepare(load_config([*TINY_TABLE, "run=a", "bins.range=null", *more]), RunFolder(photos / "a"))
 
     assert prepared("bins.min_groups=3").bins.count == 3  # without groups it is not asked for
     merged = prepared("data.group_column=group", "bins.min_groups=3")

@@ -4,7 +4,7 @@ import pytest
 from helpers import TINY, Parsed
 
 from twostage.errors import RunError
-from twostage.run.folder import count_opening
+from twostage.run.folder import RunFolder
 
 
 def openings(folder):
@@ -12,7 +12,7 @@ def openings(folder):
 
 
 def test_openings_are_counted_and_listed(tmp_path):
-    assert [count_opening(tmp_path) for _ in range(3)] == [1, 2, 3]
+    assert [RunFolder(tmp_path).count_opening() for _ in range(3)] == [1, 2, 3]
     assert openings(tmp_path) == sorted(openings(tmp_path))
 
 
@@ -20,12 +20,12 @@ def test_openings_are_counted_and_listed(tmp_path):
 def test_a_damaged_count_does_not_begin_anew(tmp_path, content):
     (tmp_path / "test_openings.json").write_text(content)
     with pytest.raises(RunError, match=r"test_openings\.json cannot be read"):
-        count_opening(tmp_path)
+        RunFolder(tmp_path).count_opening()
     assert (tmp_path / "test_openings.json").read_text() == content
 
 
-def test_the_test_set_of_a_run_is_opened_once(here, run):
-    out = [run("train", *TINY, "run=a")[1] for _ in range(2)]
+def test_the_test_set_of_a_run_is_opened_once(here, once, run):
+    out = [command("train", *TINY, "run=a")[1] for command in (once, run)]
     assert all("not used before" in text for text in out)
     assert len(openings(here / "outputs/a")) == 1
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_test_openings"] == 1
@@ -38,7 +38,7 @@ def test_a_killed_evaluation_counts_as_an_opening(here, run, monkeypatch):
         raise RunError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("twostage.stages.two_stage.TwoStage.predict", killed)
+        patch.setattr("twostage.stages.two_stage.TwoStage.read", killed)
         assert run("train", *TINY, "run=a")[0] != 0
     assert len(openings(here / "outputs/a")) == 1
     status, out, err = run("evaluate", "run=a")

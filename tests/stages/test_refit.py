@@ -8,9 +8,15 @@ from safetensors.torch import load_file
 
 from twostage import Bins, load_config, train
 from twostage.stages.build import build_classifier, build_regressor
-from twostage.stages.refit import PENALTIES, Seen, refit_classifier, refit_regressor, ridge
+from twostage.stages.refit import PENALTIES, Seen, ridge
 
-SMALL = ["image.size=32", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]"]
+SMALL = [
+    "image.size=32",
+    "backbone.widths=[4,6]",
+    "backbone.strides=[2,2]",
+    "backbone.dilations=[1,1]",
+    "regressor.overlap=0.5",
+]
 BINS = Bins.uniform(80, 350, 4)
 
 
@@ -78,7 +84,7 @@ def test_a_linear_law_is_found(bins):
     model, fresh = regressor(bins), seen(linear, seed=2)
     with torch.no_grad():  # as training leaves them: of another estimate
         model.corrections.weight.add_(3.0)
-    before, after = refit_regressor(model, bins, 0.5, seen(linear), seen(linear, 50, seed=1))
+    before, after = model.refit(seen(linear), seen(linear, 50, seed=1))
     assert before > 10
     assert after < 1e-2
     assert rmse(model, bins, fresh) < 1e-2
@@ -89,7 +95,7 @@ def test_bins_find_a_law_that_is_linear_only_within_them():
     error = {}
     for bins in (one, four):
         model = regressor(bins)
-        refit_regressor(model, bins, 0.5, seen(bent, 2000), seen(bent, 500, seed=1))
+        model.refit(seen(bent, 2000), seen(bent, 500, seed=1))
         error[bins.count] = rmse(model, bins, seen(bent, 500, seed=2))
     assert error[4] < 0.7 * error[1]
 
@@ -101,16 +107,16 @@ def test_a_bin_of_fewer_specimens_than_columns_is_not_corrected(specimens, corre
         groups = np.empty(2000, int)
         groups[np.argsort(photos.concentration)] = np.arange(2000) * specimens // 2000
         photos = Seen(photos.pooled, photos.concentration, groups)
-    refit_regressor(model, BINS, 0.5, photos, seen(bent, 500, seed=1))
+    model.refit(photos, seen(bent, 500, seed=1))
     assert bool(model.corrections.weight.any()) == corrected
 
 
 def test_what_is_no_better_on_validation_is_not_kept():
     model = regressor()
-    refit_regressor(model, BINS, 0.5, seen(linear), seen(linear, 50, seed=1))
+    model.refit(seen(linear), seen(linear, 50, seed=1))
     known = {name: value.clone() for name, value in model.state_dict().items()}
     misleading = seen(lambda first, second: 215 - 40 * second)
-    before, after = refit_regressor(model, BINS, 0.5, misleading, seen(linear, 50, seed=1))
+    before, after = model.refit(misleading, seen(linear, 50, seed=1))
     assert after == before
     assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())
 
@@ -119,7 +125,7 @@ def test_without_anything_to_learn_in_bins_corrections_are_small():
     model = regressor()
     noise = 5 * random(60, seed=3)
     photos = Seen(random(60, 6), 215 + noise)
-    refit_regressor(model, BINS, 0.5, photos, Seen(random(60, 6, seed=1), 215 + 5 * random(60, seed=4)))
+    model.refit(photos, Seen(random(60, 6, seed=1), 215 + 5 * random(60, seed=4)))
     assert rmse(model, BINS, Seen(random(200, 6, seed=5), 215 + 5 * random(200, seed=6))) < 5.7
 
 
@@ -174,7 +180,7 @@ def test_a_common_error_is_left_to_solving_where_there_is_solving(here, monkeypa
     asked = []
 
     def stop(stage, *_):
-        asked.append(stage.mean_of_batch is not None)
+        asked.append(stage.solved_later)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("twostage.run.stage.fit", stop)
@@ -191,7 +197,7 @@ def test_a_classifier_learns_a_linear_law_and_its_own_spread():
     model, fresh = classifier(), seen(linear, seed=2)
     with torch.no_grad():
         model.corrections.bias.add_(torch.tensor([3.0, 0.0, 0.0, -3.0]))
-    before, after = refit_classifier(model, BINS, seen(linear), seen(linear, 50, seed=1))
+    before, after = model.refit(seen(linear), seen(linear, 50, seed=1))
     assert after < 0.5 * before
     with torch.no_grad():
         found = model.read(torch.from_numpy(fresh.pooled).float()).softmax(1).double().numpy()
@@ -200,8 +206,8 @@ def test_a_classifier_learns_a_linear_law_and_its_own_spread():
 
 def test_a_classifier_that_is_no_better_keeps_its_weights():
     model = classifier()
-    refit_classifier(model, BINS, seen(linear), seen(linear, 50, seed=1))
+    model.refit(seen(linear), seen(linear, 50, seed=1))
     known = {name: value.clone() for name, value in model.state_dict().items()}
-    before, after = refit_classifier(model, BINS, seen(lambda a, b: 215 - 40 * b), seen(linear, 50, seed=1))
+    before, after = model.refit(seen(lambda a, b: 215 - 40 * b), seen(linear, 50, seed=1))
     assert after == before
     assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())

@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 
 from twostage import Bins, load_config
+from twostage.data.color import to_srgb
+from twostage.options.choices import COMBINATIONS
 from twostage.stages.build import build_classifier, build_regressor, warm_start
 from twostage.stages.classifier import fit_temperature, log_bin_mass
-from twostage.stages.two_stage import COMBINATIONS, TwoStage, combine, to_srgb
+from twostage.stages.combination import combine
+from twostage.stages.two_stage import TwoStage
 
 TINY = (
     "image.size=32",
@@ -16,6 +19,7 @@ TINY = (
     "backbone.widths=[4,6]",
     "backbone.strides=[2,2]",
     "backbone.dilations=[1,1]",
+    "regressor.overlap=0.5",
 )
 BINS = Bins.uniform(80, 350, 4)
 UNEVEN = Bins([80, 100, 150, 260, 350])
@@ -147,7 +151,7 @@ def test_probabilities_take_the_temperature():
 
 def test_classifier_loss_is_the_cross_entropy():
     classifier = build_classifier(tiny(), BINS).eval()
-    targets = classifier.targets(np.linspace(90, 340, 6), BINS, 0.25)
+    targets = classifier.targets(np.linspace(90, 340, 6))
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
     entropy = -(targets * targets.clamp_min(1e-12).log()).sum(1).mean()
     assert classifier.loss(images(), targets) > entropy + 1e-3
@@ -166,7 +170,7 @@ def test_without_corrections_the_classifier_spreads_its_estimate_as_the_targets_
     with torch.no_grad():
         found = classifier.probabilities(images(11))
     np.testing.assert_allclose(found, bins.soft_targets(concentration, smoothing), atol=1e-5)
-    targets = classifier.targets(concentration, bins, smoothing)
+    targets = classifier.targets(concentration)
     entropy = -(targets * targets.clamp_min(1e-30).log()).sum(1).mean()
     torch.testing.assert_close(classifier.loss(images(11), targets), entropy, rtol=1e-4, atol=1e-4)
 
@@ -242,7 +246,7 @@ def test_offsets_are_not_clipped():
 @pytest.mark.parametrize("loss", ["huber", "gaussian"])
 def test_a_photograph_outside_a_bin_teaches_it_nothing(loss):
     regressor = build_regressor(tiny(f"regressor.loss={loss}"), BINS)
-    targets = regressor.targets(np.full(6, BINS.center[0]), BINS, overlap=0.5)
+    targets = regressor.targets(np.full(6, BINS.center[0]))
     assert targets[:, 1].tolist() == [[1, 0, 0, 0]] * 6
     regressor.loss(images(), targets).backward()
     for layer in (regressor.corrections, regressor.log_scale):
@@ -253,7 +257,7 @@ def test_a_photograph_outside_a_bin_teaches_it_nothing(loss):
 
 def test_a_photograph_near_a_border_teaches_both_bins():
     regressor = build_regressor(tiny(), BINS)
-    regressor.loss(images(), regressor.targets(np.full(6, BINS.edges[1] + 1), BINS, overlap=0.5)).backward()
+    regressor.loss(images(), regressor.targets(np.full(6, BINS.edges[1] + 1))).backward()
     rows = regressor.corrections.weight.grad.abs().sum(1)
     assert (rows > 0).tolist() == [True, True, False, False]
 
@@ -261,7 +265,7 @@ def test_a_photograph_near_a_border_teaches_both_bins():
 def test_targets_are_offsets_and_memberships():
     regressor = build_regressor(tiny(), UNEVEN)
     concentration = np.linspace(70, 360, 6)
-    targets = regressor.targets(concentration, UNEVEN, 0.5)
+    targets = regressor.targets(concentration)
     assert targets.shape == (6, 2, 4)
     pointed = UNEVEN.center + UNEVEN.half_width * targets[:, 0].double().numpy()
     np.testing.assert_allclose(pointed, np.tile(concentration[:, None], 4), rtol=1e-5)
@@ -273,8 +277,7 @@ def with_errors(regressor, units, log_scale=0.0):
     leaf, true = units.clone().requires_grad_(), torch.linspace(90, 340, len(units))
     regressor.network.estimate = lambda _: true[:, None] + leaf
     torch.nn.init.constant_(regressor.log_scale.bias, log_scale)
-    bins = UNEVEN if torch.equal(regressor.center, torch.from_numpy(UNEVEN.center).float()) else BINS
-    return leaf, regressor.targets(true.double().numpy(), bins, 0.5)
+    return leaf, regressor.targets(true.double().numpy())
 
 
 @pytest.mark.parametrize("bins", [BINS, UNEVEN])
@@ -294,12 +297,20 @@ def test_huber_loss_is_that_of_torch(bins):
     torch.testing.assert_close(loss, (huber[:, 0] + of_bins.sum(1)).mean())
 
 
+def test_the_mean_of_a_batch_is_taken_as_it_is_asked_for():
+    regressor = build_regressor(tiny(), UNEVEN)
+    asked = []
+    _, targets = with_errors(regressor, torch.ones(6, 1))
+    regressor.loss(images(), targets, lambda error: asked.append(error) or error.mean())
+    assert len(asked) == 1
+
+
 def test_where_the_last_layer_is_solved_later_a_common_error_counts_little():
     regressor = build_regressor(tiny("regressor.huber_delta=10"), UNEVEN)
     units = torch.linspace(-2, 2, 6)[:, None]
 
     def slope(common, solved_later):
-        regressor.mean_of_batch = torch.mean if solved_later else None
+        regressor.solved_later = solved_later
         leaf, targets = with_errors(regressor, units + common)
         regressor.loss(images(), targets).backward()
         return leaf.grad
@@ -338,7 +349,7 @@ def test_log_scale_weighs_errors_in_the_gaussian_loss_alone(loss, same):
     for log_scale in (0.0, 1.5):
         regressor = build_regressor(tiny(f"regressor.loss={loss}"), BINS)
         torch.nn.init.constant_(regressor.log_scale.bias, log_scale)
-        regressor.loss(images(), regressor.targets(np.linspace(90, 340, 6), BINS, 0.5)).backward()
+        regressor.loss(images(), regressor.targets(np.linspace(90, 340, 6))).backward()
         found.append(gradients(regressor.network))
     assert any(grad.abs().sum() > 0 for grad in found[0].values())
     assert all(torch.equal(grad, found[1][key]) for key, grad in found[0].items()) == same
@@ -349,7 +360,7 @@ def test_estimate_is_the_true_bins_candidate():
     concentration = np.array([70, 99, 149, 151, 300, 360.0])
     with torch.no_grad():
         offsets, _ = regressor(images())
-        found = regressor.estimate(images(), regressor.targets(concentration, UNEVEN, 0.5))
+        found = regressor.estimate(images(), regressor.targets(concentration))
     np.testing.assert_allclose(
         found, combine(UNEVEN, np.ones((6, 4)), offsets.numpy(), "oracle", concentration), rtol=1e-5
     )
@@ -427,11 +438,13 @@ def test_to_srgb_keeps_every_grey_level():
 
 
 @pytest.mark.parametrize("views", [1, 8])
-def test_prediction_does_not_depend_on_the_batch_size(views):
+def test_a_reading_does_not_depend_on_the_batch_size(views, monkeypatch):
     model, pixels = two_stage(), photographs(7)
-    whole = model.predict(pixels, views=views)
+    whole = model.read(pixels, views=views)
     for batch_size in (1, 3, 7):
-        for found, expected in zip(model.predict(pixels, views=views, batch_size=batch_size), whole, strict=True):
+        for module in ("reading", "two_stage"):
+            monkeypatch.setattr(f"twostage.stages.{module}.BATCH", batch_size)
+        for found, expected in zip(model.read(pixels, views=views), whole, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -443,37 +456,37 @@ def views_of(pixels):
 @pytest.mark.parametrize("pooling", ["masks", "flatten"])
 def test_eight_views_do_not_see_turns_and_flips(pooling):
     model, pixels = two_stage(f"pooling={pooling}"), photographs(3)
-    expected, alone = model.predict(pixels), model.predict(pixels, views=1)
+    expected, alone = model.read(pixels), model.read(pixels, views=1)
     for turned in views_of(pixels):
-        for found, known in zip(model.predict(turned), expected, strict=True):
+        for found, known in zip(model.read(turned), expected, strict=True):
             np.testing.assert_allclose(found, known, rtol=1e-5, atol=1e-5)
-    assert np.abs(model.predict(views_of(pixels)[5], views=1)[1] - alone[1]).max() > 1e-4
+    assert np.abs(model.read(views_of(pixels)[5], views=1).offsets - alone.offsets).max() > 1e-4
 
 
 def test_prediction_is_plain_numbers_in_evaluation_mode():
     model, pixels = two_stage(), photographs(5)
     model.train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    probabilities, offsets = model.predict(pixels)
-    assert probabilities.shape == offsets.shape == (5, 4)
-    assert probabilities.dtype == offsets.dtype == np.float64
-    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    reading = model.read(pixels)
+    assert {part.shape for part in reading} == {(5, 4)}
+    assert {part.dtype for part in reading} == {np.dtype(np.float64)}
+    np.testing.assert_allclose(reading.probabilities.sum(1), 1, rtol=1e-6)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    none = model.predict(pixels[:0])
-    assert [part.shape for part in none] == [(0, 4), (0, 4)]
+    none = model.read(pixels[:0])
+    assert [part.shape for part in none] == [(0, 4)] * 3
 
 
 def test_without_a_classifier_there_is_one_certain_bin():
     one = Bins([80, 350])
     config = tiny("method=direct")
     model = TwoStage(one, None, build_regressor(config, one), config.image.color)
-    probabilities, offsets = model.predict(photographs(3))
-    assert (probabilities == 1).all()
-    assert offsets.shape == (3, 1)
+    reading = model.read(photographs(3))
+    assert (reading.probabilities == 1).all()
+    assert reading.offsets.shape == reading.log_scales.shape == (3, 1)
 
 
 @pytest.mark.parametrize("color", ["srgb", "linear", "optical_density", "grayscale"])
 def test_prediction_takes_photographs_of_every_color(color):
-    probabilities, offsets = two_stage(f"image.color={color}").predict(photographs(2))
+    probabilities, offsets, _ = two_stage(f"image.color={color}").read(photographs(2))
     assert np.isfinite(probabilities).all()
     assert np.isfinite(offsets).all()

@@ -44,7 +44,7 @@ def test_methods_are_ranked_by_their_error_and_paired():
     rng = np.random.default_rng(0)
     target, noise = rng.uniform(80, 350, 300), rng.normal(size=300)
     predicted = pd.DataFrame({"worse": target + 1.05 * noise, "best": target + noise, "bad": target + 50})
-    table = rank_methods(target, predicted)
+    table = rank_methods(target, predicted.sub(target, axis=0))
     assert table.index.tolist() == ["best", "worse", "bad"]
     for name, row in table.iterrows():
         assert row["rmse"] == pytest.approx(np.sqrt(np.mean((predicted[name] - target) ** 2)), rel=1e-9)
@@ -54,12 +54,12 @@ def test_methods_are_ranked_by_their_error_and_paired():
     assert 0 < table.loc["worse", "behind_low"] < 0.05 * table.loc["best", "rmse"] < table.loc["worse", "behind_high"]
     assert table.loc["best", ["behind", "behind_low", "behind_high"]].tolist() == [0, 0, 0]
     assert "best" in ranking_text(table, "mg/L").splitlines()[1]
-    one_group = rank_methods(target, predicted, np.zeros(300))
+    one_group = rank_methods(target, predicted.sub(target, axis=0), np.zeros(300))
     assert one_group[["low", "behind_high"]].isna().all(axis=None)
     assert one_group["rmse"].tolist() == table["rmse"].tolist()
 
 
-def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run):
+def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, drawn, run):
     options = [*TINY_TABLE, "data.group_column=group", "split.folds=2", FEW, *EPOCHS, "run=c"]
     status, out, err = run("compare", *options)
     assert status == 0, err
@@ -190,9 +190,15 @@ def test_the_profiles_say_what_they_compare():
 @pytest.mark.parametrize("command", ["compare", "crossval"])
 def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, command):
     options = [
-        "data.count=300", "image.size=32", "train.epochs=12", "bins.count=4", "split.folds=2", "runtime.threads=1",
-        "runtime.progress=false", "runtime.precision=float32",
-    ]  # fmt: skip
+        "data.count=300",
+        "image.size=32",
+        "train.epochs=12",
+        "bins.count=4",
+        "split.folds=2",
+        "runtime.threads=1",
+        "runtime.progress=false",
+        "runtime.precision=float32",
+    ]
     options += [FEW, *EPOCHS] if command == "compare" else []
 
     def work(name, seconds):

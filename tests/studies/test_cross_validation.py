@@ -93,9 +93,16 @@ def test_a_test_set_of_its_own_does_not_go_with_all_folds(photos, run, option):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
 def test_nitrite_by_group_has_the_known_baseline(here, run):
     status, _, err = run(
-        "crossval", "data=csv", f"data.table={SHARED / 'nitrite' / 'labels.csv'}", "data.group_column=group", "run=n",
-        "train.epochs=2", "image.size=32", "combine.views=1", "runtime.progress=false",
-    )  # fmt: skip
+        "crossval",
+        "data=csv",
+        f"data.table={SHARED / 'nitrite' / 'labels.csv'}",
+        "data.group_column=group",
+        "run=n",
+        "train.epochs=2",
+        "image.size=32",
+        "combine.views=1",
+        "runtime.progress=false",
+    )
     assert status == 0, err
     metrics = json.loads((here / "outputs/n/metrics.json").read_text())
     assert 6 < metrics["rmse_colour_baseline"] < 13  # known: about 9 ug/L with specimens left out

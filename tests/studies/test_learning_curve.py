@@ -67,7 +67,7 @@ def test_models_are_resampled_alike_and_in_bounded_pieces(monkeypatch):
     assert np.isnan(resampled_rmse(errors, np.zeros(90))).all()
 
 
-def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
+def test_the_command_answers_and_goes_on_where_it_stopped(photos, drawn, run):
     status, out, err = run("learning-curve", *CURVE, "data.unit=mg/L")
     assert status == 0, err
     folder = photos / "outputs/lc"
@@ -135,7 +135,7 @@ def test_shares_belong_to_the_learning_curve(here, run):
         assert words in out
 
 
-def test_one_test_group_has_a_curve_without_intervals():
+def test_one_test_group_has_a_curve_without_intervals(drawn):
     points = pd.DataFrame({"share": [0.25, 0.5, 1], "n_groups": None, "n_train": [10, 20, 40]})
     points = points.assign(rmse_colour_baseline=3.0, train_seconds=1.0)
     found = _outcome(points, np.array([[2.0, -2.0], [1.5, -1.5], [1.2, -1.2]]), np.array(["a", "a"]))

@@ -11,7 +11,7 @@ from scipy.stats import sem
 from twostage import load_config
 from twostage.options.flat import flatten, to_plain
 from twostage.options.registry import conf_dir, register_schemas
-from twostage.report.tables import leaderboard, seed_summary
+from twostage.studies.sweep import leaderboard, seed_summary
 
 SWEEPS = sorted(path.stem for path in (conf_dir() / "sweep").glob("*.yaml"))
 

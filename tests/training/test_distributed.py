@@ -83,8 +83,20 @@ def test_a_photograph_is_augmented_alike_whoever_does_it(options):
     torch.testing.assert_close(shares, augment(images, options, torch.Generator().manual_seed(3)))
 
 
-RUN = ["-m", "twostage", "train", "data.count=60", "image.size=32", "train.epochs=60", "bins.count=3", "seed=3",
-       "runtime.precision=float32", "combine.views=1", "runtime.checkpoint_seconds=0", "runtime.threads=1"]  # fmt: skip
+RUN = [
+    "-m",
+    "twostage",
+    "train",
+    "data.count=60",
+    "image.size=32",
+    "train.epochs=60",
+    "bins.count=3",
+    "seed=3",
+    "runtime.precision=float32",
+    "combine.views=1",
+    "runtime.checkpoint_seconds=0",
+    "runtime.threads=1",
+]
 
 
 def curve(folder, run):

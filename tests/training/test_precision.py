@@ -13,9 +13,11 @@ from twostage.training.fit import fit
 from twostage.training.precision import Plan, apply_plan, choose_plan, set_precision
 
 TIMES = {
-    Plan("float32", True): 1.0, Plan("float32", False): 1.0,
-    Plan("bfloat16", True): 1.0, Plan("bfloat16", False): 1.0,
-}  # fmt: skip
+    Plan("float32", True): 1.0,
+    Plan("float32", False): 1.0,
+    Plan("bfloat16", True): 1.0,
+    Plan("bfloat16", False): 1.0,
+}
 
 
 def chosen(monkeypatch, times, wanted="auto", memory=None):

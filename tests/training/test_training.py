@@ -10,11 +10,10 @@ from small_stages import BINS, CPU, Line, differing, line_examples, options_of, 
 from torch import nn
 
 from twostage import load_config
-from twostage.data.color import to_color
+from twostage.data.color import to_color, to_srgb
 from twostage.errors import DeviceError, TrainingError
 from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.stages.build import build_classifier, build_regressor
-from twostage.stages.two_stage import to_srgb
 from twostage.training.course import Course, Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.fit import fit
@@ -55,9 +54,18 @@ def test_stream_seed_is_a_function_of_its_words():
 
 def test_stream_seed_depends_on_every_word():
     words = [
-        (0, "a", 1, 2), (1, "a", 1, 2), (0, "b", 1, 2), (0, "a", 2, 2), (0, "a", 1, 3), (0, "a", 2, 1),
-        (0, "a", 1, 2, "augment"), (0, "a", 1, 2, "dropout"), (0, "a", 1), (0, "a"), (0,),
-    ]  # fmt: skip
+        (0, "a", 1, 2),
+        (1, "a", 1, 2),
+        (0, "b", 1, 2),
+        (0, "a", 2, 2),
+        (0, "a", 1, 3),
+        (0, "a", 2, 1),
+        (0, "a", 1, 2, "augment"),
+        (0, "a", 1, 2, "dropout"),
+        (0, "a", 1),
+        (0, "a"),
+        (0,),
+    ]
     assert len({stream_seed(*word) for word in words}) == len(words)
 
 

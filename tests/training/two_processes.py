@@ -15,7 +15,6 @@ from twostage.training.distributed import (
     gather,
     is_first_process,
     join_processes,
-    mean_of_batch,
     process_count,
     process_number,
 )
@@ -25,10 +24,10 @@ from twostage.training.fit import fit
 def fail_once(stage):
     loss, asked = stage.loss, []
 
-    def failing(images, targets):
+    def failing(images, targets, *more):
         asked.append(1)
         wrong = len(asked) == 2 and process_number() == process_count() - 1
-        return loss(images, targets) * (torch.nan if wrong else 1)
+        return loss(images, targets, *more) * (torch.nan if wrong else 1)
 
     stage.loss = failing
     return stage
@@ -49,9 +48,8 @@ def main():
         for build in (build_classifier, build_regressor):
             overrides = [f"backbone={backbone}", "image.size=32", "augment=any_angle", "augment.noise=0.02", "run=x"]
             config = load_config(overrides)
-            stage = build(config, bins).double()
-            stage.mean_of_batch = mean_of_batch  # part of the regressor's loss
-            learned = stage.targets(targets, bins, 0.5).double()
+            stage = build(config, bins).double()  # the regressor's loss asks for the mean of the whole batch
+            learned = stage.targets(targets).double()
             train, validation = (
                 Examples([str(i) for i in range(60)][rows], pixels[rows], targets[rows], learned[rows])
                 for rows in (slice(0, 49), slice(49, 60))  # neither is a multiple of the batch or of the processes
@@ -60,7 +58,6 @@ def main():
             for train_again in (False, True):  # the second fails in its second step, once, in the last process
                 if train_again:
                     stage = fail_once(build(config, bins).double())
-                    stage.mean_of_batch = mean_of_batch
                     course = replace(course, options=replace(config.train, retry=True))
                 history = fit(stage, train, validation, course)
                 curves.append([[row.train_loss, row.validation_rmse] for row in history])

@@ -23,6 +23,10 @@ class Pooling(nn.Module):
 
     width: int
 
+    def look(self, feature_map: Tensor, image: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The masks (N,M,h',w') through which it looks, and the input at their resolution; None where it has none."""
+        return None
+
 
 class MeanPooling(Pooling):
     """Mean over positions: map (N,F,h,w) -> (N,F)."""

@@ -26,9 +26,17 @@ from twostage.options.run import ImageConfig, SplitConfig
 __all__ = ["Photographs", "Request", "decode_photographs", "load_files", "load_photographs"]
 
 LASTING = {
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
-    errno.EINVAL, errno.EFBIG, errno.EOVERFLOW,
-}  # fmt: skip
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EFBIG,
+    errno.EOVERFLOW,
+}
 """Reasons of the system that say something about a file (the last three come of wrong positions in a damaged one)."""
 
 

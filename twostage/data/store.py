@@ -176,9 +176,7 @@ def _write_pixels(
 ) -> tuple[int, dict[int, str]]:
     """Write, not map: on a full disk writing into a mapped file kills the process."""
     failed: dict[int, str] = {}
-    bar = tqdm(
-        total=shape[0], desc="decoding", unit="photo", leave=False, disable=None if progress else True
-    )  # fmt: skip
+    bar = tqdm(total=shape[0], desc="decoding", unit="photo", leave=False, disable=None if progress else True)
     with path.open("wb") as file, bar:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)

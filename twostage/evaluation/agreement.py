@@ -57,6 +57,12 @@ def bland_altman(difference: np.ndarray, confidence: float = 0.95) -> Agreement:
     of_limit = t * sd * float(np.sqrt(1 / count + z**2 / (2 * (count - 1))))
     lower, upper = bias - z * sd, bias + z * sd
     return Agreement(
-        count, bias, sd, lower, upper,
-        (bias - of_mean, bias + of_mean), (lower - of_limit, lower + of_limit), (upper - of_limit, upper + of_limit),
-    )  # fmt: skip
+        count,
+        bias,
+        sd,
+        lower,
+        upper,
+        (bias - of_mean, bias + of_mean),
+        (lower - of_limit, lower + of_limit),
+        (upper - of_limit, upper + of_limit),
+    )

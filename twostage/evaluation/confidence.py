@@ -44,9 +44,16 @@ def resampled_rmse(errors: np.ndarray, groups: np.ndarray | None = None, *, seed
         return np.sqrt(squares.sum(axis) / counts.sum(axis))
 
     found = bootstrap(
-        (squares, np.broadcast_to(counts, squares.shape)), rmse, paired=True, vectorized=True, n_resamples=2000,
-        batch=max(1, AT_A_TIME // squares.size), method="percentile", axis=-1, random_state=np.random.default_rng(seed),
-    )  # fmt: skip
+        (squares, np.broadcast_to(counts, squares.shape)),
+        rmse,
+        paired=True,
+        vectorized=True,
+        n_resamples=2000,
+        batch=max(1, AT_A_TIME // squares.size),
+        method="percentile",
+        axis=-1,
+        random_state=np.random.default_rng(seed),
+    )
     return np.asarray(found.bootstrap_distribution)
 
 

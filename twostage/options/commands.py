@@ -31,8 +31,13 @@ BASELINE_METHODS = ("mean", "ridge", "boosting", "extra_trees")
 """What compare can do without a network."""
 
 NETWORK_METHODS = (
-    "classifier", "fine_bins", "direct", "two_stage_argmax", "two_stage_top2", "two_stage_mixture",
-)  # fmt: skip
+    "classifier",
+    "fine_bins",
+    "direct",
+    "two_stage_argmax",
+    "two_stage_top2",
+    "two_stage_mixture",
+)
 """What compare can train, with the backbone of the options or, as METHOD@BACKBONE, with another."""
 
 

@@ -138,9 +138,16 @@ def error_budget(costs: pd.DataFrame, borders: pd.DataFrame, unit: str) -> bytes
     ):
         errors, count = borders[name].to_numpy(), borders["count"].to_numpy()
         right.errorbar(
-            places + shift, errors, _ends(errors, count), fmt=marker, color=colors[name], elinewidth=1, capsize=2,
-            markersize=5, label=COMBINATION_NAMES[name],
-        )  # fmt: skip
+            places + shift,
+            errors,
+            _ends(errors, count),
+            fmt=marker,
+            color=colors[name],
+            elinewidth=1,
+            capsize=2,
+            markersize=5,
+            label=COMBINATION_NAMES[name],
+        )
     ranges = [
         f"{low:g}-{high:g}" if np.isfinite(high) else f">{low:g}" for low, high in borders[["low", "high"]].values
     ]

@@ -24,18 +24,29 @@ def learning_curve_figure(points: pd.DataFrame, law: PowerLaw, twice: tuple[floa
     axes = figure.subplots()
     count, error = points["n_train"].to_numpy(), points["rmse"].to_numpy()
     axes.errorbar(
-        count, error, np.abs(points[["rmse_low_95", "rmse_high_95"]].to_numpy().T - error), fmt="o", color=BLUE,
-        capsize=3, label="test photographs, with 95 % interval",
-    )  # fmt: skip
+        count,
+        error,
+        np.abs(points[["rmse_low_95", "rmse_high_95"]].to_numpy().T - error),
+        fmt="o",
+        color=BLUE,
+        capsize=3,
+        label="test photographs, with 95 % interval",
+    )
     grid = np.geomspace(count.min(), 2 * count.max(), 100)
     inside = grid <= count.max()
     axes.plot(grid[inside], law.rmse(grid[inside]), color="black", linewidth=1.2, label="fitted law")
     axes.plot(grid[~inside], law.rmse(grid[~inside]), color="black", linewidth=1.2, linestyle="--")
     ends = np.abs(np.array(twice[1:]) - twice[0])[:, None]
     axes.errorbar(
-        [2 * count.max()], [twice[0]], ends, fmt="D", color=RED, markerfacecolor="white", capsize=3,
+        [2 * count.max()],
+        [twice[0]],
+        ends,
+        fmt="D",
+        color=RED,
+        markerfacecolor="white",
+        capsize=3,
         label="expected of twice the photographs",
-    )  # fmt: skip
+    )
     ridge = points["rmse_colour_baseline"]
     axes.plot(count, ridge, marker="s", markersize=4, linestyle=":", color=GRAY, label="colour statistics + ridge")
     axes.set_xscale("log")

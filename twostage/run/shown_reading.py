@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twostage.backbones.pooling import MaskPooling
 from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.report.reading_figure import ShownReading
@@ -21,22 +20,22 @@ def shown_reading(network: TwoStage, pixels: Pixels, errors: np.ndarray) -> Show
 
     The masks are those of the last stage. None where the model has no masks.
     """
-    stage = network.regressor or network.classifier
-    if stage is None or not isinstance(stage.network.pooling, MaskPooling) or not len(errors):
+    if not len(errors):
         return None
     row = int(np.argsort(np.abs(errors), kind="stable")[len(errors) // 2])
     photograph = np.asarray(pixels[row : row + 1])
     images = to_color(to_srgb(photograph, next(network.parameters()).device), network.color)
-    return ShownReading(photograph[0], masks_of(stage.network, images)[0].cpu().numpy(), row)
+    masks = masks_of(network.stages[-1].network, images)
+    return None if masks is None else ShownReading(photograph[0], masks[0].cpu().numpy(), row)
 
 
 @torch.no_grad()
-def masks_of(network: Network, images: Tensor) -> Tensor:
-    """The masks (N,M,h,w), each with sum one, of images in the network's colour space (N,C,H,W)."""
-    seen: list[Tensor] = []
-    hook = network.pooling.register_forward_hook(lambda pooling, inputs, _: seen.append(pooling.look(*inputs)[0]))
+def masks_of(network: Network, images: Tensor) -> Tensor | None:
+    """The masks (N,M,h,w), each with sum one, of images in the network's colour space (N,C,H,W); None without any."""
+    seen: list[tuple[Tensor, Tensor] | None] = []
+    hook = network.pooling.register_forward_hook(lambda pooling, inputs, _: seen.append(pooling.look(*inputs)))
     try:
         network.pooled(images)
     finally:
         hook.remove()
-    return seen[0].float()
+    return None if seen[0] is None else seen[0][0].float()

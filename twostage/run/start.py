@@ -77,8 +77,10 @@ class Start:
                 f"look better than new ones: {some(list(mine['image'][seen]))}; start from a model of others"
             )
         groups = sorted(set(mine["group"]) & set(self.learned["group"]) - {""})
-        alike = [f"train.start_from={self.folder} has learned from groups that are called as some of the test set "
-                 f"({some(groups)}): if they are the same specimens, the figures are too good"]  # fmt: skip
+        alike = [
+            f"train.start_from={self.folder} has learned from groups that are called as some of the test set "
+            f"({some(groups)}): if they are the same specimens, the figures are too good"
+        ]
         return self.unknown + (alike if groups else [])
 
 

@@ -109,9 +109,12 @@ def _row(options: Any, config: BackbonesConfig, device: torch.device) -> dict[st
 
 def _regressor(options: Any, config: BackbonesConfig) -> Any:
     whole = Config(
-        run="", data=SimulatedConfig(), backbone=options, pooling=config.pooling,
+        run="",
+        data=SimulatedConfig(),
+        backbone=options,
+        pooling=config.pooling,
         image=ImageConfig(size=config.image.size, color=config.image.color),
-    )  # fmt: skip
+    )
     return build_regressor(whole, BINS)
 
 

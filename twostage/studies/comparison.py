@@ -243,10 +243,13 @@ def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> di
     plain = table.astype(object).where(table.notna(), None).to_dict("index")
     groups = found["group"].nunique() if "group" in found else None
     return {
-        "unit": config.data.unit, "n": len(found), "n_groups": groups, "options": options_that_count(config),
+        "unit": config.data.unit,
+        "n": len(found),
+        "n_groups": groups,
+        "options": options_that_count(config),
         "methods": [{"method": key, **row, "rmse_of_rounds": rounds[str(key)].tolist()} for key, row in plain.items()],
         "rounds": [{"seed": int(seed), "fold": int(fold)} for seed, fold in rounds.index],
-    }  # fmt: skip
+    }
 
 
 def _text(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig, folder: Path) -> str:

@@ -83,13 +83,20 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
 
     names = ("rmse_mixture", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline", "rmse_mean_baseline")
     return {
-        "method": config.method, "unit": config.data.unit, "n_folds": len(folds), "n": len(predictions),
+        "method": config.method,
+        "unit": config.data.unit,
+        "n_folds": len(folds),
+        "n": len(predictions),
         "n_groups": None if groups is None else len(np.unique(groups)),
-        "n_refused": int((predictions["status"] == "refused").sum()), **regression_metrics(target, error),
-        "rmse_low_95": None if np.isnan(low) else low, "rmse_high_95": None if np.isnan(high) else high,
-        **{name: pooled(name) for name in names}, "rmse_of_folds": [fold["rmse"] for fold in folds],
-        "train_seconds": sum(fold["train_seconds"] for fold in folds), "options": options_that_count(config),
-    }  # fmt: skip
+        "n_refused": int((predictions["status"] == "refused").sum()),
+        **regression_metrics(target, error),
+        "rmse_low_95": None if np.isnan(low) else low,
+        "rmse_high_95": None if np.isnan(high) else high,
+        **{name: pooled(name) for name in names},
+        "rmse_of_folds": [fold["rmse"] for fold in folds],
+        "train_seconds": sum(fold["train_seconds"] for fold in folds),
+        "options": options_that_count(config),
+    }
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:

@@ -124,9 +124,13 @@ def _outcome(points: pd.DataFrame, errors: np.ndarray, groups: np.ndarray | None
     law, laws, most = fit_power_law(count, error), fit_power_law(count, resampled.T), float(count.max())
     then = laws.rmse(2 * most)
     return _Found(
-        points, law, float(law.rmse(most)), float(law.rmse(2 * most)),
-        percentile_interval(then), percentile_interval(laws.rmse(most) - then),
-    )  # fmt: skip
+        points,
+        law,
+        float(law.rmse(most)),
+        float(law.rmse(2 * most)),
+        percentile_interval(then),
+        percentile_interval(laws.rmse(most) - then),
+    )
 
 
 def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
@@ -135,14 +139,21 @@ def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
 
     rows = found.points.astype(object).where(found.points.notna(), None).to_dict("records")
     return {
-        "method": config.method, "unit": config.data.unit, "seed": config.seed, "trainings": rows,
+        "method": config.method,
+        "unit": config.data.unit,
+        "seed": config.seed,
+        "trainings": rows,
         "law": {name: float(value) for name, value in asdict(found.law).items()},
-        "n_train_twice": 2 * int(found.points["n_train"].max()), "rmse_now": found.now, "rmse_twice": found.then,
-        "rmse_twice_low_95": or_none(found.then_interval[0]), "rmse_twice_high_95": or_none(found.then_interval[1]),
+        "n_train_twice": 2 * int(found.points["n_train"].max()),
+        "rmse_now": found.now,
+        "rmse_twice": found.then,
+        "rmse_twice_low_95": or_none(found.then_interval[0]),
+        "rmse_twice_high_95": or_none(found.then_interval[1]),
         "gain": found.now - found.then,
-        "gain_low_95": or_none(found.gain_interval[0]), "gain_high_95": or_none(found.gain_interval[1]),
+        "gain_low_95": or_none(found.gain_interval[0]),
+        "gain_high_95": or_none(found.gain_interval[1]),
         "options": options_that_count(config),
-    }  # fmt: skip
+    }
 
 
 def _text(found: _Found, config: Config, folder: Path) -> str:

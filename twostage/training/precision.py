@@ -84,8 +84,9 @@ def choose_plan(
         chosen = plan if seconds[chosen] > GAIN * seconds[plan] else chosen
     log.info(
         "measured, images/s: %s; chosen: %s",
-        ", ".join(f"{plan} {len(images) / time:.0f}" for plan, time in seconds.items()), chosen,
-    )  # fmt: skip
+        ", ".join(f"{plan} {len(images) / time:.0f}" for plan, time in seconds.items()),
+        chosen,
+    )
     if memory is not None:
         with contextlib.suppress(StorageError):  # a cache that is only to be read; the run has a record of its own
             write_json(memory, _remembered(memory) | {key: asdict(chosen)})

@@ -37,9 +37,14 @@ class Progress:
     def __init__(self, label: str, epochs: int, images: int, done: int, wanted: bool) -> None:
         self.label, self.epochs, self.wanted = label, epochs, wanted
         self.bar = tqdm(
-            total=epochs * images, initial=done, desc=label, unit="img", unit_scale=True, dynamic_ncols=True,
+            total=epochs * images,
+            initial=done,
+            desc=label,
+            unit="img",
+            unit_scale=True,
+            dynamic_ncols=True,
             disable=None if wanted else True,
-        )  # fmt: skip
+        )
 
     def __enter__(self) -> Progress:
         return self

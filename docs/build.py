@@ -156,7 +156,7 @@ def python_page() -> str:
         "[Examples](../start/examples.md) shows them at work.",
     ]
     for name, home in twostage._HOME.items():
-        lines += ["", f"::: {home}.{name}"]
+        lines += ["", f"::: {home}.{name}", "    options:", f"      heading: {name}"]
     return "\n".join(lines) + "\n"
 
 
@@ -164,8 +164,8 @@ def examples_page() -> str:
     """The scripts of docs/examples, which the tests run."""
     lines = [EXAMPLES_INTRO.rstrip()]
     for file in sorted((DOCS / "examples").glob("*.py")):
-        code = file.read_text(encoding="utf-8")
-        lines += ["", f"## {file.name} {{#{file.stem}py}}", "", "```python", code.rstrip(), "```"]
+        _, said, code = file.read_text(encoding="utf-8").split('"""', 2)
+        lines += ["", f"## {file.name} {{#{file.stem}py}}", "", said, "", "```python", code.strip(), "```"]
     return "\n".join(lines) + "\n"
 
 

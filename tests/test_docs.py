@@ -76,6 +76,14 @@ def test_commands_in_the_docs_have_known_names(file):
     assert set(re.findall(r"^twostage ([a-z-]+)", in_blocks, re.MULTILINE)) <= {*COMMANDS, "--help"}
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "pages/develop").glob("*.md")), ids=lambda file: file.stem)
+def test_code_on_the_pages_for_developers_is_that_of_the_package(page):
+    source = {line.strip() for file in (ROOT / "twostage").rglob("*.py") for line in file.read_text().splitlines()}
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = {line.strip() for block in blocks for line in block.splitlines()} - {"", "..."}
+    assert lines - source == set()
+
+
 def known_options():
     rows = [name for command in COMMANDS.values() for name, _, _ in option_table(command.options)]
     return {re.sub(r"^(data|backbone) \(\w+\) ", r"\1.", name) for name in rows}

@@ -24,12 +24,13 @@ FAR_FROM_ZERO = 4
 class Bins:
     """Immutable bin geometry over K+1 increasing edges, in the unit of the concentration.
 
-    >>> bins = Bins.uniform(80, 350, 9)
-    >>> bins.index([80, 109.9, 110, 400]).tolist()
-    [0, 0, 1, 8]
-    >>> offset = bins.offset([125.0], [1])
-    >>> bins.concentration([1], offset).tolist()
-    [125.0]
+    Examples:
+        >>> bins = Bins.uniform(80, 350, 9)
+        >>> bins.index([80, 109.9, 110, 400]).tolist()
+        [0, 0, 1, 8]
+        >>> offset = bins.offset([125.0], [1])
+        >>> bins.concentration([1], offset).tolist()
+        [125.0]
     """
 
     def __init__(self, edges: Sequence[float] | np.ndarray) -> None:

@@ -59,8 +59,9 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
     Raises:
         ConfigError: An option is unknown, has the wrong type or lies outside its range.
 
-    >>> load_config(["bins.count=6"]).bins.count
-    6
+    Examples:
+        >>> load_config(["bins.count=6"]).bins.count
+        6
     """
     register_schemas()
     try:

@@ -13,6 +13,7 @@ from twostage import Bins, load_config
 from twostage.data.simulated import render_photographs
 from twostage.evaluation.border_continuity import BorderSweep, around_edges
 from twostage.report.outcome import draw
+from twostage.report.study_figures import border_continuity
 from twostage.run.border_sweep import sweep_borders
 from twostage.run.preparation import prepare
 from twostage.stages.two_stage import combine
@@ -39,7 +40,7 @@ def some_sweep(jump=5.0):
     return BorderSweep(edges, targets, {"mixture": smooth, "top2": smooth, "argmax": smooth + step})
 
 
-def test_a_jump_is_found_and_shown(drawn):
+def test_a_jump_is_found_and_shown():
     sweep = some_sweep()
     jumps = sweep.largest_jumps()
     assert jumps["argmax"] == pytest.approx(5, abs=0.1)
@@ -49,11 +50,14 @@ def test_a_jump_is_found_and_shown(drawn):
     text = Parsed(some_page(outcome)).text
     assert "Continuity at the borders" in text
     assert f"{jumps['argmax']:.4g} µg/L" in text
-    png = draw(outcome, some_histories())["border_continuity"]
+    assert "border_continuity" in draw(outcome, some_histories())
+
+
+def test_the_figure_of_a_jump_is_its_own(drawn):
+    png = border_continuity(some_sweep(), "µg/L")
     assert min(Image.open(io.BytesIO(png)).size) > 400
-    assert draw(outcome, some_histories())["border_continuity"] == png
-    other = draw(replace(outcome, border_sweep=some_sweep(1.0)), some_histories())
-    assert other["border_continuity"] != png
+    assert border_continuity(some_sweep(), "µg/L") == png
+    assert border_continuity(some_sweep(1.0), "µg/L") != png
 
 
 class Reader:

@@ -1,3 +1,4 @@
+import functools
 import io
 import json
 import re
@@ -24,6 +25,7 @@ def simulated(count, size=64, seed=0):
     return render_photographs(targets, size, seed)
 
 
+@functools.cache
 def real_photographs(name, size=64):
     table = pd.read_csv(SHARED / name / "labels.csv")
     pixels, failed = decode_photographs([SHARED / name / image for image in table["image"]], size, "crop")
@@ -60,8 +62,8 @@ def test_copies_of_a_photograph_are_found_and_nothing_else(name, size):
 
 
 def test_different_photographs_are_not_near_duplicates():
-    pixels = simulated(2000)
-    assert len(near_duplicates(pixels)) <= 2  # of two million pairs
+    pixels = simulated(1000)
+    assert len(near_duplicates(pixels)) <= 1  # of half a million pairs
     assert len(near_duplicates(np.repeat(pixels[:1], 2, axis=0))) == 1
 
 
@@ -153,12 +155,18 @@ def test_strips_that_were_laid_anew_are_no_near_duplicates():
     assert len(near_duplicates(real_photographs("ph")[0])) == 0
 
 
+@pytest.fixture(scope="module")
+def nitrite(tmp_path_factory):
+    """Options of a run on the photographs of nitrite, which are decoded once."""
+    return [*NITRITE, f"runtime.cache_dir={tmp_path_factory.mktemp('nitrite')}"]
+
+
 NITRITE = ["data=csv", f"data.table={SHARED / 'nitrite' / 'labels.csv'}", "data.unit=ug/L", *TINY[1:], "train.epochs=2"]
 
 
 @real
-def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, run):
-    status, out, err = run("train", *NITRITE, "run=a")
+def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, nitrite, run):
+    status, out, err = run("train", *nitrite, "run=a")
     assert status == 0, err
     splits = pd.read_csv(here / "outputs/a/splits.csv")
     part, group = splits["split"].to_numpy(), pd.read_csv(SHARED / "nitrite/labels.csv")["group"].to_numpy()
@@ -176,8 +184,8 @@ def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, run):
 
 
 @real
-def test_grouping_keeps_the_shots_of_a_specimen_together(here, run):
-    status, out, err = run("train", *NITRITE, "run=a", "split.duplicates=group")
+def test_grouping_keeps_the_shots_of_a_specimen_together(here, nitrite, run):
+    status, out, err = run("train", *nitrite, "run=a", "method=direct", "split.duplicates=group")
     assert status == 0, err
     assert "leave 29 groups" in err
     assert "near-duplicate photographs" not in err

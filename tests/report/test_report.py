@@ -26,7 +26,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_page_is_whole_by_itself_for_any_number_of_photographs(kind):
+def test_a_page_is_whole_by_itself_for_any_number_of_photographs(kind, drawn):
     outcome = some_outcome(**kind)
     html, count = some_page(outcome), len(outcome.target)
     found = Parsed(html)
@@ -62,7 +62,7 @@ def test_the_page_holds_the_figures_of_metrics_json():
     assert f"{summary['error_budget']['cost_of_wrong_bins']['argmax']:.4g} µg/L" in text
 
 
-def test_a_page_of_many_large_photographs_stays_light():
+def test_a_page_of_many_large_photographs_stays_light(drawn):
     outcome = some_outcome(4000, bins=100)
     assert len(some_page(outcome, size=512).encode()) < 3_000_000
 

@@ -140,7 +140,9 @@ def test_a_specimen_may_be_called_na(photos, run, command):
     table.to_csv(photos / "photos.csv", index=False)
     shares = ["shares=[0.6,0.8,1]", "split.test=0.3", "split.calibration=0"]
     more = ["split.folds=2"] if command == "crossval" else shares
-    status, _, err = run(command, *TINY_TABLE, "data.group_column=group", "train.epochs=2", *more, "run=x")
+    status, _, err = run(
+        command, *TINY_TABLE, "data.group_column=group", "train.epochs=2", "method=direct", *more, "run=x"
+    )
     assert status == 0, err
     if command == "crossval":
         found = pd.read_csv(photos / "outputs/x/predictions.csv", keep_default_na=False)

@@ -72,9 +72,9 @@ def test_soft_targets_are_probabilities(bins, smoothing):
 def test_soft_targets_integrate_a_gaussian_with_the_tails_in_the_end_bins(bins):
     values = anywhere(bins, 50)
     sd = 0.25 * np.mean(np.diff(bins.edges))
-    edges = bins.edges.copy()
+    edges = bins.stretched(bins.edges)
     edges[0], edges[-1] = -np.inf, np.inf
-    expected = np.diff(norm.cdf(edges[None], values[:, None], sd), axis=1)
+    expected = np.diff(norm.cdf(edges[None], bins.stretched(values)[:, None], sd), axis=1)
     np.testing.assert_allclose(bins.soft_targets(values, 0.25), expected, atol=1e-12)
 
 
@@ -251,3 +251,40 @@ def test_bad_edges_are_refused(edges):
 def test_bad_uniform_bins_are_refused(arguments):
     with pytest.raises(ConfigError):
         Bins.uniform(*arguments)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.25])
+def test_the_likeliest_bin_of_a_perfect_classifier_holds_the_concentration(smoothing):
+    """Whatever the widths: with one spread for all the narrow bins of log-uniform targets were never named."""
+    targets = np.exp(np.random.default_rng(0).uniform(0, np.log(1000), 5000))
+    bins = Bins.quantile(targets, 9)
+    assert np.ptp(bins.half_width) > 100 * bins.half_width.min()
+    assert (bins.soft_targets(targets, smoothing).argmax(1) == bins.index(targets)).all()
+
+
+def test_the_stretched_scale_has_bins_of_equal_width_and_leaves_equal_bins_alone():
+    bins, equal = Bins([0, 1, 3, 10]), Bins.uniform(80, 350, 9)
+    np.testing.assert_allclose(np.diff(bins.stretched(bins.edges)), 10 / 3)
+    np.testing.assert_allclose(np.diff(bins.stretched([-2.0, -1.0, 11.0, 12.0]))[[0, 2]], [10 / 3, 10 / 21])
+    values = np.random.default_rng(0).uniform(60, 370, 100)
+    np.testing.assert_array_equal(equal.stretched(values), values)
+
+
+def test_edges_lie_between_levels():
+    levels = np.linspace(80, 350, 10)
+    bins = Bins.uniform(80, 350, 9).between(levels)
+    assert bins.edges.tolist() == [80, 125, 155, 185, 215, 245, 275, 305, 335, 350]
+    tenths = np.round(np.arange(5.0, 8.05, 0.1), 1)
+    steps = Bins(np.arange(5.0, 8.05, 0.3)).between(tenths)
+    assert np.abs(steps.edges[1:-1, None] - tenths).min() > 0.049  # no rounding decides the bin of a level
+    assert Bins([0, 5, 10]).between([1, 2]).edges.tolist() == [0, 5, 10]  # no level above: it stays
+    assert Bins([0, 4, 5, 10]).between([1, 9]).edges.tolist() == [0, 5, 10]  # both edges meet
+
+
+def test_networks_count_from_the_middle_where_the_range_lies_far_from_zero():
+    far = Bins.uniform(1e6, 1e6 + 270, 9)
+    assert far.origin == 1e6 + 135
+    assert far.moved().edges[[0, -1]].tolist() == [-135, 135]
+    near = Bins.uniform(80, 350, 9)
+    assert near.origin == 0
+    assert near.moved() == near

@@ -219,7 +219,7 @@ class TestContract:
             change, spread = change_and_spread(model, VIEWS[declared])
             assert spread > 0.01
             assert change < 1e-4 * spread
-            assert change < 1e-3 * 270
+            assert change < (1e-5 if model is trained.network else 1e-3) * 270  # with the last layer solved
             if declared in ("none", "p4"):
                 assert change_and_spread(model, slice(0, 8))[0] > 1e-3 * spread
         seen = different_views(images(), [trained.network.regressor.network])
@@ -267,7 +267,7 @@ def change_and_spread(model, views):
     """Largest difference in concentration between views of unseen photographs; how far these lie apart themselves."""
     pixels = torch.from_numpy(unseen()).permute(0, 3, 1, 2)
     seen = [view.permute(0, 2, 3, 1).contiguous().numpy() for view in dihedral_views(pixels)[views]]
-    readings = np.array([combine(model.bins, *list(model.read(view, views=1))[:2]) for view in seen])
+    readings = np.array([combine(model.bins, *list(model.read(view, views=[0]))[:2]) for view in seen])
     return float(np.ptp(readings, axis=0).max()), float(readings[0].std())
 
 

@@ -142,7 +142,8 @@ def _limit(options, predictions):
 
 def _rmse_shared(model, options, predictions):
     """Of the test photographs, rendered again, as the two-stage model reads them without its corrections."""
-    network = load_model(model, torch.device("cpu")).network
+    loaded = load_model(model, torch.device("cpu"))
+    network = loaded.network
     for parameter in network.regressor.corrections.parameters():
         torch.nn.init.zeros_(parameter)
     card = options["data.reference"] == "card"
@@ -151,7 +152,7 @@ def _rmse_shared(model, options, predictions):
         render_photographs(targets[i : i + 1], size, seed, card_visible=card, first=number)[0]
         for i, number in enumerate(_numbers(predictions))
     ]
-    read = combine(network.bins, *list(network.read(np.stack(photographs), views=options["combine.views"]))[:2])
+    read = combine(network.bins, *list(network.read(np.stack(photographs), views=loaded.config.views))[:2])
     return rms(read - targets)
 
 

@@ -24,7 +24,7 @@ def run(work):
     thousand, bare = [], []
     for _ in range(5):
         thousand.append(seconds(lambda: predictor.predict(files)))
-        bare.append(seconds(lambda: predictor.model.network.read(pixels, views=8)))
+        bare.append(seconds(lambda: predictor.model.network.read(pixels)))
     return [
         {
             "milliseconds_for_one": round(one, 1),

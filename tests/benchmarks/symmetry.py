@@ -61,7 +61,8 @@ def _row(name, weights, network):
 def _readings(network, pixels):
     from twostage.stages.combination import combine
 
-    return combine(network.bins, *list(network.read(pixels, views=1))[:2])
+    reading = network.read(pixels, views=[0])
+    return combine(network.bins, reading.probabilities, reading.offsets)
 
 
 def _dihedral(pixels):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from twostage import load_config
 from twostage.data.augment import augment, dihedral_views, moves_color
 from twostage.options.run import AugmentConfig
 
@@ -271,3 +272,34 @@ def test_an_average_over_the_views_is_invariant(transform):
     turned = torch.from_numpy(transform(images.numpy()).copy())
     assert (predict(turned) - predict(images)).abs().max() > 1e-3
     torch.testing.assert_close(averaged(turned), averaged(images), atol=1e-12, rtol=0)
+
+
+def shown(options, seeds=range(200)):
+    """Which of the 8 turns and flips of one photograph training shows."""
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    known = {view.numpy().tobytes(): number for number, view in enumerate(dihedral_views(image))}
+    made = [augment(image, options, torch.Generator().manual_seed(seed)) for seed in seeds]
+    return {known[view.contiguous().numpy().tobytes()] for view in made}
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "mirror", "flips", "turns", "quarter_turns"], ids=lambda name: f"augment={name}"
+)
+def test_prediction_averages_over_what_training_shows_and_nothing_else(name):
+    config = load_config([f"augment={name}"])
+    assert set(config.augment.invariant_views) == shown(config.augment) == set(config.views)
+    assert load_config([f"augment={name}", "combine.views=1"]).views == (0,)
+
+
+@pytest.mark.parametrize(
+    ("options", "views"),
+    [
+        (["augment=any_angle"], range(8)),
+        (["augment=none", "augment.rotation=180"], range(4)),
+        (["augment=none", "augment.rotation=90"], range(1)),
+        (["augment=mirror", "augment.rotation=180"], range(8)),
+        (["augment=turns", "augment.mirror=true"], range(8)),
+    ],
+)
+def test_any_angle_holds_quarter_turns(options, views):
+    assert load_config(options).views == tuple(views)

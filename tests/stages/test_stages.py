@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from twostage import Bins, load_config
 from twostage.data.color import to_srgb
 from twostage.options.choices import COMBINATIONS
-from twostage.stages.build import build_classifier, build_regressor, warm_start
+from twostage.stages.build import build_classifier, build_regressor, build_stage, warm_start
 from twostage.stages.classifier import fit_temperature, log_bin_mass
 from twostage.stages.combination import combine
 from twostage.stages.two_stage import TwoStage
@@ -437,7 +437,7 @@ def test_to_srgb_keeps_every_grey_level():
     assert (srgb.min(), srgb.max()) == (0, 1)
 
 
-@pytest.mark.parametrize("views", [1, 8])
+@pytest.mark.parametrize("views", [(0,), range(8)])
 def test_a_reading_does_not_depend_on_the_batch_size(views, monkeypatch):
     model, pixels = two_stage(), photographs(7)
     whole = model.read(pixels, views=views)
@@ -456,11 +456,11 @@ def views_of(pixels):
 @pytest.mark.parametrize("pooling", ["masks", "flatten"])
 def test_eight_views_do_not_see_turns_and_flips(pooling):
     model, pixels = two_stage(f"pooling={pooling}"), photographs(3)
-    expected, alone = model.read(pixels), model.read(pixels, views=1)
+    expected, alone = model.read(pixels), model.read(pixels, views=[0])
     for turned in views_of(pixels):
         for found, known in zip(model.read(turned), expected, strict=True):
             np.testing.assert_allclose(found, known, rtol=1e-5, atol=1e-5)
-    assert np.abs(model.read(views_of(pixels)[5], views=1).offsets - alone.offsets).max() > 1e-4
+    assert np.abs(model.read(views_of(pixels)[5], views=[0]).offsets - alone.offsets).max() > 1e-4
 
 
 def test_prediction_is_plain_numbers_in_evaluation_mode():
@@ -490,3 +490,33 @@ def test_prediction_takes_photographs_of_every_color(color):
     probabilities, offsets, _ = two_stage(f"image.color={color}").read(photographs(2))
     assert np.isfinite(probabilities).all()
     assert np.isfinite(offsets).all()
+
+
+@pytest.mark.parametrize("count", [10, 1000, 20_000])
+def test_many_and_sharp_bins_have_finite_logits_and_slopes(count):
+    inner = 4.0 * torch.arange(1, count)
+    estimate = torch.tensor([[0.0], [2.0 * count], [4.0 * count + 50], [-1e9]], requires_grad=True)
+    mass = log_bin_mass(inner - estimate)
+    assert torch.isfinite(mass).all()
+    torch.testing.assert_close(mass.exp().sum(1), torch.ones(4))
+    target = torch.zeros_like(mass)
+    target[:, 0] = 1
+    (-(target * mass.log_softmax(1)).sum()).backward()
+    assert torch.isfinite(estimate.grad).all()
+    assert (estimate.grad[1:3] > 0).all()  # too high: the slope leads back, however far it is
+
+
+@pytest.mark.parametrize("bins", [BINS, UNEVEN])
+def test_networks_see_no_difference_where_all_targets_are_moved(bins):
+    """1e7 + u leaves float32 nothing of u."""
+    found = []
+    for by in (0.0, 1e7):
+        moved = Bins(bins.edges + by)
+        stage = build_stage("regressor", tiny(), moved)
+        stage.network.readout.bias.data.fill_(0.1)
+        values = np.linspace(90, 340, 6) + by - moved.origin
+        offsets, _ = stage(images())
+        found.append((stage.targets(values), offsets.detach() * stage.half_width))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-5)
+    spread = [units - units.mean() for _, units in found]
+    torch.testing.assert_close(spread[0], spread[1], rtol=1e-4, atol=1e-2)

@@ -223,6 +223,10 @@ def test_the_lazy_names_are_all_there():
         twostage.no_such_name  # noqa: B018
 
 
+def test_few_files_lie_in_the_root():
+    assert len(list(PACKAGE.glob("*.py"))) <= 12
+
+
 def test_every_folder_of_modules_is_a_package():
     assert {file.parent for file in FILES if file.name == "__init__.py"} == {file.parent for file in FILES}
 

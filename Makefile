@@ -66,4 +66,4 @@ $(VENV)/.docs: $(READY)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
-check: lint test  ## what CI runs: lint, types, tests
+check: lint test  ## lint, types, tests: CI runs this and docs

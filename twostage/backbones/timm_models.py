@@ -56,7 +56,7 @@ class TimmBackbone(Backbone):
         Raises:
             BackboneError: They cannot be had, or are of another network.
         """
-        if not (self.pretrained or self.weights):
+        if not self.pretrained and self.weights is None:
             return []
         return [load_pretrained(self.model, self.name, self.weights)]
 

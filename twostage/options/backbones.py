@@ -117,7 +117,8 @@ class TimmConfig(BackboneConfig):
     @property
     def trained_weights(self) -> dict[str, Any]:
         """The options, by name, that give trained weights to start from, where they are set."""
-        return {key: value for key in ("pretrained", "weights") if (value := getattr(self, key))}
+        given = {"pretrained": self.pretrained or None, "weights": self.weights}
+        return {key: value for key, value in given.items() if value is not None}
 
 
 class Backbone(NamedTuple):

@@ -208,6 +208,8 @@ def _look_before_opening(file: IO[bytes], kind: str, length: int) -> int:
     """Refuse what would take too much even to open; returns the bytes that opening takes."""
     file.seek(0)
     if kind == "PNG":
+        head = file.read(24)
+        _check_size(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
         check_png(file)
     elif kind == "GIF":
         check_gif(file)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -50,10 +51,12 @@ class _Axis:
 
 
 @lru_cache(256)
-def _matrix(axis: _Axis, start: int, stop: int, offset: int, count: int, dtype: type) -> csr_matrix:
-    edges = axis.edges[start : stop + 1]
-    part = slice(edges[0], edges[-1])
-    content = axis.weights[part].astype(dtype), axis.pixels[part] - offset, edges - edges[0]
+def _matrix(axis: _Axis, start: int, stop: int, offset: int, count: int, dtype: Any) -> csr_matrix:
+    part = slice(axis.edges[start], axis.edges[stop])
+    weights, pixels = axis.weights[part], axis.pixels[part] - offset
+    output = np.repeat(np.arange(stop - start), np.diff(axis.edges[start : stop + 1]))
+    here = (pixels >= 0) & (pixels < count)
+    content = weights[here].astype(dtype), (output[here], pixels[here])
     return csr_matrix(content, (stop - start, count))
 
 
@@ -87,16 +90,28 @@ def to_square(read: Read, width: int, height: int, size: int, fit: str, scale: i
     for start in range(0, size, step):
         rows = slice(start, min(start + step, size))
         top, bottom = int(down.first[rows].min()), int(down.stop[rows].max())
-        pixels, white = read(top, bottom, left, right)
-        channels = pixels.shape[2]
-        sums = down.apply(pixels.reshape(bottom - top, -1), white, rows, top).reshape(-1, right - left, channels)
-        sums = np.ascontiguousarray(sums.transpose(1, 2, 0)).reshape(right - left, -1)
+        sums, white = _down(read, down, rows, (top, bottom, left, right))
+        channels = sums.shape[2]
+        turned = np.ascontiguousarray(sums.transpose(1, 2, 0)).reshape(right - left, -1)
         # these are up to `most` of the first direction times as large as a pixel
-        sums = across.apply(sums, math.ceil(white * down.most), slice(0, size), left).reshape(size, channels, -1)
+        both = across.apply(turned, math.ceil(white * down.most), slice(0, size), left).reshape(size, channels, -1)
         whole = np.multiply.outer(across.totals, down.totals[rows])[:, None] * (white // 255)
-        # sums and whole are integers below 2**53 and whole is below 2**44: the quotient is a half only where it is one
-        squares.append(np.rint(sums / whole).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        # both and whole are integers below 2**53 and whole is below 2**44: the quotient is a half only where it is one
+        squares.append(np.rint(both / whole).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
     return np.concatenate(squares)
+
+
+def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+    """The first direction's sums (rows,columns,C), band after band, and the value of white."""
+    top, bottom, left, right = box
+    lines = max(1, BAND // (right - left))
+    total: np.ndarray | None = None
+    for begin in range(top, bottom, lines):
+        pixels, white = read(begin, min(begin + lines, bottom), left, right)
+        sums = axis.apply(pixels.reshape(len(pixels), -1), white, rows, begin)
+        total = sums if total is None else total + sums
+    assert total is not None
+    return total.reshape(-1, right - left, pixels.shape[2]), white
 
 
 @lru_cache(64)

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from twostage.data import kinds
 from twostage.data.area import BAND
-from twostage.data.budget import DECODING, MEMORY
+from twostage.data.budget import DECODING, MEMORY, give_back
 from twostage.data.integrity import check_gif, check_png, check_png_rows, check_tiff, check_webp, largest_strip
 from twostage.data.jpeg import decode_jpeg, read_layout
 from twostage.data.quiet import quiet
@@ -60,15 +60,14 @@ class Photo:
     def _numbers(self, band: Image.Image) -> tuple[np.ndarray, int]:
         if band.mode in ("I", "F") or band.mode.startswith("I;"):
             return self._sixteen_bit(band), 65535
-        values = np.asarray(band.convert(_readable_mode(band)) if band.mode != _readable_mode(band) else band)
-        if values.ndim == 2:
-            return values[..., None], 255
-        if values.shape[2] == 3 or band.mode == "CMYK":
-            return values, 255
-        values, alpha = values[..., :-1], values[..., -1:]
-        if self.opaque or alpha.min() == 255:
-            return values, 255
-        return values.astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha), 255 * 255  # on white
+        mode = _readable_mode(band)
+        if self.opaque:
+            mode = {"LA": "L", "RGBA": "RGB"}.get(mode, mode)
+        values = np.asarray(band if band.mode == mode else band.convert(mode))
+        if mode not in ("LA", "RGBA"):
+            return values if values.ndim == 3 else values[..., None], 255
+        alpha = values[..., -1:]
+        return values[..., :-1].astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha), 255 * 255  # on white
 
     def _sixteen_bit(self, band: Image.Image) -> np.ndarray:
         """Pillow would clip them to 8 bits."""
@@ -176,7 +175,7 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
     scale = image.decoderconfig[0] if image.decoderconfig else 1
     need = _pixels(image) + 2 * layout.coefficients + length + _band(image)
     _check_memory(width, height, need)
-    stack.enter_context(DECODING.hold(need))
+    _hold(need, image, stack)
     decode_jpeg(image, data, layout)
     return Photo(name, image, width, height, scale)
 
@@ -187,17 +186,15 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     image: Any = stack.enter_context(Image.open(file, formats=kinds.FORMATS))
     _check_size(image.width, image.height)
     if image.tile and image.tile[0][0] in Image.DECODERS:
-        _check_length(8 * length)
-        if image.width * image.height > MAX_SLOW:
-            raise ImageError(f"is stored in a way that takes minutes to decode {MAX_SLOW // 10**6} megapixels; use PNG")
+        _check_slow(image, file, length)
     inverted = False
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         check_tiff(image, file)
         need = largest_strip(image) + (_pixels(image) if image.tag_v2.get(274, 1) != 1 else 0)  # Pillow turns it
         inverted = image.mode.startswith("I") and image.tag_v2.get(262) == 0
-    need += _pixels(image) + _band(image)
+    need += _pixels(image) * (2 if kind == "GIF" else 1) + _band(image)  # a GIF is kept for its next picture
     _check_memory(image.width, image.height, need)
-    stack.enter_context(DECODING.hold(need))
+    _hold(need, image, stack)
     image.load()
     if kind == "PNG":
         check_png_rows(image, file)
@@ -223,6 +220,13 @@ def _look_before_opening(file: IO[bytes], kind: str, length: int) -> int:
     return 0
 
 
+def _hold(need: int, image: Image.Image, stack: ExitStack) -> None:
+    """Count the memory until the pixels are gone."""
+    stack.enter_context(DECODING.hold(need))
+    stack.callback(give_back, need)
+    stack.callback(image.close)
+
+
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}x{height} is more than {MAX_PIXELS // 10**6} million pixels; make it smaller")
@@ -235,6 +239,15 @@ def _check_length(length: int) -> None:
         raise ImageError(f"its file has {length / 1e6:.0f} MB, more than {MAX_FILE // 10**6} MB; make it smaller")
 
 
+def _check_slow(image: Image.Image, file: IO[bytes], length: int) -> None:
+    """Pillow's decoder for this way of storing is written in Python."""
+    _check_length(8 * length)
+    at = file.tell()
+    if image.width * image.height > MAX_SLOW or (image.format == "PPM" and file.read().count(b"#") > 100):
+        raise ImageError("it is stored in a way that takes minutes to decode; save it as PNG")
+    file.seek(at)
+
+
 def _check_memory(width: int, height: int, need: int) -> None:
     if need > MEMORY:
         raise ImageError(
@@ -244,9 +257,9 @@ def _check_memory(width: int, height: int, need: int) -> None:
 
 
 def _pixels(image: Image.Image) -> int:
-    """Bytes that Pillow keeps a picture in, with the copy of a transparency channel."""
+    """Bytes that Pillow keeps a picture in."""
     each = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
-    return image.width * image.height * (each + (1 if image.mode in ("LA", "RGBA") else 0))
+    return image.width * image.height * each
 
 
 def _band(image: Image.Image) -> int:
@@ -258,4 +271,6 @@ def _is_empty_alpha(image: Image.Image) -> bool:
     """Whether nothing at all is visible: then the transparency was never meant, and the colours count."""
     if image.mode not in ("LA", "La", "RGBA", "RGBa"):
         return False
-    return image.getchannel(len(image.getbands()) - 1).getextrema() == (0, 0)
+    step = max(1, BAND // image.width)
+    bands = (image.crop((0, top, image.width, min(top + step, image.height))) for top in range(0, image.height, step))
+    return all(band.getchannel(len(band.getbands()) - 1).getextrema() == (0, 0) for band in bands)

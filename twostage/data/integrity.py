@@ -10,7 +10,8 @@ import io
 import math
 import struct
 import zlib
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -89,9 +90,7 @@ def _inflated(file: IO[bytes]) -> int:
         while left:
             block = file.read(min(left, BLOCK))
             left -= len(block)
-            while block:
-                total += len(inflate.decompress(block, BLOCK))
-                block = inflate.unconsumed_tail
+            total += _length(inflate, block)
         file.seek(4, io.SEEK_CUR)
     return total + len(inflate.flush())
 
@@ -167,46 +166,83 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
         raise ImageError(f"TIFF compression {name} hides damage; save it with one of {allowed}, or as PNG")
     if planar == 2 and max(bits) > 8:
         raise ImageError("16-bit TIFF with separate planes is not read rightly; save it with interleaved channels")
-    places, counts, expected, _ = _strips(image)
-    counts = counts or (0,) * len(places)
-    if len(places) < expected or len(counts) != len(places):
+    strips = _strips(image)
+    counts = strips.counts or (0,) * len(strips.places)
+    if len(strips.places) < strips.expected or len(counts) != len(strips.places):
         raise ImageError(f"{CUT}: parts of the picture are missing")
     size = file.seek(0, io.SEEK_END)
-    if any(place == 0 or place + count > size for place, count in zip(places, counts, strict=True)):
+    if any(place == 0 or place + count > size for place, count in zip(strips.places, counts, strict=True)):
         raise ImageError(f"{CUT}: parts of the picture lie beyond the end of the file")
     if compression != 1 and 0 in counts:
         raise ImageError(f"{CUT}: parts of the picture are empty")
-    if compression == 7:
-        for place, count in zip(places, counts, strict=True):
+    check = {7: _check_jpeg_strip, 8: _check_deflate_strip, 32946: _check_deflate_strip}.get(compression)
+    if check:
+        for number, (place, count) in enumerate(zip(strips.places, counts, strict=True)):
             file.seek(place)
-            _check_jpeg_strip(tags.get(347, b""), file.read(count))
+            check(image, file.read(count), strips.bytes_in(number))
 
 
-def _strips(image: TiffImagePlugin.TiffImageFile) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
-    """Positions and lengths of the strips or tiles, how many there should be, and the pixels in one."""
+@dataclass(frozen=True)
+class _Strips:
+    """Positions and lengths of the strips or tiles, how many there should be, and what one holds."""
+
+    places: tuple[int, ...]
+    counts: tuple[int, ...]
+    expected: int
+    rows: int
+    row_bytes: int
+    height: int
+    tiled: bool
+
+    def bytes_in(self, number: int) -> int:
+        """Bytes that this one holds before compression; the last of a plane is shorter."""
+        if self.tiled:
+            return self.rows * self.row_bytes
+        begin = number % math.ceil(self.height / self.rows) * self.rows
+        return min(self.rows, self.height - begin) * self.row_bytes
+
+
+def _strips(image: TiffImagePlugin.TiffImageFile) -> _Strips:
     tags = image.tag_v2
-    width, height = tags[256], tags[257]
-    planes = tags.get(277, 1) if tags.get(284, 1) == 2 else 1
+    width, height, samples, bits = tags[256], tags[257], tags.get(277, 1), max(tags.get(258, (1,)))
+    planes = samples if tags.get(284, 1) == 2 else 1
+    bits_a_pixel = bits * samples // planes
     if 324 in tags:
         across, down = tags[322], tags[323]
         count = math.ceil(width / across) * math.ceil(height / down)
-        return tags[324], tags.get(325, ()), planes * count, across * down
+        row = math.ceil(across * bits_a_pixel / 8)
+        return _Strips(tags[324], tags.get(325, ()), planes * count, down, row, height, True)
     rows = max(1, min(tags.get(278, height), height))
-    return tags.get(273, ()), tags.get(279, ()), planes * math.ceil(height / rows), rows * width
+    row = math.ceil(width * bits_a_pixel / 8)
+    return _Strips(tags.get(273, ()), tags.get(279, ()), planes * math.ceil(height / rows), rows, row, height, False)
 
 
 def largest_strip(image: TiffImagePlugin.TiffImageFile) -> int:
     """Bytes that libtiff needs for one strip or tile; none where Pillow reads the file itself."""
-    tags = image.tag_v2
-    if tags.get(259, 1) == 1:
-        return 0
-    samples, bits = tags.get(277, 1), max(tags.get(258, (1,)))
-    return int(_strips(image)[3] * samples * max(bits, 8) // 8)
+    strips = _strips(image)
+    return 0 if image.tag_v2.get(259, 1) == 1 else strips.rows * strips.row_bytes
 
 
-def _check_jpeg_strip(tables: bytes, strip: bytes) -> None:
+def _check_jpeg_strip(image: TiffImagePlugin.TiffImageFile, strip: bytes, expected: int) -> None:
     """A strip is a JPEG without its tables; decoding it at an eighth of its size shows whether it is whole."""
-    data = strip if not tables else tables[:-2] + strip[2:]
+    tables = image.tag_v2.get(347, b"")
+    data = tables[:-2] + strip[2:] if tables else strip
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as part:
         part.draft(None, (part.width // 8 or 1, part.height // 8 or 1))
         decode_jpeg(part, data, read_layout(data))
+
+
+def _check_deflate_strip(image: TiffImagePlugin.TiffImageFile, strip: bytes, expected: int) -> None:
+    """Libtiff leaves rows at zero where the data are broken, and looks at no checksum; zlib does."""
+    inflate = zlib.decompressobj()
+    if _length(inflate, strip) < expected or not inflate.eof:
+        raise ImageError("it is damaged: its data end before the picture does")
+
+
+def _length(inflate: Any, block: bytes) -> int:
+    """How many bytes a block inflates to, a piece at a time."""
+    total = 0
+    while block and not inflate.eof:
+        total += len(inflate.decompress(block, BLOCK))
+        block = inflate.unconsumed_tail
+    return total

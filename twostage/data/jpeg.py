@@ -8,6 +8,7 @@ must not be enough, and all of it must be.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -33,7 +34,9 @@ class Layout:
     """Where the coded parts of a JPEG lie: `parts` [start,end), each followed by a marker; `end` is after the last.
 
     `frame` is the kind of coding (SOF marker), `missing` maps each component and coefficient to the bits that no scan
-    has given yet, and `coefficients` is how many libjpeg must keep until the last scan has come (0: none).
+    has given yet, and `coefficients` is how many libjpeg must keep until the last scan has come (0: none). `size` is
+    width and height, `shares` are the components' sampling factors, `interval` is the number of blocks between restart
+    markers, and `restarts` how many of these the present scan needs.
     """
 
     parts: list[tuple[int, int]] = field(default_factory=list)
@@ -42,6 +45,10 @@ class Layout:
     scans: int = 0
     coefficients: int = 0
     missing: dict[int, list[int]] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    shares: dict[int, tuple[int, int]] = field(default_factory=dict)
+    interval: int = 0
+    restarts: int = 0
 
 
 def read_layout(data: bytes) -> Layout:
@@ -69,6 +76,8 @@ def read_layout(data: bytes) -> Layout:
         body = data[begin + 2 : min(at, begin + 1026)]
         if kind in START_OF_FRAME and not layout.frame:
             _read_frame(layout, kind, body)
+        elif kind == 0xDD:
+            layout.interval = int.from_bytes(body[:2], "big")
         elif kind == 0xDA:
             _read_scan(layout, body)
             at = _read_parts(layout, data, at)
@@ -77,12 +86,20 @@ def read_layout(data: bytes) -> Layout:
 
 def _read_frame(layout: Layout, kind: int, body: bytes) -> None:
     layout.frame = kind
-    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-    shares = {body[i]: (body[i + 1] >> 4, body[i + 1] & 15) for i in range(6, len(body) - 2, 3)}
-    layout.missing = {name: [16] * 64 for name in shares}
-    most = [max((share[k] for share in shares.values()), default=1) or 1 for k in (0, 1)]
-    whole = -(-width // (8 * most[0])) * -(-height // (8 * most[1])) * 64
-    layout.coefficients = whole * sum(x * y for x, y in shares.values())
+    layout.size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
+    layout.shares = {body[i]: (body[i + 1] >> 4 or 1, body[i + 1] & 15 or 1) for i in range(6, len(body) - 2, 3)}
+    layout.missing = {name: [16] * 64 for name in layout.shares}
+    layout.coefficients = 64 * _blocks(layout, b"") * sum(x * y for x, y in layout.shares.values())
+
+
+def _blocks(layout: Layout, names: bytes) -> int:
+    """The units in which a scan of these components is coded: blocks of a single one, else groups of blocks of all."""
+    most = [max((share[k] for share in layout.shares.values()), default=1) for k in (0, 1)]
+    if len(names) != 1:
+        return math.prod(-(-side // (8 * many)) for side, many in zip(layout.size, most, strict=True))
+    own = layout.shares.get(names[0], (1, 1))
+    sides = [-(-side * one // many) for side, one, many in zip(layout.size, own, most, strict=True)]
+    return math.prod(-(-side // 8) for side in sides)
 
 
 def _read_scan(layout: Layout, body: bytes) -> None:
@@ -94,6 +111,7 @@ def _read_scan(layout: Layout, body: bytes) -> None:
     if len(rest) < 3:
         raise ImageError("a scan's header is damaged")
     first, last, low = (rest[0], rest[1], rest[2] & 15) if layout.frame in PROGRESSIVE else (0, 63, 0)
+    layout.restarts = -(-_blocks(layout, names) // layout.interval) - 1 if layout.interval else 0
     for name in names:
         layout.missing.setdefault(name, [16] * 64)[first : last + 1] = [low] * max(0, min(last, 63) + 1 - first)
 
@@ -112,6 +130,8 @@ def _read_parts(layout: Layout, data: bytes, at: int) -> int:
         layout.parts.append((at, end))
         kind = data[found.start() + 1]
         if not 0xD0 <= kind <= 0xD7:
+            if restarts < layout.restarts:
+                raise ImageError("it is damaged: restart markers are missing")
             return found.start()
         if kind != 0xD0 + restarts % 8:
             raise ImageError("it is damaged: its restart markers are not in order")

@@ -11,8 +11,10 @@ import platform
 from pathlib import Path
 
 import accuracy
+import decoding
 import limit
 import memory
+import mutations
 import pandas as pd
 import predict
 import resume
@@ -21,8 +23,8 @@ import throughput
 import torch
 
 BENCHES = {
-    "throughput": throughput.run, "predict": predict.run, "resume": resume.run, "memory": memory.run,
-    "symmetry": symmetry.run, "limit": limit.run, "accuracy": accuracy.run,
+    "throughput": throughput.run, "decoding": decoding.run, "predict": predict.run, "mutations": mutations.run,
+    "resume": resume.run, "memory": memory.run, "symmetry": symmetry.run, "limit": limit.run, "accuracy": accuracy.run,
 }  # fmt: skip
 WITH_OPTIONS = {"accuracy"}
 LONG = {"accuracy"}

@@ -156,16 +156,29 @@ def described_otherwise(sets, rng):
         at = int(rng.integers(2, len(SRGB)))
         return "jpeg described", content[:at] + rng.bytes(2) + content[at + 2 :]
     if format == "TIFF":
-        content = bytearray(sets["tiff described"])
-        at = int(rng.integers(len(content) - 700, len(content)))
-        content[at : at + 2] = rng.bytes(2)
-        return "tiff described", bytes(content)
-    buffer = io.BytesIO()
+        name = ("tiff described", "tiff lzw", "tiff 16")[rng.integers(3)]
+        return name, with_other_entry(sets[name], 0, rng)
     if format == "MPO":
-        options.update(save_all=True, append_images=[image])
+        content = sets["mpo"]
+        return "mpo", with_other_entry(content, content.index(b"MPF\0") + 4, rng)
+    buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore") if sys.version_info >= (3, 11) else nullcontext():
         image.save(buffer, format, **options, **({"lossless": True} if format == "WEBP" else {}))
-    return {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "png"}[format], buffer.getvalue()
+    return {"JPEG": "jpeg", "PNG": "png", "WEBP": "png"}[format], buffer.getvalue()
+
+
+def with_other_entry(content, start, rng):
+    """Other bytes in one entry of the TIFF directory that begins at `start`: its tag, type, count or value."""
+    data = bytearray(content)
+    order = "<" if data[start : start + 1] == b"I" else ">"
+    at = start + struct.unpack_from(order + "I", data, start + 4)[0]
+    (count,) = struct.unpack_from(order + "H", data, at)
+    for _ in range(rng.integers(1, 3)):
+        entry = at + 2 + 12 * int(rng.integers(count))
+        field, form = ((0, "H"), (2, "H"), (4, "I"), (8, "I"), (8, "H"))[rng.integers(5)]
+        value = int(rng.integers(14)) if rng.random() < 0.7 else int(rng.integers(1 << 32)) >> 16 * (form == "H")
+        struct.pack_into(order + form, data, entry + field, value)
+    return bytes(data)
 
 
 def decode_all(contents, sound, folder):

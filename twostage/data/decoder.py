@@ -31,6 +31,8 @@ MAX_PIXELS = 150_000_000
 MAX_SIDE = 65_535
 MAX_FILE = 200_000_000
 """Bytes of a file that is read as a whole (JPEG, WebP, and what Pillow decodes in Python)."""
+SMALL_FILE = 1 << 22
+"""Bytes of a file that is read at once, because it is read here and there."""
 MAX_SLOW = 2_000_000
 """Pixels where Pillow's decoder is written in Python: it takes 1 µs for each channel of each."""
 
@@ -131,6 +133,8 @@ def _open(source: Source, name: str, size: int, stack: ExitStack) -> Photo:
     kinds.refuse_unreadable(kind)
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
+    if length < SMALL_FILE and kind != "JPEG":
+        file = io.BytesIO(file.read())
     if kind == "JPEG":
         return _open_jpeg(file, length, name, size, stack)
     return _open_other(file, kind, length, name, stack)

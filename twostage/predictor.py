@@ -97,7 +97,8 @@ class Predictor:
         if isinstance(images, np.ndarray):
             return self._from_array(images), {}
         settings = self.model.config.image
-        return decode_photographs(images, settings.size, settings.fit)
+        # as many threads as the networks may use, which runtime.threads sets
+        return decode_photographs(images, settings.size, settings.fit, threads=torch.get_num_threads())
 
     def _from_array(self, images: np.ndarray) -> np.ndarray:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape[1:]:

@@ -11,8 +11,10 @@ import platform
 from pathlib import Path
 
 import accuracy
+import decoding
 import limit
 import memory
+import mutations
 import pandas as pd
 import predict
 import resume
@@ -22,7 +24,9 @@ import torch
 
 BENCHES = {
     "throughput": throughput.run,
+    "decoding": decoding.run,
     "predict": predict.run,
+    "mutations": mutations.run,
     "resume": resume.run,
     "memory": memory.run,
     "symmetry": symmetry.run,

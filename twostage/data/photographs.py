@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import PIL
 from PIL import Image
 
 from twostage.data.images import DECODER, decode_photograph
+from twostage.data.kinds import open_regular
+from twostage.data.quiet import quiet
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table
 from twostage.errors import DataError, ImageError, StorageError, some
@@ -25,6 +27,7 @@ from twostage.options.run import ImageConfig, SplitConfig
 
 __all__ = ["Photographs", "Request", "decode_photographs", "load_files", "load_photographs"]
 
+BLOCK = 1 << 20
 LASTING = {
     errno.ENOENT,
     errno.ENOTDIR,
@@ -61,6 +64,9 @@ def decode_photographs(
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode N photographs, in parallel, to uint8 (N,size,size,3).
 
+    All threads of the process together use at most `twostage.data.budget.MEMORY` for decoding: a large photograph waits
+    for the others.
+
     Args:
         kept: The reasons of failures are kept, so one that may pass is raised instead.
         threads: At most so many at a time; 0: as many as suit the machine.
@@ -82,7 +88,7 @@ def decode_photographs(
                 _raise_if_it_may_pass(error.__cause__, sources[i])
             failed[i] = str(error)
 
-    with ThreadPoolExecutor(threads or None) as pool:
+    with quiet(), ThreadPoolExecutor(threads or None) as pool:
         list(pool.map(decode, range(len(sources))))
     return pixels, dict(sorted(failed.items()))
 
@@ -162,7 +168,10 @@ def _digests(paths: list[Path], threads: int) -> list[str]:
 
     def digest(path: Path) -> str:
         try:
-            return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+            with open_regular(path) as file:
+                return _digest(file)
+        except ImageError as error:
+            return f"not readable: {error}"
         except OSError as error:
             _raise_if_it_may_pass(error, path)
             return f"not readable: {error.strerror}"
@@ -171,8 +180,19 @@ def _digests(paths: list[Path], threads: int) -> list[str]:
         return list(pool.map(digest, paths))
 
 
+def _digest(file: IO[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    while block := file.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def _raise_if_it_may_pass(error: BaseException | None, source: object) -> None:
-    """A bad connection or too many open files say nothing about a photograph; Pillow's own errors have no number."""
+    """A bad connection or too little memory say nothing about a photograph; Pillow's own errors have no number."""
+    if isinstance(error, MemoryError):
+        raise StorageError(
+            f"{source}: cannot be read at the moment (no memory is free); free some, then give the same command"
+        ) from error
     if isinstance(error, OSError) and error.errno is not None and error.errno not in LASTING:
         raise StorageError(
             f"{source}: cannot be read at the moment ({error.strerror}); correct that, then give the same command"

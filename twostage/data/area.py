@@ -1,0 +1,158 @@
+"""Bring pixels to the working size by exact averages over areas, with one rounding at the end.
+
+A pixel of the result covers a rectangle of the photograph, whose edges may cut pixels. All edges are whole multiples of
+a small fraction of a pixel, so the shares are integers and the weighted sums are exact: no order of summing changes
+them, a turned photograph gives exactly the turned result, and no size is brighter than another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+__all__ = ["BAND", "Read", "to_square"]
+
+BAND = 1 << 17
+"""About so many pixels are held as numbers at a time; they stay in a processor's cache."""
+CUBIC_ONE = 1 << 14
+EXACT_FLOAT32 = 1 << 24
+
+Read = Callable[[int, int, int, int], tuple[np.ndarray, int]]
+"""read(top, bottom, left, right) gives these pixels, integers (bottom-top,right-left,C), and the value of white."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """Integer weights of the pixels along one direction.
+
+    Output j is made of `weights[edges[j]:edges[j+1]]` at the pixels `pixels[...]`, which are `first[j]` to `stop[j]`;
+    `totals` (size,) are the sums of its weights and `most` the largest sum of their absolute values.
+    """
+
+    weights: np.ndarray
+    pixels: np.ndarray
+    edges: np.ndarray
+    first: np.ndarray
+    stop: np.ndarray
+    totals: np.ndarray
+    most: float
+
+    def apply(self, values: np.ndarray, white: int, rows: slice, offset: int) -> np.ndarray:
+        """Weighted sums, exact: (n,X) at the pixels from `offset` on become (rows,X)."""
+        dtype = np.float32 if white * self.most < EXACT_FLOAT32 else np.float64
+        matrix = _matrix(self, rows.start, rows.stop, offset, len(values), dtype)
+        return np.asarray(matrix @ values.astype(dtype, copy=False))
+
+
+@lru_cache(256)
+def _matrix(axis: _Axis, start: int, stop: int, offset: int, count: int, dtype: Any) -> csr_matrix:
+    part = slice(axis.edges[start], axis.edges[stop])
+    weights, pixels = axis.weights[part], axis.pixels[part] - offset
+    output = np.repeat(np.arange(stop - start), np.diff(axis.edges[start : stop + 1]))
+    here = (pixels >= 0) & (pixels < count)
+    content = weights[here].astype(dtype), (output[here], pixels[here])
+    return csr_matrix(content, (stop - start, count))
+
+
+def to_square(read: Read, width: int, height: int, size: int, fit: str, scale: int = 1) -> np.ndarray:
+    """Crop the middle square (or stretch), then average over areas.
+
+    Along a direction in which the photograph is smaller than `size` it is interpolated (bicubic) instead; both
+    commute with quarter turns and flips bit for bit. Halves are rounded to the even level, so none is favoured.
+
+    Args:
+        read: Gives the photograph's pixels.
+        width, height: Of the photograph, in pixels.
+        fit: "crop" or "stretch".
+        scale: `read` gives pixels that are so many times as wide and high as the photograph's (the last ones may lie
+            over the edge, and count as far as they do not).
+
+    Returns:
+        uint8 (size,size,C), C as `read` gives them.
+
+    >>> image = np.array([[[0], [200]], [[100], [255]]], np.uint8)
+    >>> to_square(lambda top, bottom, left, right: (image[top:bottom, left:right], 255), 2, 2, 1, "crop").item()
+    139
+    """
+    side = min(width, height)
+    down = _axis(height, side if fit == "crop" else height, size, scale)
+    across = _axis(width, side if fit == "crop" else width, size, scale)
+    left, right = int(across.first.min()), int(across.stop.max())
+    a_row = (right - left) * math.ceil((down.stop[-1] - down.first[0]) / size)
+    step = min(size, max(1, BAND // a_row))
+    squares = []
+    for start in range(0, size, step):
+        rows = slice(start, min(start + step, size))
+        top, bottom = int(down.first[rows].min()), int(down.stop[rows].max())
+        sums, white = _down(read, down, rows, (top, bottom, left, right))
+        channels = sums.shape[2]
+        turned = np.ascontiguousarray(sums.transpose(1, 2, 0)).reshape(right - left, -1)
+        # these are up to `most` of the first direction times as large as a pixel
+        both = across.apply(turned, math.ceil(white * down.most), slice(0, size), left).reshape(size, channels, -1)
+        whole = np.multiply.outer(across.totals, down.totals[rows])[:, None] * (white // 255)
+        # both and whole are integers below 2**53 and whole is below 2**44: the quotient is a half only where it is one
+        squares.append(np.rint(both / whole).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+    return np.concatenate(squares)
+
+
+def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+    """The first direction's sums (rows,columns,C), band after band, and the value of white."""
+    top, bottom, left, right = box
+    lines = max(1, BAND // (right - left))
+    total: np.ndarray | None = None
+    for begin in range(top, bottom, lines):
+        pixels, white = read(begin, min(begin + lines, bottom), left, right)
+        sums = axis.apply(pixels.reshape(len(pixels), -1), white, rows, begin)
+        total = sums if total is None else total + sums
+    assert total is not None
+    return total.reshape(-1, right - left, pixels.shape[2]), white
+
+
+@lru_cache(64)
+def _axis(length: int, part: int, size: int, scale: int) -> _Axis:
+    """The middle `part` of `length` pixels, brought to `size`."""
+    first, stop, weigh = (_area if size <= part else _cubic)(length, part, size, scale)
+    counts = stop - first
+    edges = np.concatenate([[0], np.cumsum(counts)])
+    output = np.repeat(np.arange(size), counts)
+    pixels = np.arange(edges[-1]) - edges[output] + first[output]
+    weights = weigh(output, pixels)
+    weights //= np.gcd.reduce(weights)
+    totals = np.add.reduceat(weights, edges[:-1]).astype(np.float64)
+    most = float(np.add.reduceat(abs(weights), edges[:-1]).max())
+    return _Axis(weights.astype(np.float64), pixels.astype(np.int32), edges.astype(np.int32), first, stop, totals, most)
+
+
+Weigh = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _area(length: int, part: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray, Weigh]:
+    """The share of each pixel in each output's length, in units of 1 / (2 * size) pixels."""
+    pixel = 2 * size * scale
+    borders = (length - part) * size + 2 * part * np.arange(size + 1, dtype=np.int64)
+
+    def weigh(output: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        begin = np.maximum(borders[output], pixels * pixel)
+        return np.minimum(borders[output + 1], (pixels + 1) * pixel) - begin
+
+    return borders[:-1] // pixel, -(-borders[1:] // pixel), weigh
+
+
+def _cubic(length: int, part: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray, Weigh]:
+    """Keys' cubic convolution (1981) of the pixels within two of each output's middle, as integers."""
+    unit = 2 * size
+    middles = (length - part) * size + (2 * np.arange(size, dtype=np.int64) + 1) * part
+
+    def weigh(output: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        t = np.abs(middles[output] - (2 * pixels + 1) * size) / unit
+        near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+        return np.rint(CUBIC_ONE * np.where(t < 1, near, np.where(t < 2, far, 0))).astype(np.int64)
+
+    first = np.maximum((middles - 2 * unit) // unit, 0)
+    return first, np.minimum(-(-(middles + 2 * unit) // unit), length), weigh

@@ -28,6 +28,7 @@ __all__ = ["OUTPUTS", "RunFolder", "StageFolder", "find_run"]
 log = logging.getLogger("twostage")
 
 OUTPUTS = Path("outputs")
+LATEST = OUTPUTS / "latest"
 STAGES = ("classifier", "regressor")
 
 FIXED = re.compile(r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone)[.:]")
@@ -74,6 +75,14 @@ class RunFolder:
     def name(self) -> str:
         """Last part of its path."""
         return self.path.name
+
+    @property
+    def run(self) -> str:
+        """By what `run=` it is found: the folder makes a run what it is, and not the name in its config.yaml."""
+        if self.path.parts[:1] != OUTPUTS.parts:
+            return str(self.path.absolute())
+        short = self.path.relative_to(OUTPUTS).as_posix()
+        return short if RunFolder.named(short).path == self.path else str(self.path)
 
     def stage(self, name: str) -> StageFolder:
         """Where the training of a stage is."""
@@ -201,7 +210,7 @@ class RunFolder:
 
 
 def find_run(run: str) -> RunFolder:
-    """The folder of an existing run.
+    """The folder of an existing run; of latest, the one that it leads to.
 
     Raises:
         RunError: There is none of that name; the message names those that exist.
@@ -213,15 +222,21 @@ def find_run(run: str) -> RunFolder:
         )
         have = f"there are {some(made, 8)}" if made else "none was made yet: start with twostage train"
         raise RunError(f"no run '{run}' ({folder}): {have}")
-    return folder
+    return RunFolder(_led_to(folder.path)) if folder.path == LATEST else folder
+
+
+def _led_to(link: Path) -> Path:
+    """Where a link leads; itself, where it is a folder."""
+    with contextlib.suppress(OSError):
+        return Path(os.path.normpath(link.parent / os.readlink(link)))
+    return link
 
 
 def _point_latest_to(folder: Path) -> None:
     """Let outputs/latest lead to the newest run, where the file system has links."""
-    link = OUTPUTS / "latest"
     temporary = OUTPUTS / ".latest.tmp"  # one name for all, so that the next run clears away what a killed one left
     with contextlib.suppress(OSError):
         OUTPUTS.mkdir(exist_ok=True)
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(folder, OUTPUTS), target_is_directory=True)
-        temporary.replace(link)
+        temporary.replace(LATEST)

@@ -8,7 +8,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from twostage.data.splits import changed_photographs
+from twostage.data.splits import changed_photographs, read_splits
 from twostage.errors import RunError, some
 from twostage.run.bins import lay_bins
 from twostage.run.preparation import Prepared
@@ -28,9 +28,9 @@ def settle(prepared: Prepared) -> None:
         RunError: Photographs or concentrations changed; the message names them.
     """
     folder, config, path = prepared.folder, prepared.config, prepared.folder.splits
-    before = path.read_text() if path.is_file() else prepared.splits
+    before = read_splits(path) if path.is_file() else prepared.splits
     if before != prepared.splits:
-        changed = some(changed_photographs(prepared.splits, before))
+        changed = some(changed_photographs(prepared.splits, before) or ["another order of the rows, or other columns"])
         if config.resume != "force":
             raise RunError(
                 f"photographs or concentrations changed since {path} was written: {changed}; choose another run=NAME, "

@@ -193,3 +193,81 @@ def test_a_run_that_started_from_one_that_was_trained_anew_is_refused(photos, on
     status, _, err = run(*command)
     assert status == 0
     assert "could not be compared" in err
+
+
+@pytest.mark.parametrize("other", ["seed=1", "split.test=0.3", "split.duplicates=group", "data.group_column=null"])
+def test_what_decides_the_split_cannot_be_forced(photos, once, run, other):
+    assert once("train-classifier", *GROUPED)[0] == 0
+    before = contents(photos / "outputs/a")
+    options = [*(text for text in GROUPED if text.split("=")[0] != other.split("=")[0]), other]
+    status, out, err = run("train", *options, "resume=force")
+    one_line((status, out, err), other.split("=")[0], "another run=NAME")
+    assert "resume=force" not in err
+    assert contents(photos / "outputs/a") == before
+
+
+def of_parts(moved=(), first="train"):
+    """The table with a column that names the parts: 24 for training, 8 for validation, 4 for calibration and test."""
+    parts = ["train"] * 24 + ["validation"] * 8 + ["calibration"] * 4 + ["test"] * 4
+    for row, part in moved:
+        parts[row] = part
+    table = pd.read_csv("photos.csv")
+    table.assign(day=parts).to_csv("photos.csv", index=False)
+
+
+NAMED = [*TINY_TABLE, "data.split_column=day", "bins.range=[80,350]", "run=a"]
+
+
+@pytest.mark.parametrize(
+    ("moved", "may"),
+    [
+        ([(0, "test")], False),
+        ([(0, "validation")], False),
+        ([(0, "calibration")], False),
+        ([(24, "test")], False),
+        ([(24, "train")], True),
+        ([(36, "train")], True),
+        ([(32, "test")], True),
+    ],
+)
+def test_what_was_trained_on_cannot_be_forced_into_another_part(photos, once, run, moved, may):
+    of_parts()
+    assert once("train-classifier", *NAMED)[0] == 0
+    before = contents(photos / "outputs/a")
+    of_parts(moved)
+    result = run("train-regressor", *NAMED, "resume=force")
+    if may:
+        assert result[0] == 0, result[2]
+    else:
+        one_line(result, f"p{moved[0][0]:02d}.png in {moved[0][1]}", "has learned from", "another run=NAME")
+        assert contents(photos / "outputs/a") == before
+
+
+def test_a_run_remembers_what_it_learned_before_it_was_forced(photos, once, run):
+    of_parts()
+    assert once("train-classifier", *NAMED)[0] == 0
+    table = (photos / "photos.csv").read_text()
+    (photos / "photos.csv").write_text("\n".join(line for line in table.splitlines() if "p00.png" not in line) + "\n")
+    assert run("train-classifier", *NAMED, "resume=force")[0] == 1  # what is finished is not made again
+    (photos / "outputs/a/model/classifier.safetensors").unlink()
+    assert run("train-classifier", *NAMED, "resume=force")[0] == 0
+    shutil.move("p00.png", "other.png")
+    (photos / "photos.csv").write_text(table.replace("p00.png", "other.png"))
+    of_parts([(0, "test")])
+    one_line(run("train-regressor", *NAMED, "resume=force"), "other.png in test", "has learned from")
+    assert run("train-regressor", *NAMED[:-1], "run=b", "resume=force")[0] == 1  # there is no stage 1
+
+
+def test_a_specimen_that_was_trained_on_cannot_be_forced_into_another_part(photos, once, run):
+    of_parts()
+    options = [*NAMED, "data.group_column=group"]
+    assert once("train-classifier", *options)[0] == 0
+    Image.open("p00.png").rotate(90).save("new.png")
+    with (photos / "photos.csv").open("a") as file:
+        file.write("new.png,100,g0,test\n")
+    rewrite(day=lambda days: days.where(~days.index.isin(range(4)), "test"))
+    rewrite(image=lambda names: names.where(~names.index.isin(range(4)), "new/" + names))
+    (photos / "new").mkdir()
+    for i in range(4):
+        Image.open(f"p{i:02d}.png").rotate(90).save(f"new/p{i:02d}.png")  # other photographs of g0
+    one_line(run("train-regressor", *options, "resume=force"), "new/p00.png in test", "has learned from")

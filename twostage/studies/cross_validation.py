@@ -96,10 +96,20 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
         "rmse_low_95": None if np.isnan(low) else low,
         "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names},
+        "rmse_validation": _pooled_validation(folds),
         "rmse_of_folds": [fold["rmse"] for fold in folds],
         "train_seconds": sum(fold["train_seconds"] for fold in folds),
         "options": options_that_count(config),
     }
+
+
+def _pooled_validation(folds: list[dict[str, Any]]) -> float | None:
+    """The RMSE by which settings are chosen: over the validation photographs of all folds."""
+    values = [fold.get("rmse_validation") for fold in folds]
+    if None in values:
+        return None
+    counts = [fold["n_validation"] for fold in folds]
+    return float(np.sqrt(np.average(np.square(np.array(values, float)), weights=counts)))
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:

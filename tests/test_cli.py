@@ -353,7 +353,7 @@ def test_a_sweep_leaves_a_sorted_table(here, run):
     assert status == 0, err
     table = pd.read_csv(here / "outputs/s/leaderboard.csv")
     assert len(table) == 4
-    assert table["rmse"].is_monotonic_increasing
+    assert table["rmse_validation"].is_monotonic_increasing
     assert set(table["bins.count"]) == {2, 3}
     assert set(table["backbone.name"]) == {"compact", "vgg"}
     assert "seed" not in table  # only what differs

@@ -154,12 +154,13 @@ def _as_saved(config: Config, overrides: list[str]) -> Config:
     from twostage.run.folder import find_run
 
     given = [text.lstrip("+").split("=")[0] for text in overrides if not text.startswith("-")]
-    saved = find_run(config.run if "run" in given else "latest").saved_config()
-    if any(key not in ("run", "resume") and not key.startswith("runtime.") for key in given):
-        config.run = saved.run
-        return config
-    saved.runtime, saved.resume = config.runtime, config.resume
-    return saved
+    folder = find_run(config.run if "run" in given else "latest")
+    if not any(key not in ("run", "resume") and not key.startswith("runtime.") for key in given):
+        runtime, resume = config.runtime, config.resume
+        config = folder.saved_config()
+        config.runtime, config.resume = runtime, resume
+    config.run = folder.run
+    return config
 
 
 def train(config: Config) -> str:

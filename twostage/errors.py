@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "BackboneError",
@@ -12,6 +13,7 @@ __all__ = [
     "DeviceError",
     "ImageError",
     "ModelFolderError",
+    "NotThereError",
     "RunError",
     "Stopped",
     "StorageError",
@@ -36,6 +38,14 @@ class BackboneError(ConfigError):
 
 class DataError(TwoStageError, ValueError):
     """A table, folder or split cannot be used for training."""
+
+
+class NotThereError(DataError):
+    """A table or a folder is not there, or photographs of it are not: `table` is the one that names them, if any."""
+
+    def __init__(self, message: str, table: Any = None, missing: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.table, self.missing = table, list(missing)
 
 
 class ImageError(DataError):

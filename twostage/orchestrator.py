@@ -23,6 +23,7 @@ from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.closing import close
 from twostage.run.folder import RunFolder, find_run
+from twostage.run.identity import compare_with_today
 from twostage.run.length import describe
 from twostage.run.preparation import Prepared, prepare
 from twostage.run.settle import settle
@@ -36,10 +37,13 @@ log = logging.getLogger("twostage")
 
 
 def train(config: Config) -> dict[str, Any]:
-    """Train both stages, combine them and evaluate once on the test set.
+    """Train both stages, combine them and evaluate once on the test set; a finished run is compared and shown again.
 
     Returns:
         The content of metrics.json.
+
+    Raises:
+        RunError: The run was made with other options, or with other photographs or concentrations.
     """
     folder = _open(config)
     if not _is_finished(folder, config):
@@ -55,7 +59,8 @@ def train_stage(stage: str, config: Config) -> Path:
     """Train "classifier" or "regressor" alone, if those before it are there and it is not; returns the run's folder.
 
     Raises:
-        RunError: The method has no such stage, or an earlier one is not there.
+        RunError: The method has no such stage, an earlier one is not there, or what is there was made of other
+            photographs or with other options.
     """
     stages = METHODS[config.method]
     if stage not in stages:
@@ -63,14 +68,20 @@ def train_stage(stage: str, config: Config) -> Path:
     folder = _open(config)
     for earlier in stages[: stages.index(stage)]:
         _demand(folder, earlier)
-    if not folder.weights(stage).is_file():
+    if folder.weights(stage).is_file():
+        compare_with_today(config, folder)
+    else:
         with _at_work(config, folder) as prepared:
             train_one(stage, prepared)
     return folder.path
 
 
 def evaluate(config: Config) -> dict[str, Any]:
-    """Combine the trained stages and evaluate once on the test set; returns the content of metrics.json."""
+    """Combine the trained stages and evaluate once on the test set; returns the content of metrics.json.
+
+    Raises:
+        RunError: A stage is not there, or was made of other photographs or with other options.
+    """
     folder = _open(config)
     if not _is_finished(folder, config):
         for stage in METHODS[config.method]:
@@ -144,5 +155,6 @@ def _demand(folder: RunFolder, stage: str) -> None:
 def _is_finished(folder: RunFolder, config: Config) -> bool:
     finished = folder.is_finished(METHODS[config.method])
     if finished:
+        compare_with_today(config, folder)
         log.info("run %s is finished already: its results are shown again", folder.name)
     return finished

@@ -101,7 +101,7 @@ def _where(folder):
 
 
 def _differences(whole, other):
-    """Files, or figures in them, that are not as in the undisturbed run; what measures time may differ."""
+    """Files, or figures in them, that are not as in the undisturbed run; times, and counts of looks, may differ."""
     different = []
     for stage in ("classifier", "regressor"):
         weights = f"model/{stage}.safetensors"
@@ -114,6 +114,6 @@ def _differences(whole, other):
     if (whole / "predictions.csv").read_bytes() != (other / "predictions.csv").read_bytes():
         different.append("predictions.csv")
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (whole, other)]
-    timed = {"train_seconds", "images_per_second"}
+    timed = {"train_seconds", "images_per_second", "n_test_openings", "n_test_openings_of_others"}
     different += [key for key in metrics[0] if key not in timed and metrics[0][key] != metrics[1].get(key)]
     return different

@@ -106,6 +106,36 @@ def test_a_damaged_store_is_made_again(tmp_path, caplog, kind):
     assert source.asked == 2 * COUNT
 
 
+IMPOSSIBLE = ({"-1": "torn"}, {str(COUNT): "torn"}, {"1_0": "torn"}, {" 7": "torn"}, {"7.0": "torn"})
+
+
+@pytest.mark.parametrize("failed", [*IMPOSSIBLE, {"7": None}, {"7": 3}, {"7": ["torn"]}, ["7"], "7", None])
+def test_a_store_that_says_what_cannot_be_is_made_again(tmp_path, failed):
+    source = Counting({3: "cut off"})
+    index = opened(tmp_path, source).path / "index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"failed": failed}))  # the checksum fits
+    assert opened(tmp_path, source).failed == {3: "cut off"}
+    assert source.asked == 2 * COUNT
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.bool_, "V1", "S1"])
+def test_pixels_of_another_kind_are_decoded_again(tmp_path, dtype):
+    source = Counting()
+    pixels = opened(tmp_path, source).path / "pixels.npy"
+    np.save(pixels, np.load(pixels).view(dtype))  # the same bytes, and so the same checksum
+    np.testing.assert_array_equal(opened(tmp_path, source).pixels, expected())
+    assert source.asked == 2 * COUNT
+
+
+def test_pixels_in_another_order_are_decoded_again(tmp_path):
+    source = Counting()
+    pixels = opened(tmp_path, source).path / "pixels.npy"
+    with pixels.open("r+b") as file:
+        header = {"descr": "|u1", "fortran_order": True, "shape": (COUNT, SIZE, SIZE, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+    np.testing.assert_array_equal(opened(tmp_path, source).pixels, expected())
+
+
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     opened(tmp_path, Counting())
     left, old, new = (tmp_path / f".{name}.tmp" for name in ("0123456789", "plans.json.old", "plans.json.new"))

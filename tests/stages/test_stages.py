@@ -366,6 +366,20 @@ def test_estimate_is_the_true_bins_candidate():
     )
 
 
+@pytest.mark.parametrize("edges", [[80, 90, 350], [0, 1, 2, 100, 103], [0, 50, 51, 60], [5, 9]])
+def test_the_true_bin_in_validation_is_the_one_that_holds_the_concentration(edges):
+    uneven = Bins(edges)
+    regressor = build_regressor(tiny(), uneven).eval()
+    concentration = np.r_[edges, np.linspace(2 * edges[0] - edges[-1], 2 * edges[-1] - edges[0], 41)]
+    shown = images()[:1].expand(len(concentration), -1, -1, -1)
+    with torch.no_grad():
+        regressor.corrections.bias.copy_(1e3 * torch.arange(1, len(edges)))  # each bin says something else
+        offsets = regressor(shown)[0].numpy()
+        found = regressor.estimate(shown, regressor.targets(concentration))
+    true = np.arange(len(concentration)), uneven.index(concentration)
+    np.testing.assert_allclose(found, uneven.candidates(offsets)[true], rtol=1e-4)
+
+
 PARTS = ("backbone", "pooling", "readout")
 
 

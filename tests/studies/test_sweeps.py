@@ -51,7 +51,8 @@ def test_every_value_of_every_sweep_is_allowed_and_changes_something(sweep):
 def written(folder, runs):
     for i, (rmse, options) in enumerate(runs):
         (folder / str(i)).mkdir()
-        content = {"rmse": rmse, "mae": 1.0, "train_seconds": 2.0, "options": {"image.size": 64, **options}}
+        content = {"rmse_validation": rmse, "rmse": 3 - rmse, "mae": 1.0, "train_seconds": 2.0}
+        content["options"] = {"image.size": 64, **options}
         (folder / str(i) / "metrics.json").write_text(json.dumps(content))
     return leaderboard(folder)
 
@@ -62,9 +63,10 @@ def test_the_seeds_of_a_setting_are_one_row_of_the_summary(tmp_path):
     runs += [(value, {"bins.edges": [1, 2, 3], "seed": i}) for i, value in enumerate(many)]
     table = written(tmp_path, runs)
     found = seed_summary(table)
-    assert list(found.columns) == ["bins.edges", "rmse", "standard_error", "n"]
+    assert list(found.columns) == ["bins.edges", "rmse_validation", "standard_error", "n", "rmse"]
     assert found["bins.edges"].tolist() == ["[1, 2, 3]", "[1, 2]"]  # best first
-    assert found["rmse"].tolist() == pytest.approx([np.mean(many), np.mean(few)])
+    assert found["rmse_validation"].tolist() == pytest.approx([np.mean(many), np.mean(few)])
+    assert found["rmse"].tolist() == pytest.approx([3 - np.mean(many), 3 - np.mean(few)])
     assert found["standard_error"].tolist() == pytest.approx([sem(many), sem(few)])
     assert found["n"].tolist() == [3, 3]
 
@@ -82,7 +84,33 @@ def test_the_summary_has_a_row_per_setting_and_none_for_one_seed(tmp_path, runs,
     found = seed_summary(written(tmp_path, runs))
     assert len(found) == rows
     if rows == 1:
-        assert found.loc[0].to_dict() == pytest.approx({"rmse": 1.5, "standard_error": 0.5, "n": 2})
+        assert found.loc[0].to_dict() == pytest.approx(
+            {"rmse_validation": 1.5, "standard_error": 0.5, "n": 2, "rmse": 1.5}
+        )
+
+
+def test_a_sweep_is_ranked_by_validation_and_says_how_often_the_test_set_was_opened(photos, run):
+    options = [*TINY_TABLE, "train.epochs=2", "method=direct", "run=s"]
+    status, out, err = run("train", "-m", *options, "backbone=compact,vgg")
+    assert status == 0, err
+    table = pd.read_csv(photos / "outputs/s/leaderboard.csv", dtype={"run": str})
+    assert list(table.columns[:2]) == ["run", "rmse_validation"]
+    assert table["rmse_validation"].is_monotonic_increasing
+    assert table["n_test_openings_in_sweep"].tolist() == [2, 2]
+    assert "The test set was opened 2 times in this sweep: choose by rmse_validation" in out
+    first, second = (json.loads((photos / f"outputs/s/{i}/metrics.json").read_text()) for i in (0, 1))
+    assert [metrics["n_test_openings_of_others"] for metrics in (first, second)] == [0, 1]
+    (photos / "outputs/s/0/test_openings.json").write_text("damaged")
+    assert len(leaderboard(photos / "outputs/s")) == 2
+
+
+def test_runs_that_have_no_error_on_validation_come_last(tmp_path):
+    written(tmp_path, [(0.5, {"a": 1}), (0.3, {"a": 2}), (0.4, {"a": 3})])
+    for i, content in (("1", {"rmse_validation": None}), ("2", {})):
+        metrics = json.loads((tmp_path / i / "metrics.json").read_text())
+        del metrics["rmse_validation"]
+        (tmp_path / i / "metrics.json").write_text(json.dumps(metrics | content))
+    assert leaderboard(tmp_path)["run"].tolist() == ["0", "1", "2"]
 
 
 def test_a_sweep_over_seeds_prints_and_saves_both_tables(here, run):
@@ -91,10 +119,12 @@ def test_a_sweep_over_seeds_prints_and_saves_both_tables(here, run):
     runs, summary = (pd.read_csv(here / f"outputs/s/{name}.csv") for name in ("leaderboard", "summary"))
     assert len(runs) == 4
     assert summary["n"].tolist() == [2, 2]
-    assert summary["rmse"].is_monotonic_increasing
-    by_hand = runs.groupby("bins.count")["rmse"].mean()
-    assert summary["rmse"].tolist() == pytest.approx(by_hand[summary["bins.count"]].tolist())
-    assert "Mean over the seeds (outputs/s/summary.csv)" in out
+    for figure in ("rmse_validation", "rmse"):
+        by_hand = runs.groupby("bins.count")[figure].mean()
+        assert summary[figure].tolist() == pytest.approx(by_hand[summary["bins.count"]].tolist())
+    assert summary["rmse_validation"].is_monotonic_increasing
+    assert "Mean over the seeds, best rmse_validation first (outputs/s/summary.csv)" in out
+    assert "2 test sets were opened 4 times in this sweep, the same one up to 2" in out
 
 
 def test_a_sweep_of_cross_validations_has_its_table(photos, run):
@@ -107,4 +137,11 @@ def test_a_sweep_of_cross_validations_has_its_table(photos, run):
         metrics = json.loads((photos / "outputs/cvs" / row.run / "metrics.json").read_text())
         assert metrics["rmse"] == pytest.approx(row.rmse)
         assert metrics["n"] == 40
+        assert metrics["rmse_validation"] == pytest.approx(row.rmse_validation)
+        folds = [json.loads(file.read_text()) for file in (photos / f"outputs/cvs/{row.run}").glob("*/metrics.json")]
+        squares = [fold["n_validation"] * fold["rmse_validation"] ** 2 for fold in folds]
+        total = sum(fold["n_validation"] for fold in folds)
+        assert metrics["rmse_validation"] == pytest.approx(np.sqrt(sum(squares) / total))
+        assert row.n_test_openings_in_sweep == 2
+    assert table["rmse_validation"].is_monotonic_increasing
     assert "The sweep so far" in out

@@ -29,7 +29,7 @@ def test_the_gravest_status_is_said():
     assert Status.REFUSED.gravity > Status.UNLIKE.gravity > Status.OUT_OF_RANGE.gravity > Status.OK.gravity
     said = predict(BINS, np.zeros((3, 0)), reading(np.array([500.0, 500.0, 20.0])), "mixture", failed={1: "torn"})
     assert said.status.tolist() == ["out_of_range", "refused", "ok"]
-    assert said.reason.tolist() == ["outside 0..100, the range of the training data", "torn", ""]
+    assert said.reason.tolist() == ["outside 0..100, the bins of the model", "torn", ""]
     assert said.is_read.tolist() == [True, False, True]
     assert np.isnan(said.reading.log_scales[1]).all()
 

@@ -20,7 +20,7 @@ from twostage.data.kinds import open_regular
 from twostage.data.quiet import quiet
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table
-from twostage.errors import DataError, ImageError, StorageError, some
+from twostage.errors import ImageError, NotThereError, StorageError, some
 from twostage.options.data import SOURCES
 from twostage.options.family import resolve
 from twostage.options.run import ImageConfig, SplitConfig
@@ -127,13 +127,21 @@ def load_photographs(
 
 
 def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
-    """The photographs of a table of files, decoded into the store; those that cannot be read stop it or are skipped."""
+    """The photographs of a table of files, decoded into the store; those that cannot be read stop it or are skipped.
+
+    Raises:
+        NotThereError: Some are missing, and are not to be skipped; or all are.
+        ImageError: Some cannot be decoded, and are not to be skipped.
+    """
     data = request.data
     missing = [name for name, path in zip(table.images, table.paths, strict=True) if not os.path.isfile(path)]
-    if missing and data.on_error == "stop":
-        raise DataError(
+    if missing and (data.on_error == "stop" or len(missing) == len(table)):
+        skip = " or set data.on_error=skip" if data.on_error == "stop" else ""
+        raise NotThereError(
             f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
-            f"(relative ones start from the table's folder) or set data.on_error=skip"
+            f"(relative ones start from the table's folder){skip}",
+            table,
+            missing,
         )
     digests = _digests(table.paths, request.threads)
     store = _decoded(table.paths, digests, request.image, request.cache_dir, request.progress, request.threads)

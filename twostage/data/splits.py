@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from twostage.data.table import Table
-from twostage.errors import DataError, some, suggest
+from twostage.errors import DataError, RunError, some, suggest
 
-__all__ = ["PARTS", "UNUSED", "changed_photographs", "split_table", "splits_table"]
+__all__ = ["PARTS", "UNUSED", "changed_photographs", "read_splits", "split_table", "splits_table"]
 
 PARTS = ("train", "validation", "calibration", "test")
 UNUSED = "unused"
@@ -174,15 +175,44 @@ def splits_table(table: Table, parts: np.ndarray, digests: list[str], skipped: d
     return str(frame.to_csv(index=False))
 
 
-def changed_photographs(table: str, before: str) -> list[str]:
-    """What differs between two tables of splits, as CSV: "a.png (target 80.0 -> 81.0)", "b.png (new)", ..."""
-    new, old = (pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False) for text in (table, before))
-    new, old = (frame.drop_duplicates("image").set_index("image") for frame in (new, old))
+def read_splits(path: Path) -> str:
+    """What `splits_table` gave, as text, of a run that was made before.
+
+    Raises:
+        RunError: It is not there, or not what was written.
+    """
+    try:
+        text = path.read_text()
+        _rows(text)[["target", "split"]]
+    except (OSError, ValueError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no table of splits"
+        raise RunError(
+            f"{path} cannot be read ({reason}), so it is not known which photographs made the run: restore it, or "
+            f"choose another run=NAME"
+        ) from error
+    return text
+
+
+def _rows(table: str) -> pd.DataFrame:
+    frame = pd.read_csv(io.StringIO(table), dtype=str, keep_default_na=False)
+    return frame.drop_duplicates("image").set_index("image")
+
+
+def changed_photographs(table: str, before: str, leave_out: tuple[str, ...] = ()) -> list[str]:
+    """What differs between two tables of splits, as CSV: "a.png (target 80.0 -> 81.0)", "b.png (new)", ...
+
+    The order of their rows does not count, nor do columns that only one has, or that are to be left out. What was
+    merely drawn into another part, because something else changed, comes last.
+    """
+    new, old = _rows(table), _rows(before)
     changed = [f"{image} (no longer there)" for image in old.index.difference(new.index, sort=False)]
     changed += [f"{image} (new)" for image in new.index.difference(old.index, sort=False)]
-    columns = [name for name in new.columns if name in old.columns]
-    for image in new.index.intersection(old.index, sort=False).astype(str):
-        pairs = [(name, str(old.at[image, name]), str(new.at[image, name])) for name in columns]
-        what = [f"{name} {was} -> {now}" for name, was, now in pairs if was != now]
-        changed += [f"{image} ({', '.join(what)})"] if what else []
-    return changed or ["another order of the rows, or other columns"]
+    both = [image for image in new.index if image in old.index]
+    columns = [name for name in new.columns if name in old.columns and name not in leave_out]
+    now, was = new.loc[both, columns], old.loc[both, columns]
+    differs = now.to_numpy() != was.to_numpy()
+    drawn = differs[:, [name == "split" for name in columns]].any(axis=1) & (differs.sum(axis=1) == 1)
+    for row in [*np.flatnonzero(differs.any(axis=1) & ~drawn), *np.flatnonzero(drawn)]:
+        pairs = zip(columns, was.iloc[row], now.iloc[row], strict=True)
+        changed.append(f"{both[row]} ({', '.join(f'{name} {a} -> {b}' for name, a, b in pairs if a != b)})")
+    return changed

@@ -199,12 +199,26 @@ def _opened(path: Path, shape: tuple[int, int, int, int]) -> Store | None:
     try:
         index = json.loads((path / "index.json").read_text())
         pixels = np.asarray(np.load(path / "pixels.npy", mmap_mode="r"))
-        if pixels.shape != shape or pixels.dtype != np.uint8 or index["checksum"] != _checksum(path / "pixels.npy"):
+        whole = pixels.shape == shape and pixels.dtype == np.uint8 and pixels.flags.c_contiguous
+        if not whole or index["checksum"] != _checksum(path / "pixels.npy"):
             return None
-        failed = {int(row): str(why) for row, why in index["failed"].items()}
+        failed = _failed_rows(index["failed"], len(pixels))
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Store(path, pixels, failed)
+
+
+def _failed_rows(written: dict[str, Any], count: int) -> dict[int, str]:
+    """Which of so many photographs failed, and why, as `_make` has written it.
+
+    Raises:
+        ValueError: It has not: the checksum is of the pixels alone, and so says nothing of this.
+    """
+    failed = {int(row): why for row, why in written.items()}
+    for row, why in failed.items():
+        if not 0 <= row < count or not isinstance(why, str) or str(row) not in written:
+            raise ValueError(f"row {row} of {count}: {why}")
+    return failed
 
 
 def _checksum(path: Path) -> int:

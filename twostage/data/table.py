@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from twostage.errors import DataError, some, suggest
+from twostage.errors import DataError, NotThereError, some, suggest
 
 __all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "read_csv", "read_folder", "read_table"]
 
@@ -56,7 +56,7 @@ def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
         DataError: The file is missing, empty, not a table, or lacks a required column.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such table; give the path of a CSV file")
+        raise NotThereError(f"{path}: no such table; give the path of a CSV file")
     text = _decode(path)
     header = next((line for line in text.splitlines() if line.strip()), None)
     if header is None:
@@ -192,7 +192,7 @@ def read_folder(root: str | Path) -> Table:
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; data.root must hold one folder per concentration, such as 123.5/")
+        raise NotThereError(f"{root}: no such folder; data.root must hold one folder per concentration, such as 123.5/")
     paths: list[Path] = []
     targets: list[float] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):

@@ -12,7 +12,9 @@ __all__ = ["closing_table", "key_figures"]
 def closing_table(metrics: dict[str, Any], run: Path) -> str:
     """The outcome of a run as lines of text."""
     openings = metrics.get("n_test_openings", 1)  # older runs did not count
-    seen = "not used before" if openings == 1 else f"opened {openings} times"
+    others = metrics.get("n_test_openings_of_others", 0)
+    seen = "not used before" if openings + others == 1 else f"opened {openings + others} times"
+    seen += f", {others} of them by other runs," if others else ""
     lines = [
         f"Test set: {metrics['n_test']} photographs {seen} "
         f"(train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']})",

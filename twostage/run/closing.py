@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,11 @@ def close(prepared: Prepared) -> None:
     """
     folder, rows = prepared.folder, prepared.part("test")
     predictor = _complete(prepared)
-    openings = folder.count_opening()
+    test_set = _digest(prepared, rows)
+    openings = {
+        "n_test_openings": folder.count_opening(test_set),
+        "n_test_openings_of_others": folder.openings_of_others(test_set),
+    }
     prediction = predictor.read(prepared.pixels(rows))
     targets = prepared.photos.table.targets[rows]
     frame = prediction.to_frame([prepared.photos.table.images[i] for i in rows])
@@ -56,7 +61,7 @@ def close(prepared: Prepared) -> None:
     combined["oracle"] = combine(prepared.bins, *_both(prediction, read), "oracle", targets[read])
     combinations = frame.loc[read, ["image", "target"]].assign(**combined)
     folder.write(folder.combinations, combinations.to_csv(index=False))
-    metrics = _metrics(prepared, prediction, outcome, predictor, rows) | {"n_test_openings": openings}
+    metrics = _metrics(prepared, prediction, outcome, predictor, rows) | openings
     write_report(prepared, rows, prediction, outcome, metrics)
     folder.write_json(folder.metrics, metrics)
 
@@ -83,6 +88,24 @@ def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str) -> In
     groups = None if table.groups is None else table.groups[rows][read]
     reading, concentration = prediction.reading[read], prediction.concentration[read]
     return fit_intervals(name, prepared.bins, reading, concentration, table.targets[rows][read], groups)
+
+
+def _rmse_validation(prepared: Prepared, predictor: Predictor) -> float | None:
+    """RMSE of the combined readings of the validation photographs: by it settings are chosen, not by the test set."""
+    rows = prepared.part("validation")
+    prediction = predictor.read(prepared.pixels(rows))
+    read, targets = prediction.is_read, prepared.photos.table.targets[rows]
+    if not read.any():
+        return None
+    return rmse(prepared.bins.difference(prediction.concentration[read], targets[read]))
+
+
+def _digest(prepared: Prepared, rows: np.ndarray) -> str:
+    """What tells this test set from others: its photographs and their concentrations, in any order."""
+    photos = prepared.photos
+    names = photos.digests or photos.table.images
+    both = sorted(f"{names[i]} {photos.table.targets[i]!r}" for i in rows)
+    return hashlib.blake2b("\n".join(both).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _both(prediction: Prediction, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +153,7 @@ def _metrics(
         "unit": config.data.unit,
         **regression_metrics(outcome.target, outcome.error),
         **{f"rmse_{method}": rmse(error) for method, error in outcome.by_combination.items()},
+        "rmse_validation": _rmse_validation(prepared, predictor),
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
         **_coverage(prediction, outcome.target),
         "n_refused": int((~read).sum()),

@@ -99,7 +99,9 @@ def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
         found = "Near-duplicates were not looked for" if repeat else "No scene was photographed twice"
     else:
         found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
-    return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run."
+    others = metrics["n_test_openings_of_others"]
+    more = f", and {others} times by other runs before" if others else ""
+    return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run{more}."
 
 
 def _opened_again(metrics: Mapping[str, Any]) -> list[str]:

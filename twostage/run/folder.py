@@ -23,15 +23,20 @@ from twostage.options.flat import differences, options_that_count, to_plain
 from twostage.options.run import Config
 from twostage.training.distributed import is_first_process
 
-__all__ = ["OUTPUTS", "RunFolder", "StageFolder", "find_run"]
+__all__ = ["OUTPUTS", "RunFolder", "StageFolder", "find_run", "openings_below"]
 
 log = logging.getLogger("twostage")
 
 OUTPUTS = Path("outputs")
+LATEST = OUTPUTS / "latest"
 STAGES = ("classifier", "regressor")
 
-FIXED = re.compile(r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone)[.:]")
-"""Options that decide what the networks are, see and mean: a run cannot change them on its way."""
+FIXED = re.compile(
+    r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone"
+    r"|seed|split|data\.(?!unit:|on_error:|table:|root:)\w+)[.:]"
+)
+"""Options that decide what the networks are, see and mean, or which photograph is in which part: a run cannot change
+them on its way. A table may lie elsewhere tomorrow: what it holds is compared photograph by photograph."""
 
 
 class StageFolder:
@@ -53,6 +58,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.splits = path / "splits.csv"
         self.start = path / "start.csv"
+        self.learned = path / "learned.csv"
         self.openings = path / "test_openings.json"
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.csv"
@@ -74,6 +80,14 @@ class RunFolder:
     def name(self) -> str:
         """Last part of its path."""
         return self.path.name
+
+    @property
+    def run(self) -> str:
+        """By what `run=` it is found: the folder makes a run what it is, and not the name in its config.yaml."""
+        if self.path.parts[:1] != OUTPUTS.parts:
+            return str(self.path.absolute())
+        short = self.path.relative_to(OUTPUTS).as_posix()
+        return short if RunFolder.named(short).path == self.path else str(self.path)
 
     def stage(self, name: str) -> StageFolder:
         """Where the training of a stage is."""
@@ -179,29 +193,52 @@ class RunFolder:
         if is_first_process():
             _point_latest_to(self.path)
 
-    def count_opening(self) -> int:
+    def count_opening(self, test_set: str = "") -> int:
         """Note that the test set is about to be opened; returns how often it was, this time included.
 
         Before, not after: an evaluation that is killed may have been looked at.
 
+        Args:
+            test_set: What tells it from other test sets.
+
         Raises:
             RunError: test_openings.json is not what was written.
         """
-        path = self.openings
-        try:
-            openings = list(json.loads(path.read_text())["openings"]) if path.is_file() else []
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{path} cannot be read, so it is not known how often the test set was opened: restore it, or choose "
-                f"another run=NAME"
-            ) from error
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.write_json(path, {"openings": [*openings, now]})
+        openings, now = _read_openings(self.openings)[1], datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.write_json(self.openings, {"openings": [*openings, now], "test_set": test_set})
         return len(openings) + 1
+
+    def openings_of_others(self, test_set: str) -> int:
+        """How often the other runs of outputs/, or of the same folder, have opened a test set."""
+        top = OUTPUTS if self.path.parts[:1] == OUTPUTS.parts else self.path.parent
+        found = openings_below(top)
+        return sum(count for path, (name, count) in found.items() if name == test_set and path != self.path.resolve())
+
+
+def openings_below(folder: Path) -> dict[Path, tuple[str, int]]:
+    """{folder of a run: (its test set, how often the run has opened it)} of all runs below a folder."""
+    found = {}
+    for depth in range(1, 5):  # of a study in a sweep, and not through the decoded photographs
+        for file in folder.glob("*/" * depth + "test_openings.json"):
+            with contextlib.suppress(RunError):  # one that is damaged is told of by its run
+                test_set, openings = _read_openings(file)
+                found[file.parent.resolve()] = test_set, len(openings)
+    return found
+
+
+def _read_openings(path: Path) -> tuple[str, list[str]]:
+    try:
+        content = json.loads(path.read_text()) if path.is_file() else {"openings": []}
+        return str(content.get("test_set", "")), list(content["openings"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} cannot be read, so it is not known how often the test set was opened: restore it, or choose "
+            f"another run=NAME"
+        ) from error
 
 
 def find_run(run: str) -> RunFolder:
-    """The folder of an existing run.
+    """The folder of an existing run; of latest, the one that it leads to.
 
     Raises:
         RunError: There is none of that name; the message names those that exist.
@@ -213,15 +250,21 @@ def find_run(run: str) -> RunFolder:
         )
         have = f"there are {some(made, 8)}" if made else "none was made yet: start with twostage train"
         raise RunError(f"no run '{run}' ({folder}): {have}")
-    return folder
+    return RunFolder(_led_to(folder.path)) if folder.path == LATEST else folder
+
+
+def _led_to(link: Path) -> Path:
+    """Where a link leads; itself, where it is a folder."""
+    with contextlib.suppress(OSError):
+        return Path(os.path.normpath(link.parent / os.readlink(link)))
+    return link
 
 
 def _point_latest_to(folder: Path) -> None:
     """Let outputs/latest lead to the newest run, where the file system has links."""
-    link = OUTPUTS / "latest"
     temporary = OUTPUTS / ".latest.tmp"  # one name for all, so that the next run clears away what a killed one left
     with contextlib.suppress(OSError):
         OUTPUTS.mkdir(exist_ok=True)
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(folder, OUTPUTS), target_is_directory=True)
-        temporary.replace(link)
+        temporary.replace(LATEST)

@@ -31,7 +31,7 @@ from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.distributed import first_process_first, is_first_process, my_device, once
 
-__all__ = ["Prepared", "prepare", "spread"]
+__all__ = ["Prepared", "prepare", "splits_today", "spread"]
 
 log = logging.getLogger("twostage")
 
@@ -102,12 +102,7 @@ def prepare(config: Config, folder: RunFolder) -> Prepared:
     use_threads(config.runtime.threads)
     device = my_device(resolve_device(config.runtime.device))
     start, notes = try_networks(config, folder)
-    cache = Path(config.runtime.cache_dir).expanduser()
-    with first_process_first():
-        progress = config.runtime.progress and is_first_process()
-        photos = load_photographs(
-            config.data, config.image, config.split, config.seed, cache, progress, config.runtime.threads
-        )
+    photos = _loaded(config)
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
     train = photos.table.select(parts == "train")
@@ -121,6 +116,27 @@ def prepare(config: Config, folder: RunFolder) -> Prepared:
     if moves_color(config.augment):
         notes.append(_color_note(config, photos, np.flatnonzero(parts == "train")[:400]))
     return Prepared(config, folder, photos, parts, splits, bins, notes, device, start, leaks)
+
+
+def splits_today(config: Config) -> str:
+    """The splits.csv that these options would give today; nothing is written but the store.
+
+    Raises:
+        NotThereError: The table is not there, or photographs of it are not.
+        DataError: The photographs, or their table, cannot be used.
+    """
+    photos = _loaded(config)
+    pairs = _near_duplicates(config, photos) if config.split.duplicates == "group" else None
+    photos, parts = _split(config, photos, pairs)
+    return splits_table(photos.table, parts, photos.digests, photos.skipped)
+
+
+def _loaded(config: Config) -> Photographs:
+    """The photographs, which the first process brings to the store for all."""
+    cache, runtime = Path(config.runtime.cache_dir).expanduser(), config.runtime
+    with first_process_first():
+        progress = runtime.progress and is_first_process()
+        return load_photographs(config.data, config.image, config.split, config.seed, cache, progress, runtime.threads)
 
 
 def _near_duplicates(config: Config, photos: Photographs) -> np.ndarray | None:

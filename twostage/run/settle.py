@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from twostage.data.splits import changed_photographs
+from twostage.data.splits import PARTS, changed_photographs, read_splits
 from twostage.errors import RunError, some
 from twostage.run.bins import lay_bins
 from twostage.run.preparation import Prepared
-from twostage.run.start import Start
+from twostage.run.start import Start, photographs_of
 
 __all__ = ["settle"]
 
 log = logging.getLogger("twostage")
+
+CHOOSING = ("train", "validation")
+"""The parts that make a stage: what it is trained on, and what chooses its epoch and its penalty."""
 
 
 def settle(prepared: Prepared) -> None:
@@ -25,18 +29,22 @@ def settle(prepared: Prepared) -> None:
     Then say what there is to be said about them.
 
     Raises:
-        RunError: Photographs or concentrations changed; the message names them.
+        RunError: Photographs or concentrations changed, or with resume=force, photographs that the run has learned
+            from would be held out from it; the message names them.
     """
     folder, config, path = prepared.folder, prepared.config, prepared.folder.splits
-    before = path.read_text() if path.is_file() else prepared.splits
+    before = read_splits(path) if path.is_file() else prepared.splits
     if before != prepared.splits:
-        changed = some(changed_photographs(prepared.splits, before))
+        changed = some(changed_photographs(prepared.splits, before) or ["another order of the rows, or other columns"])
         if config.resume != "force":
             raise RunError(
                 f"photographs or concentrations changed since {path} was written: {changed}; choose another run=NAME, "
                 f"or go on all the same with resume=force"
             )
+        learned = _learned(prepared, before)
+        _refuse_learned(prepared, before, learned)
         _refuse_other_bins(prepared, before)
+        folder.write(folder.learned, learned.to_csv(index=False))
         log.warning("resume=force: the run goes on with other photographs or concentrations: %s", changed)
     if prepared.start is not None:
         _keep_start(prepared.start, prepared)
@@ -45,6 +53,44 @@ def settle(prepared: Prepared) -> None:
     log.info("photographs: %s", prepared.photos.store)
     for note in prepared.notes:
         log.warning("%s", note)
+
+
+def _learned(prepared: Prepared, before: str) -> pd.DataFrame:
+    """The photographs that the run may have learned from so far, each with its group and its part."""
+    learned = [_in_parts(before, CHOOSING, prepared)]
+    if prepared.folder.learned.is_file():
+        learned.append(_read_learned(prepared.folder.learned))
+    return pd.concat(learned)[["photograph", "group", "part"]].drop_duplicates()
+
+
+def _read_learned(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[["photograph", "group", "part"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} cannot be read: restore it, or choose another run=NAME") from error
+
+
+def _in_parts(splits: str, parts: tuple[str, ...], prepared: Prepared) -> pd.DataFrame:
+    rows = pd.read_csv(io.StringIO(splits), dtype=str, keep_default_na=False)
+    found = [photographs_of(rows, [part], prepared.config).assign(part=part) for part in parts]
+    return pd.concat(found, ignore_index=True)
+
+
+def _refuse_learned(prepared: Prepared, before: str, learned: pd.DataFrame) -> None:
+    """What a stage was trained on, or chosen by, would look better than new in a part that is held out from it."""
+    old, bad = _in_parts(before, PARTS, prepared), []
+    for k, part in enumerate(PARTS):
+        used = learned[learned["part"].isin(PARTS[:k])]
+        new = _in_parts(prepared.splits, (part,), prepared)
+        groups = set(used["group"]) - {""}
+        found = new["photograph"].isin(used["photograph"]) | new["group"].isin(groups)
+        were_there = new["photograph"].isin(old["photograph"][old["part"] == part])
+        bad += [f"{image} in {part}" for image in new["image"][found & ~were_there]]
+    if bad:
+        raise RunError(
+            f"run '{prepared.folder.name}' has learned from photographs, or specimens, that would now be held out "
+            f"from it ({some(bad)}): choose another run=NAME, or delete {prepared.folder}"
+        )
 
 
 def _keep_start(start: Start, prepared: Prepared) -> None:

@@ -22,9 +22,14 @@ from twostage.run.folder import RunFolder
 from twostage.stages.build import backbone_config_of, build_stage
 from twostage.stages.network import Network
 
-__all__ = ["Start", "initialize", "load_start", "try_networks"]
+__all__ = ["Start", "initialize", "load_start", "photographs_of", "try_networks"]
 
 LEARNED_FROM = ["train", "validation", "calibration"]
+COLUMNS = {
+    "splits.csv": ["image", "target", "split"],
+    "start.csv": ["photograph", "group", "model"],
+    "learned.csv": ["photograph", "group", "part"],
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Start:
         Raises:
             DataError: They have; the message names them.
         """
-        mine = _photographs(pd.read_csv(io.StringIO(splits), dtype=str, keep_default_na=False), ["test"], config)
+        mine = photographs_of(pd.read_csv(io.StringIO(splits), dtype=str, keep_default_na=False), ["test"], config)
         seen = mine["photograph"].isin(self.learned["photograph"])
         if seen.any():
             raise DataError(
@@ -105,21 +110,23 @@ def load_start(config: Config) -> Start | None:
             continue
         table = _read(folder / name)
         if name == "splits.csv":
-            table = _photographs(table, LEARNED_FROM, model.config).assign(model=digest)
+            table = photographs_of(table, LEARNED_FROM, model.config).assign(model=digest)
         learned.append(table[["photograph", "group", "model"]])
+    if (folder / "learned.csv").is_file():  # before it was forced on to other photographs
+        learned.append(_read(folder / "learned.csv").assign(model=digest)[["photograph", "group", "model"]])
     return Start(folder, model, pd.concat(learned), unknown)
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table[["image", "target", "split"] if path.name == "splits.csv" else ["photograph", "group", "model"]]
+        table[COLUMNS[path.name]]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} of train.start_from cannot be read ({' '.join(str(error).split())})") from error
     return table
 
 
-def _photographs(splits: pd.DataFrame, parts: list[str], config: Config) -> pd.DataFrame:
+def photographs_of(splits: pd.DataFrame, parts: list[str], config: Config) -> pd.DataFrame:
     """Image, group and what makes a photograph that one: its content, or what it was simulated from."""
     rows = splits[splits["split"].isin(parts)]
     drawn = f"seed {config.seed} {config.image.size} px " + rows["image"] + " " + rows["target"]

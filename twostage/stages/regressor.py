@@ -115,9 +115,14 @@ class Regressor(Stage):
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentration (N,) with the true bin given, for validation during training."""
         offsets, _ = self(images)
-        inside = targets[:, 0].abs().argmin(1)
+        inside = self._true_bin(targets[:, 0])
         rows = torch.arange(len(inside), device=offsets.device)
         return self.center[inside] + self.half_width[inside] * offsets[rows, inside]
+
+    def _true_bin(self, true: Tensor) -> Tensor:
+        """The bin (N,) that `Bins.index` names, from the true offsets (N,K): the upper of two that share an edge."""
+        outside = (true.abs() - 1).clamp_min(0) * self.half_width
+        return self.bins.count - 1 - outside.flip(1).argmin(1)  # the first of equals, counted from above
 
     def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
         """Solve the shared estimate and the corrections, in place, where that is better on validation.

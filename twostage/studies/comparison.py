@@ -24,7 +24,7 @@ from twostage.report.study_figures import ranking_figure
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared, prepare, spread
 from twostage.run.start import try_networks
-from twostage.studies.folder import open_study, read_rows
+from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["compare"]
 
@@ -76,12 +76,14 @@ def compare(config: CompareConfig) -> str:
 
     Raises:
         ConfigError: A method or a backbone is unknown, or options contradict the comparison.
+        RunError: A training that is there was made with other options, or with other photographs or concentrations.
     """
     _check(config)
     study = open_study(config, "compare", free=("compare.methods",))
     folder = study.path
     rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
     networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
+    check_runs(study, _trainings(config, rounds, networks))
     for first in _trainings(config, rounds[:1], networks):
         try_networks(first, RunFolder.named(first.run))  # one that cannot be is said now, not after hours
     _announce(config, rounds, networks)

@@ -17,7 +17,7 @@ from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.run.folder import RunFolder
-from twostage.studies.folder import open_study, read_rows
+from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["cross_validate"]
 
@@ -34,6 +34,7 @@ def cross_validate(config: Config) -> str:
 
     Raises:
         ConfigError: The options name a test set of their own, or one fold.
+        RunError: A fold that is there was made with other options, or with other photographs or concentrations.
     """
     named = config.split.column or config.data.split_column
     if named or config.split.fold:
@@ -41,9 +42,11 @@ def cross_validate(config: Config) -> str:
         raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
     folds = config.split.folds or 5
     study = open_study(config, "crossval")
-    for fold in range(folds):
+    trainings = [_of_fold(config, folds, fold) for fold in range(folds)]
+    check_runs(study, trainings)
+    for fold, training in enumerate(trainings):
         log.info("fold %d of %d", fold + 1, folds)
-        train(_of_fold(config, folds, fold))
+        train(training)
     runs = [RunFolder(study.path / f"fold_{fold}") for fold in range(folds)]
     predictions, metrics = _collected(runs), [run.read_metrics() for run in runs]
     result = _metrics(predictions, metrics, config)
@@ -93,10 +96,20 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
         "rmse_low_95": None if np.isnan(low) else low,
         "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names},
+        "rmse_validation": _pooled_validation(folds),
         "rmse_of_folds": [fold["rmse"] for fold in folds],
         "train_seconds": sum(fold["train_seconds"] for fold in folds),
         "options": options_that_count(config),
     }
+
+
+def _pooled_validation(folds: list[dict[str, Any]]) -> float | None:
+    """The RMSE by which settings are chosen: over the validation photographs of all folds."""
+    values = [fold.get("rmse_validation") for fold in folds]
+    if None in values:
+        return None
+    counts = [fold["n_validation"] for fold in folds]
+    return float(np.sqrt(np.average(np.square(np.array(values, float)), weights=counts)))
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from twostage.errors import RunError, some
+from twostage.errors import NotThereError, RunError, some
 from twostage.options.flat import differences, options_that_count
 from twostage.options.run import Config
 from twostage.run.folder import OUTPUTS, RunFolder
+from twostage.run.identity import changes_since
 from twostage.training.distributed import from_first_process, join_processes
 
-__all__ = ["open_study", "read_rows"]
+__all__ = ["check_runs", "open_study", "read_rows"]
 
 RESULTS = {"crossval": "metrics.json", "compare": "comparison.json", "learning-curve": "learning_curve.json"}
 """The file with which a study ends; it holds the study's options."""
@@ -48,6 +50,25 @@ def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> R
                 f"'{folder}' was made with other options ({some(changed)}): choose another run=NAME, or delete {folder}"
             )
     return folder
+
+
+def check_runs(study: RunFolder, runs: list[Config]) -> None:
+    """See that the runs of a study that are there are of today's options and photographs, before any is trained.
+
+    Raises:
+        RunError: One is not; the message names what changed.
+    """
+    for config in runs:
+        folder = RunFolder.named(config.run)
+        folder.compare(config)
+        if not folder.splits.is_file():
+            continue
+        with contextlib.suppress(NotThereError):  # of which each run tells when it is its turn
+            if changed := changes_since(config, folder):
+                raise RunError(
+                    f"{folder} was made with other photographs or concentrations ({some(changed)}): choose another "
+                    f"run=NAME, or delete {study}"
+                )
 
 
 def _options(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.report.study_figures import learning_curve_figure
-from twostage.studies.folder import open_study, read_rows
+from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["learning_curve"]
 
@@ -42,14 +42,17 @@ def learning_curve(config: LearningCurveConfig) -> str:
 
     Raises:
         ConfigError: Fewer than three shares, one out of range, or split.train_share is given as well.
+        RunError: A training that is there was made with other options, or with other photographs or concentrations.
         DataError: The smallest share leaves fewer than two groups, or too few photographs for the bins.
     """
     shares = _checked_shares(config)
     study = open_study(config, "learning-curve", free=("shares",))
     folder = study.path
-    for number, share in enumerate(shares, 1):
+    trainings = [_of_share(config, share) for share in shares]
+    check_runs(study, trainings)
+    for number, (share, training) in enumerate(zip(shares, trainings, strict=True), 1):
         log.info("training %d of %d, with a share of %g of the training photographs", number, len(shares), share)
-        train(_of_share(config, share))
+        train(training)
     folders = [folder / f"share_{share:g}" for share in shares]
     errors, groups = _errors(folders)
     found = _outcome(_points(shares, folders), errors, groups)

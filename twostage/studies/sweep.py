@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from twostage.files import write_atomically
+from twostage.run.folder import openings_below
 
-__all__ = ["leaderboard", "seed_summary", "sweep_so_far"]
+__all__ = ["leaderboard", "openings_of_sets", "seed_summary", "sweep_so_far"]
 
-SHOWN = ("mae", "rmse_mixture", "rmse_argmax", "rmse_oracle", "bin_accuracy", "parameters", "train_seconds")
+CHOICE = "rmse_validation"
+"""What ranks: who chooses by the test set needs another one to know how good the choice is."""
+SHOWN = ("rmse", "mae", "rmse_mixture", "rmse_argmax", "rmse_oracle", "bin_accuracy", "parameters", "train_seconds")
+OPENINGS = "n_test_openings_in_sweep"
 
 
 def sweep_so_far(folder: Path) -> str:
@@ -23,42 +28,71 @@ def sweep_so_far(folder: Path) -> str:
     ):
         if not table.empty:
             write_atomically(folder / name, table.to_csv(index=False).encode())
-            said.append(f"\n{title} ({folder / name}):\n{table.to_string(index=False)}\n")
-    return "\n".join(said)
+            said.append(f"\n{title}, best {CHOICE} first ({folder / name}):\n{table.to_string(index=False)}\n")
+    return "\n".join([*said, _how_often_opened(folder)] if said else said)
+
+
+def _how_often_opened(folder: Path) -> str:
+    """How often the runs of a sweep have looked at their test set, or test sets, in words."""
+    counts = openings_of_sets(folder).values()
+    if len(counts) <= 1:
+        how = f"The test set was opened {sum(counts)} times in this sweep"
+    elif max(counts) == 1:
+        how = f"Each of {len(counts)} test sets was opened once in this sweep"
+    else:
+        how = f"{len(counts)} test sets were opened {sum(counts)} times in this sweep, the same one up to {max(counts)}"
+    return f"{how}: choose by {CHOICE}; rmse and all after it are of the test set.\n"
+
+
+def openings_of_sets(folder: Path) -> dict[str, int]:
+    """{test set: how often all runs of a sweep have opened it}."""
+    counts: Counter[str] = Counter()
+    for test_set, openings in openings_below(folder).values():
+        counts[test_set] += openings
+    return dict(counts)
 
 
 def leaderboard(folder: Path) -> pd.DataFrame:
-    """The finished runs below a sweep's folder, best RMSE first, with the options in which they differ."""
-    rows = []
+    """The finished runs below a sweep's folder, best RMSE on validation first, with the options in which they differ.
+
+    Behind these are the figures of the test set, and how often it was opened in the whole sweep.
+    """
+    rows, sets = [], openings_of_sets(folder)
+    opened = openings_below(folder)
     for file in sorted(folder.glob("*/metrics.json")):
-        metrics = json.loads(file.read_text())
-        shown = {"run": file.parent.name, "rmse": metrics["rmse"]}
-        rows.append(shown | metrics.get("options", {}) | {key: metrics[key] for key in SHOWN if key in metrics})
+        metrics, mine = json.loads(file.read_text()), file.parent.resolve()
+        shown = {"run": file.parent.name, CHOICE: metrics.get(CHOICE)}
+        counts = [sets[name] for path, (name, _) in opened.items() if path.is_relative_to(mine)]
+        shown |= metrics.get("options", {}) | {key: metrics[key] for key in SHOWN if key in metrics}
+        rows.append(shown | {OPENINGS: max(counts, default=0)})
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
+    frame[CHOICE] = frame[CHOICE].astype(float)  # None of older runs
     constant = [name for name in _options(frame) if frame[name].map(str).nunique() == 1]
-    return frame.drop(columns=constant).sort_values("rmse", ignore_index=True)
+    return frame.drop(columns=constant).sort_values(CHOICE, ignore_index=True, kind="stable")
 
 
 def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """The settings of a leaderboard, best mean RMSE first: how far do the seeds, n of each, agree?
+    """The settings of a leaderboard, best mean RMSE on validation first: how far do the seeds, n of each, agree?
 
     Args:
         runs: As `leaderboard` gives them.
 
     Returns:
-        The options in which settings differ, `rmse` (mean over the seeds), `standard_error` of that mean (the standard
-        deviation over the seeds / sqrt(n); NaN of one) and `n`; empty where all runs have the same seed.
+        The options in which settings differ, `rmse_validation` (mean over the seeds), `standard_error` of that mean
+        (the standard deviation over the seeds / sqrt(n); NaN of one), `n`, and `rmse`, the mean on the test sets; empty
+        where all runs have the same seed.
     """
     if "seed" not in runs:
         return pd.DataFrame()
     options = [name for name in _options(runs) if name != "seed"]
     settings = runs.assign(**{name: runs[name].map(str) for name in options})  # a list cannot be grouped by
-    found = settings.groupby(options or (lambda _: "all"), sort=False)["rmse"].agg(["mean", "sem", "count"])
-    found = found.set_axis(["rmse", "standard_error", "n"], axis=1).reset_index(drop=not options)
-    return found.sort_values("rmse", ignore_index=True)
+    grouped = settings.groupby(options or (lambda _: "all"), sort=False)
+    found = grouped[CHOICE].agg(["mean", "sem"]).set_axis([CHOICE, "standard_error"], axis=1)
+    found = found.assign(n=grouped.size(), rmse=grouped["rmse"].mean()).reset_index(drop=not options)
+    return found.sort_values(CHOICE, ignore_index=True, kind="stable")
 
 
 def _options(runs: pd.DataFrame) -> list[str]:
-    return [name for name in runs.columns if name not in ("run", "rmse", *SHOWN)]
+    return [name for name in runs.columns if name not in ("run", CHOICE, OPENINGS, *SHOWN)]

@@ -67,5 +67,5 @@ def out_of_range(seen: Seen) -> dict[int, str]:
     edges, width = seen.bins.edges, 2 * seen.bins.half_width
     low, high = edges[0] - BEYOND * width[0], edges[-1] + BEYOND * width[-1]
     beyond = (seen.concentration < low) | (seen.concentration > high)
-    why = f"outside {edges[0]:g}..{edges[-1]:g}, the range of the training data"
+    why = f"outside {edges[0]:g}..{edges[-1]:g}, the bins of the model"
     return dict.fromkeys(np.flatnonzero(beyond).tolist(), why)

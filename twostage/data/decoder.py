@@ -187,7 +187,7 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
 def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitStack) -> Photo:
     need = _look_before_opening(file, kind, length)
     file.seek(0)
-    image: Any = stack.enter_context(Image.open(file, formats=kinds.FORMATS))
+    image: Any = stack.enter_context(Image.open(file, formats=(kind.upper(),)))
     _check_size(image.width, image.height)
     if image.tile and image.tile[0][0] in Image.DECODERS:
         _check_slow(image, file, length)

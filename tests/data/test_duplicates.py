@@ -155,18 +155,12 @@ def test_strips_that_were_laid_anew_are_no_near_duplicates():
     assert len(near_duplicates(real_photographs("ph")[0])) == 0
 
 
-@pytest.fixture(scope="module")
-def nitrite(tmp_path_factory):
-    """Options of a run on the photographs of nitrite, which are decoded once."""
-    return [*NITRITE, f"runtime.cache_dir={tmp_path_factory.mktemp('nitrite')}"]
-
-
-NITRITE = ["data=csv", f"data.table={SHARED / 'nitrite' / 'labels.csv'}", "data.unit=ug/L", *TINY[1:], "train.epochs=2"]
+SHORT = ["data.unit=ug/L", *TINY[1:], "train.epochs=2"]
 
 
 @real
 def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, nitrite, run):
-    status, out, err = run("train", *nitrite, "run=a")
+    status, out, err = run("train", *nitrite, *SHORT, "run=a")
     assert status == 0, err
     splits = pd.read_csv(here / "outputs/a/splits.csv")
     part, group = splits["split"].to_numpy(), pd.read_csv(SHARED / "nitrite/labels.csv")["group"].to_numpy()
@@ -185,7 +179,7 @@ def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, nitrite, r
 
 @real
 def test_grouping_keeps_the_shots_of_a_specimen_together(here, nitrite, run):
-    status, out, err = run("train", *nitrite, "run=a", "method=direct", "split.duplicates=group")
+    status, out, err = run("train", *nitrite, *SHORT, "run=a", "method=direct", "split.duplicates=group")
     assert status == 0, err
     assert "leave 29 groups" in err
     assert "near-duplicate photographs" not in err

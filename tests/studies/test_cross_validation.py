@@ -10,7 +10,7 @@ from twostage.data.splits import split_table
 from twostage.data.table import Table
 from twostage.evaluation.confidence import rmse_interval
 
-CROSS = [*TINY_TABLE, "data.group_column=group", "split.folds=3", "run=cv"]
+CROSS = [*TINY_TABLE, "train.epochs=2", "data.group_column=group", "split.folds=3", "run=cv"]
 
 
 def parts_of(groups, folds, count=60):
@@ -91,9 +91,9 @@ def test_a_test_set_of_its_own_does_not_go_with_all_folds(photos, run, option):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
-def test_nitrite_by_group_has_the_known_baseline(here, run):
+def test_nitrite_by_group_has_the_known_baseline(here, nitrite, run):
     status, _, err = run(
-        "crossval", "data=csv", f"data.table={SHARED / 'nitrite' / 'labels.csv'}", "data.group_column=group", "run=n",
+        "crossval", *nitrite, "data.group_column=group", "run=n",
         "train.epochs=2", "image.size=32", "combine.views=1", "runtime.progress=false",
     )  # fmt: skip
     assert status == 0, err

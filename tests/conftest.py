@@ -10,7 +10,7 @@ from PIL import Image
 from twostage.cli import main
 from twostage.data.simulated import render_photographs, sample_targets
 
-pytest.register_assert_rewrite("helpers")  # so that its assertions say what they compared
+pytest.register_assert_rewrite("helpers")  # before anything imports it, so that its assertions say what they compared
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -72,6 +72,15 @@ def run(capsys, monkeypatch):
         return status, out, err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def nitrite(tmp_path_factory):
+    """Options of a run on the real photographs of nitrite, which are decoded once for each size."""
+    from helpers import SHARED
+
+    table = SHARED / "nitrite" / "labels.csv"
+    return ["data=csv", f"data.table={table}", f"runtime.cache_dir={tmp_path_factory.mktemp('nitrite')}"]
 
 
 @pytest.fixture(scope="session")

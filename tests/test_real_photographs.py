@@ -9,11 +9,10 @@ pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real photograph
 SHORT = ["train.epochs=3", "image.size=32", "combine.views=1", "runtime.progress=false"]
 
 
-def test_nitrite_by_day(here, run):
+def test_nitrite_by_day(here, nitrite, run):
     status, _, err = run(
         "train",
-        "data=csv",
-        f"data.table={SHARED / 'nitrite' / 'labels.csv'}",
+        *nitrite,
         "data.group_column=group",
         "split.column=day",
         "split.test_values=[2023-06-14]",

@@ -12,7 +12,7 @@ from twostage import load_config
 from twostage.errors import ConfigError, RunError
 from twostage.orchestrator import train, train_stage
 from twostage.run.folder import RunFolder
-from twostage.run.length import _length, epochs_of_stages, with_length
+from twostage.run.length import _length, _seconds_left, epochs_of_stages, with_length
 from twostage.run.preparation import prepare
 from twostage.training.course import Course
 from twostage.training.fit import fit
@@ -40,6 +40,19 @@ def test_as_many_epochs_as_fit(monkeypatch, count, seconds, expected):
     )
     examples = SimpleNamespace(names=[""] * count)
     assert _length(seconds, course(), torch.nn.Identity(), examples, examples) == expected
+
+
+def test_the_regressor_has_the_minutes_that_the_classifier_left_and_half_of_its_share_at_least(tmp_path):
+    def left(stage, *options):
+        config = load_config(["train.minutes=1", "classifier.share=0.25", *options])
+        return _seconds_left(stage, SimpleNamespace(config=config, folder=tmp_path))
+
+    (tmp_path / "classifier").mkdir()
+    assert left("classifier") == 15
+    for spent, expected in ((10, 50), (20, 40), (50, 22.5)):
+        (tmp_path / "classifier" / "history.csv").write_text(f"seconds\n{spent - 5}\n5\n")
+        assert left("regressor") == expected
+    assert left("regressor", "method=direct") == 60
 
 
 def test_an_epoch_may_end_early_and_shows_other_photographs_each_time():

@@ -1,4 +1,5 @@
 import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 from twostage import load_config
 from twostage.evaluation.baselines import BASELINES, color_statistics
 from twostage.evaluation.ranking import rank_methods, ranking_text
+from twostage.report.study_figures import ranking_figure
 
 EPOCHS = ["compare.minutes=null"]  # as many as TINY says
 FEW = "compare.methods=[mean,ridge,direct,two_stage_argmax,two_stage_mixture]"
@@ -40,7 +42,7 @@ def test_a_statistic_that_never_varied_in_training_does_not_explode():
     assert np.abs(predicted - targets.mean()).max() < 1000
 
 
-def test_methods_are_ranked_by_their_error_and_paired():
+def test_methods_are_ranked_by_their_error_and_paired(drawn):
     rng = np.random.default_rng(0)
     target, noise = rng.uniform(80, 350, 300), rng.normal(size=300)
     predicted = pd.DataFrame({"worse": target + 1.05 * noise, "best": target + noise, "bad": target + 50})
@@ -54,13 +56,14 @@ def test_methods_are_ranked_by_their_error_and_paired():
     assert 0 < table.loc["worse", "behind_low"] < 0.05 * table.loc["best", "rmse"] < table.loc["worse", "behind_high"]
     assert table.loc["best", ["behind", "behind_low", "behind_high"]].tolist() == [0, 0, 0]
     assert "best" in ranking_text(table, "mg/L").splitlines()[1]
+    assert min(Image.open(io.BytesIO(ranking_figure(table, "mg/L"))).size) > 300
     one_group = rank_methods(target, predicted.sub(target, axis=0), np.zeros(300))
     assert one_group[["low", "behind_high"]].isna().all(axis=None)
     assert one_group["rmse"].tolist() == table["rmse"].tolist()
 
 
-def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, drawn, run):
-    options = [*TINY_TABLE, "data.group_column=group", "split.folds=2", FEW, *EPOCHS, "run=c"]
+def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run):
+    options = [*TINY_TABLE, "train.epochs=2", "data.group_column=group", "split.folds=2", FEW, *EPOCHS, "run=c"]
     status, out, err = run("compare", *options)
     assert status == 0, err
     assert "5 methods, 2 rounds: 4 trainings" in err
@@ -105,7 +108,8 @@ def test_colours_alone_need_no_training_and_say_what_leaks(photos, run):
 
 def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):
     methods = "compare.methods=[classifier,fine_bins,two_stage_top2@p4]"
-    status, _, err = run("compare", *TINY, methods, *EPOCHS, "compare.seeds=[3,4]", "run=c", "bins.edges=[80,200,350]")
+    options = [*TINY, "train.epochs=2", methods, *EPOCHS, "compare.seeds=[3,4]", "bins.edges=[80,200,350]"]
+    status, _, err = run("compare", *options, "run=c")
     assert status == 0, err
     folder = here / "outputs/c"
     found = pd.read_csv(folder / "predictions.csv")
@@ -122,7 +126,7 @@ QUICK = ["compare.methods=[mean]", *TINY_TABLE[:3], "split.folds=2"]
 
 
 def test_a_folder_of_something_else_is_left_alone(photos, run):
-    assert run("train", *TINY_TABLE, "run=a")[0] == 0
+    assert run("train", *TINY_TABLE, "train.epochs=2", "method=direct", "run=a")[0] == 0
     before = (photos / "outputs/a/predictions.csv").read_bytes()
     one_line(run("compare", *QUICK, "run=a"), "outputs/a", "another command")
     one_line(run("crossval", *TINY_TABLE, "run=a"), "outputs/a", "another command")
@@ -140,9 +144,8 @@ def test_a_specimen_may_be_called_na(photos, run, command):
     table.to_csv(photos / "photos.csv", index=False)
     shares = ["shares=[0.6,0.8,1]", "split.test=0.3", "split.calibration=0"]
     more = ["split.folds=2"] if command == "crossval" else shares
-    status, _, err = run(
-        command, *TINY_TABLE, "data.group_column=group", "train.epochs=2", "method=direct", *more, "run=x"
-    )
+    options = [*TINY_TABLE, "data.group_column=group", "train.epochs=2", "method=direct", *more]
+    status, _, err = run(command, *options, "run=x")
     assert status == 0, err
     if command == "crossval":
         found = pd.read_csv(photos / "outputs/x/predictions.csv", keep_default_na=False)

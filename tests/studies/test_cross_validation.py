@@ -6,11 +6,13 @@ import pytest
 from helpers import SHARED, TINY_TABLE, one_line
 from scipy.stats import norm
 
+from twostage import load_config
 from twostage.data.splits import split_table
 from twostage.data.table import Table
 from twostage.evaluation.confidence import rmse_interval
+from twostage.studies.cross_validation import _metrics
 
-CROSS = [*TINY_TABLE, "data.group_column=group", "split.folds=3", "run=cv"]
+CROSS = [*TINY_TABLE, "train.epochs=2", "data.group_column=group", "split.folds=3", "run=cv"]
 
 
 def parts_of(groups, folds, count=60):
@@ -70,6 +72,19 @@ def test_crossval_reads_every_photograph_once_and_goes_on_where_it_stopped(photo
     assert (folder / "fold_0/model/regressor.safetensors").stat().st_mtime_ns == written
 
 
+def test_a_fold_counts_as_often_as_it_has_photographs_that_were_read():
+    columns = {"status": ["ok"] * 4 + ["refused"], "target": 1.0, "concentration": [2.0, 3.0, 1.0, 1.0, np.nan]}
+    names = ("rmse", "rmse_mixture", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline", "rmse_mean_baseline")
+    folds = [
+        {"n_test": count, "n_refused": refused, "train_seconds": 1.0, **dict.fromkeys(names, value)}
+        for count, refused, value in ((3, 0, 2.0), (2, 1, 6.0))
+    ]
+    found = _metrics(pd.DataFrame(columns), folds, load_config(["run=a"]))
+    assert found["rmse_oracle"] == pytest.approx(np.sqrt((3 * 2**2 + 6**2) / 4))
+    assert found["rmse"] == pytest.approx(np.sqrt((1 + 4) / 4))
+    assert (found["n"], found["n_refused"], found["train_seconds"]) == (5, 1, 2.0)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -91,11 +106,10 @@ def test_a_test_set_of_its_own_does_not_go_with_all_folds(photos, run, option):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
-def test_nitrite_by_group_has_the_known_baseline(here, run):
+def test_nitrite_by_group_has_the_known_baseline(here, nitrite, run):
     status, _, err = run(
         "crossval",
-        "data=csv",
-        f"data.table={SHARED / 'nitrite' / 'labels.csv'}",
+        *nitrite,
         "data.group_column=group",
         "run=n",
         "train.epochs=2",

@@ -36,7 +36,7 @@ def test_an_error_that_does_not_fall_promises_nothing(rmse):
 
 def test_the_fit_is_the_best_that_an_optimizer_finds():
     rng = np.random.default_rng(0)
-    rmse = np.hypot(0.3, 20 * COUNT**-0.5) * np.exp(0.1 * rng.normal(size=(20, 4)))
+    rmse = np.hypot(0.3, 20 * COUNT**-0.5) * np.exp(0.1 * rng.normal(size=(8, 4)))
     laws = fit_power_law(COUNT, rmse)
 
     def deviance(fitted, values):
@@ -67,7 +67,7 @@ def test_models_are_resampled_alike_and_in_bounded_pieces(monkeypatch):
     assert np.isnan(resampled_rmse(errors, np.zeros(90))).all()
 
 
-def test_the_command_answers_and_goes_on_where_it_stopped(photos, drawn, run):
+def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
     status, out, err = run("learning-curve", *CURVE, "data.unit=mg/L")
     assert status == 0, err
     folder = photos / "outputs/lc"

@@ -57,6 +57,13 @@ def written(folder, runs):
     return leaderboard(folder)
 
 
+def test_the_best_run_of_a_sweep_comes_first(tmp_path):
+    table = written(tmp_path, [(value, {"seed": i}) for i, value in enumerate([2.0, 1.0, 3.0])])
+    assert table["rmse"].tolist() == [1, 2, 3]
+    assert table["run"].tolist() == ["1", "0", "2"]
+    assert "image.size" not in table  # it is the same for all
+
+
 def test_the_seeds_of_a_setting_are_one_row_of_the_summary(tmp_path):
     few, many = [0.5, 0.9, 0.7], [0.6, 0.65, 0.63]
     runs = [(value, {"bins.edges": [1, 2], "seed": i}) for i, value in enumerate(few)]

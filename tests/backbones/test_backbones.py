@@ -267,7 +267,7 @@ def change_and_spread(model, views):
     """Largest difference in concentration between views of unseen photographs; how far these lie apart themselves."""
     pixels = torch.from_numpy(unseen()).permute(0, 3, 1, 2)
     seen = [view.permute(0, 2, 3, 1).contiguous().numpy() for view in dihedral_views(pixels)[views]]
-    readings = np.array([combine(model.bins, *list(model.read(view, views=[0]))[:2]) for view in seen])
+    readings = np.array([combine(model.bins, model.read(view, views=[0])) for view in seen])
     return float(np.ptp(readings, axis=0).max()), float(readings[0].std())
 
 

@@ -152,7 +152,7 @@ def _rmse_shared(model, options, predictions):
         render_photographs(targets[i : i + 1], size, seed, card_visible=card, first=number)[0]
         for i, number in enumerate(_numbers(predictions))
     ]
-    read = combine(network.bins, *list(network.read(np.stack(photographs), views=loaded.config.views))[:2])
+    read = combine(network.bins, network.read(np.stack(photographs), views=loaded.config.views))
     return rms(read - targets)
 
 

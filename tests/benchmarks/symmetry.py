@@ -61,8 +61,7 @@ def _row(name, weights, network):
 def _readings(network, pixels):
     from twostage.stages.combination import combine
 
-    reading = network.read(pixels, views=[0])
-    return combine(network.bins, reading.probabilities, reading.offsets)
+    return combine(network.bins, network.read(pixels, views=[0]))
 
 
 def _dihedral(pixels):

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from twostage import Bins, load_config
 from twostage.data.color import to_srgb
 from twostage.options.choices import COMBINATIONS
+from twostage.stages import combination
 from twostage.stages.build import build_classifier, build_regressor, build_stage, warm_start
 from twostage.stages.classifier import fit_temperature, log_bin_mass
-from twostage.stages.combination import combine
+from twostage.stages.reading import Reading
 from twostage.stages.two_stage import TwoStage
 
 TINY = (
@@ -40,6 +41,10 @@ def photographs(count=6, size=32, seed=0):
 
 def random_probabilities(count, bins, seed=0):
     return np.random.default_rng(seed).dirichlet(np.ones(bins.count), count)
+
+
+def combine(bins, probabilities, offsets, *more):
+    return combination.combine(bins, Reading(probabilities, offsets, np.zeros_like(offsets)), *more)
 
 
 def gradients(module):

@@ -56,11 +56,13 @@ def close(prepared: Prepared) -> None:
     read = prediction.is_read
     if not read.any():
         raise RunError(f"none of the {len(rows)} test photographs was read: {prediction.reason[0]}")
-    outcome = _outcome(prepared, rows, prediction, predictor)
-    combined = {name: _combined(prediction, read, name) for name in COMBINATIONS}
-    combined["oracle"] = combine(prepared.bins, *_both(prediction, read), "oracle", targets[read])
+    combined = {
+        method: combine(prepared.bins, prediction.reading[read], method, targets[read])
+        for method in (*COMBINATIONS, "oracle")
+    }
     combinations = frame.loc[read, ["image", "target"]].assign(**combined)
     folder.write(folder.combinations, combinations.to_csv(index=False))
+    outcome = _outcome(prepared, rows, prediction, combined, predictor)
     metrics = _metrics(prepared, prediction, outcome, predictor, rows) | openings
     write_report(prepared, rows, prediction, outcome, metrics)
     folder.write_json(folder.metrics, metrics)
@@ -108,20 +110,17 @@ def _digest(prepared: Prepared, rows: np.ndarray) -> str:
     return hashlib.blake2b("\n".join(both).encode(errors="replace"), digest_size=8).hexdigest()
 
 
-def _both(prediction: Prediction, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return prediction.bin_probabilities[read], prediction.offsets[read]
-
-
-def _combined(prediction: Prediction, read: np.ndarray, method: str) -> np.ndarray:
-    return combine(prediction.bins, *_both(prediction, read), method)
-
-
-def _outcome(prepared: Prepared, rows: np.ndarray, prediction: Prediction, predictor: Predictor) -> Outcome:
+def _outcome(
+    prepared: Prepared,
+    rows: np.ndarray,
+    prediction: Prediction,
+    combined: dict[str, np.ndarray],
+    predictor: Predictor,
+) -> Outcome:
     """What came out for the photographs of the given rows (N,) that were read."""
     bins, read, table = prepared.bins, prediction.is_read, prepared.photos.table
     target, predicted = table.targets[rows][read], prediction.concentration[read]
     error = bins.difference(predicted, target)
-    probabilities, offsets = _both(prediction, read)
     classifier = predictor.model.network.classifier
     return Outcome(
         unit=prepared.config.data.unit,
@@ -129,11 +128,8 @@ def _outcome(prepared: Prepared, rows: np.ndarray, prediction: Prediction, predi
         target=target,
         predicted=predicted,
         error=error,
-        by_combination={
-            method: bins.difference(combine(bins, probabilities, offsets, method, target), target)
-            for method in (*COMBINATIONS, "oracle")
-        },
-        probabilities=probabilities,
+        by_combination={method: bins.difference(found, target) for method, found in combined.items()},
+        probabilities=prediction.bin_probabilities[read],
         true_bin=bins.index(target),
         temperature=None if classifier is None else float(classifier.temperature),
         groups=None if table.groups is None else table.groups[rows][read],

@@ -7,34 +7,28 @@ import numpy as np
 from twostage.bins import Bins
 from twostage.options.choices import COMBINATIONS
 from twostage.options.family import resolve
+from twostage.stages.reading import Reading
 
 __all__ = ["argmax", "combine", "mixture", "top2"]
 
 
-def combine(
-    bins: Bins,
-    probabilities: np.ndarray,
-    offsets: np.ndarray,
-    method: str = "mixture",
-    target: np.ndarray | None = None,
-) -> np.ndarray:
+def combine(bins: Bins, reading: Reading, method: str = "mixture", target: np.ndarray | None = None) -> np.ndarray:
     """One concentration per image, float64 (N,).
 
     Args:
-        probabilities: Of each bin, (N,K), rows of sum one.
-        offsets: In each bin, (N,K).
+        reading: What both stages say of N photographs.
         method: A member of the family `COMBINATIONS`, or "oracle": the bin in which `target` (N,) lies.
 
     Raises:
         ConfigError: There is no such method.
         ValueError: "oracle" without `target`.
     """
-    candidates = bins.candidates(offsets)
+    candidates = bins.candidates(reading.offsets)
     if method == "oracle":
         if target is None:
             raise ValueError("oracle needs the true concentrations")
         return candidates[np.arange(len(candidates)), bins.index(target)]
-    found: np.ndarray = resolve(COMBINATIONS.member(method))(bins, np.asarray(probabilities, np.float64), candidates)
+    found: np.ndarray = resolve(COMBINATIONS.member(method))(bins, reading.probabilities, candidates)
     return found
 
 

@@ -104,7 +104,7 @@ def predict(
         method: How bins and offsets become one concentration, a member of `COMBINATIONS`.
         failed: Rows that could not be decoded, with the reason.
     """
-    concentration = combine(bins, reading.probabilities, reading.offsets, method)
+    concentration = combine(bins, reading, method)
     found = [*look(Seen(pixels, reading, concentration, bins)), (Status.REFUSED, dict(failed or {}))]
     status, reason = [Status.OK] * len(reading), [""] * len(reading)
     for given, rows in found:

@@ -45,7 +45,7 @@ def test_as_many_epochs_as_fit(monkeypatch, count, seconds, expected):
 def test_the_regressor_has_the_minutes_that_the_classifier_left_and_half_of_its_share_at_least(tmp_path):
     def left(stage, *options):
         config = load_config(["train.minutes=1", "classifier.share=0.25", *options])
-        return _seconds_left(stage, SimpleNamespace(config=config, folder=tmp_path))
+        return _seconds_left(stage, SimpleNamespace(config=config, folder=RunFolder(tmp_path)))
 
     (tmp_path / "classifier").mkdir()
     assert left("classifier") == 15

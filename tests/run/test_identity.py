@@ -306,3 +306,13 @@ def test_a_fold_whose_predictions_are_gone_gets_one_line(photos, run):
     (photos / "outputs/a/fold_1/predictions.csv").unlink()
     status, out, err = run(*command)
     one_line((status, out, err.splitlines(keepends=True)[-1]), "fold_1/predictions.csv", "delete outputs/a/fold_1")
+
+
+@pytest.mark.parametrize("lost", ["config.yaml", "splits.csv"])
+@pytest.mark.parametrize("command", ["train-classifier", "train"])
+def test_a_run_that_lost_what_says_what_it_was_made_of_is_not_used(photos, once, run, lost, command):
+    once(command, *GROUPED)
+    (photos / "outputs/a" / lost).unlink()
+    rewrite(target=double)
+    for force in ("auto", "force"):
+        one_line(run("train", *GROUPED, f"resume={force}"), f"outputs/a/{lost} cannot be read")

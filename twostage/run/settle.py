@@ -33,7 +33,7 @@ def settle(prepared: Prepared) -> None:
             from would be held out from it; the message names them.
     """
     folder, config, path = prepared.folder, prepared.config, prepared.folder.splits
-    before = read_splits(path) if path.is_file() else prepared.splits
+    before = read_splits(path) if path.is_file() or folder.has_trained() else prepared.splits
     if before != prepared.splits:
         changed = some(changed_photographs(prepared.splits, before) or ["another order of the rows, or other columns"])
         if config.resume != "force":

@@ -271,3 +271,48 @@ def test_a_specimen_that_was_trained_on_cannot_be_forced_into_another_part(photo
     for i in range(4):
         Image.open(f"p{i:02d}.png").rotate(90).save(f"new/p{i:02d}.png")  # other photographs of g0
     one_line(run("train-regressor", *options, "resume=force"), "new/p00.png in test", "has learned from")
+
+
+def test_what_the_start_of_a_run_had_learned_cannot_be_forced_into_its_test_set(photos, once, run):
+    of_parts()
+    assert once("train", *NAMED)[0] == 0
+    (photos / "new").mkdir()
+    for i in range(40):
+        Image.open(f"p{i:02d}.png").rotate(90 + i).save(f"new/p{i:02d}.png")
+    table = pd.read_csv("photos.csv")
+    table.assign(image="new/" + table["image"]).to_csv("photos.csv", index=False)
+    options = [*NAMED[:-1], "train.start_from=outputs/a", "run=b"]
+    status, _, err = run("train-classifier", *options)
+    assert status == 0, err
+    shutil.copy("p00.png", "new/p39.png")  # stage 2 starts from stage 1, and no longer looks at the start itself
+    one_line(run("train-regressor", *options, "resume=force"), "new/p39.png in test", "has learned from")
+
+
+def test_a_comparison_of_colours_is_not_made_again_of_other_photographs(photos, run):
+    command = ["compare", *GROUPED, "compare.methods=[mean,ridge]", "split.folds=2"]
+    command = [word for word in command if not word.startswith("train.")]
+    status, first, err = run(*command)
+    assert status == 0, err
+    assert run(*command)[:2] == (0, first)
+    before = contents(photos / "outputs/a")
+    rewrite(target=double)
+    one_line(run(*command), "other photographs or concentrations", "p00.png (target ", "delete outputs/a")
+    assert contents(photos / "outputs/a") == before
+
+
+def test_a_fold_whose_predictions_are_gone_gets_one_line(photos, run):
+    command = ["crossval", *GROUPED, "train.epochs=2", "bins.count=2", "split.folds=2"]
+    assert run(*command)[0] == 0
+    (photos / "outputs/a/fold_1/predictions.csv").unlink()
+    status, out, err = run(*command)
+    one_line((status, out, err.splitlines(keepends=True)[-1]), "fold_1/predictions.csv", "delete outputs/a/fold_1")
+
+
+@pytest.mark.parametrize("lost", ["config.yaml", "splits.csv"])
+@pytest.mark.parametrize("command", ["train-classifier", "train"])
+def test_a_run_that_lost_what_says_what_it_was_made_of_is_not_used(photos, once, run, lost, command):
+    once(command, *GROUPED)
+    (photos / "outputs/a" / lost).unlink()
+    rewrite(target=double)
+    for force in ("auto", "force"):
+        one_line(run("train", *GROUPED, f"resume={force}"), f"outputs/a/{lost} cannot be read")

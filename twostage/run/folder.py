@@ -105,6 +105,10 @@ class RunFolder:
         """Are its figures there? Without weights it is not finished: who deletes damaged ones gets them again."""
         return all(file.is_file() for file in (self.metrics, *map(self.weights, stages)))
 
+    def has_trained(self) -> bool:
+        """Has a stage left anything of its training? Then config.yaml and splits.csv must be there to say of what."""
+        return any(file.is_file() for name in STAGES for file in (self.weights(name), self.path / name / "last.pt"))
+
     def write(self, file: Path, content: str | bytes) -> None:
         """Write one of its files, whole or not at all."""
         if is_first_process():
@@ -136,11 +140,12 @@ class RunFolder:
         """See that the run is new, or was begun with the same options; nothing is written.
 
         Raises:
-            RunError: It has other options, which are named; resume=force allows those that can change.
+            RunError: It has other options, which are named; resume=force allows those that can change. Or config.yaml
+                cannot be read.
         """
         if self.name == "latest":
             raise RunError("run=latest is the link to the newest run; give another name")
-        if not self.config.is_file():
+        if not self.config.is_file() and not self.has_trained():
             return
         changed = differences(*map(options_that_count, (config, self.saved_config())))
         if changed and self.metrics.is_file():

@@ -33,7 +33,7 @@ def settle(prepared: Prepared) -> None:
             from would be held out from it; the message names them.
     """
     folder, config, path = prepared.folder, prepared.config, prepared.folder.splits
-    before = read_splits(path) if path.is_file() else prepared.splits
+    before = read_splits(path) if path.is_file() or folder.has_trained() else prepared.splits
     if before != prepared.splits:
         changed = some(changed_photographs(prepared.splits, before) or ["another order of the rows, or other columns"])
         if config.resume != "force":
@@ -56,16 +56,21 @@ def settle(prepared: Prepared) -> None:
 
 
 def _learned(prepared: Prepared, before: str) -> pd.DataFrame:
-    """The photographs that the run may have learned from so far, each with its group and its part."""
+    """The photographs that the run may have learned from so far, each with its group and its part.
+
+    Those of the run that it started from may be trained on again and validated with, but test nothing.
+    """
     learned = [_in_parts(before, CHOOSING, prepared)]
+    if prepared.folder.start.is_file():
+        learned.append(_read_learned(prepared.folder.start, "model").assign(group="", part="calibration"))
     if prepared.folder.learned.is_file():
-        learned.append(_read_learned(prepared.folder.learned))
+        learned.append(_read_learned(prepared.folder.learned, "part"))
     return pd.concat(learned)[["photograph", "group", "part"]].drop_duplicates()
 
 
-def _read_learned(path: Path) -> pd.DataFrame:
+def _read_learned(path: Path, last: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[["photograph", "group", "part"]]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[["photograph", "group", last]]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: restore it, or choose another run=NAME") from error
 

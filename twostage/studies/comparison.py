@@ -83,7 +83,7 @@ def compare(config: CompareConfig) -> str:
     folder = study.path
     rounds = [_of_round(config, seed, fold) for seed, fold in product(_seeds(config), range(config.split.folds or 1))]
     networks = {name: _network(name) for name in config.compare.methods if name not in BASELINE_METHODS}
-    check_runs(study, _trainings(config, rounds, networks))
+    check_runs(study, [_of_study(rounds[0], study), *_trainings(config, rounds, networks)])
     for first in _trainings(config, rounds[:1], networks):
         try_networks(first, RunFolder.named(first.run))  # one that cannot be is said now, not after hours
     _announce(config, rounds, networks)
@@ -147,6 +147,13 @@ def _of_round(config: CompareConfig, seed: int, fold: int) -> Config:
     return one
 
 
+def _of_study(first: Config, study: RunFolder) -> Config:
+    """The options that gave the study's own splits.csv, for methods without a network leave none."""
+    mine = copy.deepcopy(first)
+    mine.run = str(study)
+    return mine
+
+
 def _of_network(one: Config, network: _Network, folder: str) -> Config:
     """The options of one training in a round."""
     mine = copy.deepcopy(one)
@@ -191,6 +198,8 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
     bare.method = "direct"  # the split does not depend on it, and no bins are laid that nobody asked for
     bare.train.start_from = None  # nor does it on what networks start from
     prepared = prepare(bare, RunFolder.named(config.run))
+    if not prepared.folder.splits.is_file():
+        prepared.folder.write(prepared.folder.splits, prepared.splits)
     for note in prepared.notes if not networks else ():  # else the trainings have said it
         log.warning("%s", note)
     table, rows = prepared.photos.table, prepared.part("test")

@@ -79,8 +79,16 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """A table of a run, with names as they were written: a specimen may be called NA."""
+    """A table of a run, with names as they were written: a specimen may be called NA.
+
+    Raises:
+        RunError: It is not there, or not what was written.
+    """
     names = ("image", "group", "split", "status", "reason", "content")
     kinds = dict.fromkeys(names, str)
-    numbers = [name for name in pd.read_csv(path, nrows=0).columns if name not in names]
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
+    try:
+        numbers = [name for name in pd.read_csv(path, nrows=0).columns if name not in names]
+        return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{path} cannot be read ({reason}): delete {path.parent}, and it is made again") from error

@@ -1,7 +1,7 @@
 """Photographs decoded per second, in one thread, beside what Pillow alone does with the same files in the same run.
 
-`pillow` is what the package did before it averaged exactly and looked for damage: reduced JPEG decoding, turning upright,
-and a resize in two passes. Medians of rounds that alternate.
+`pillow` is what the package did before it averaged exactly and looked for damage: reduced JPEG decoding, turning
+upright, and a resize in two passes. Medians of rounds that alternate.
 """
 
 import time

@@ -44,8 +44,9 @@ def main():
     targets = np.random.default_rng(0).uniform(80, 350, 60)
     pixels = render_photographs(targets, 32, 0)
     curves = []
-    for backbone in ("compact", "resnet10t"):
-        for build in (build_classifier, build_regressor):
+    # resnet10t, which is slow, has batch norms all over: one stage is enough to see that they are shared
+    for backbone, builds in (("compact", (build_classifier, build_regressor)), ("resnet10t", (build_regressor,))):
+        for build in builds:
             overrides = [f"backbone={backbone}", "image.size=32", "augment=any_angle", "augment.noise=0.02", "run=x"]
             config = load_config(overrides)
             stage = build(config, bins).double()  # the regressor's loss asks for the mean of the whole batch
@@ -55,8 +56,8 @@ def main():
                 for rows in (slice(0, 49), slice(49, 60))  # neither is a multiple of the batch or of the processes
             )
             course = Course(config.train, 3, "stage", config.image.color, config.augment, progress=False)
-            for train_again in (False, True):  # the second fails in its second step, once, in the last process
-                if train_again:
+            for fails in (False, True) if backbone == "compact" else (True,):
+                if fails:  # in its second step, once, in the last process
                     stage = fail_once(build(config, bins).double())
                     course = replace(course, options=replace(config.train, retry=True))
                 history = fit(stage, train, validation, course)

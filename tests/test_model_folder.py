@@ -11,8 +11,16 @@ from PIL import Image
 
 from twostage import Bins, Predictor, load_config
 from twostage.errors import ConfigError, DeviceError, ModelFolderError
-from twostage.model_folder import FORMAT, TrainedModel, load_model, load_weights, save_description, save_weights
-from twostage.stages.build import build_classifier, build_regressor
+from twostage.model_folder import (
+    FORMAT,
+    TrainedModel,
+    description_digest,
+    load_model,
+    load_weights,
+    save_description,
+    save_weights,
+)
+from twostage.stages.build import build_classifier, build_regressor, build_stage
 from twostage.stages.reading import Reading
 from twostage.stages.two_stage import TwoStage
 from twostage.trust.checks import BEYOND
@@ -210,20 +218,137 @@ DAMAGE = {
     "size is a word": lambda d: d["config"]["image"].update(size="wide"),
     "size is too small": lambda d: d["config"]["image"].update(size=7),
     "unknown pooling": lambda d: d["config"].update(pooling="mops"),
+    "edges beyond any float": lambda d: d.update(edges=[80, 120, 200, 10**400]),
+    "no sha256": lambda d: d.pop("sha256"),
+    "sha256 is a word": lambda d: d.update(sha256="classifier.safetensors"),
+    "sha256 of one stage": lambda d: d["sha256"].pop("regressor.safetensors"),
+    "widths below zero": lambda d: d["config"]["backbone"].update(widths=[4, -6]),
+    "intervals are a word": lambda d: d.update(intervals={"method": "conformal", "half_length": "wide"}),
 }
+
+
+def rewrite(folder, change, **more):
+    """Change the description as somebody would who knows how its digest is made."""
+    description = json.loads((folder / "model.json").read_text()) | more
+    change(description)
+    if "digest" in description:
+        description["digest"] = description_digest(description)
+    (folder / "model.json").write_text(json.dumps(description))
+
+
+def as_before(description):
+    """What the version before wrote: format 3, without a digest."""
+    description["format"] = 3
+    del description["digest"]
 
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_description_that_makes_no_sense(folder, how):
-    description = json.loads((folder / "model.json").read_text())
-    DAMAGE[how](description)
-    (folder / "model.json").write_text(json.dumps(description))
+    rewrite(folder, DAMAGE[how])
     with pytest.raises(ModelFolderError) as error:
         load_model(folder, CPU)
     assert "model.json" in one_line(error)
 
 
-@pytest.mark.parametrize("number", [0, FORMAT + 1, "1", None])
+CHANGES = {
+    "doubled edges": lambda d: d.update(edges=[2 * edge for edge in d["edges"]]),
+    "reordered strides": lambda d: d["config"]["backbone"].update(dilations=[2, 1]),
+    "another colour": lambda d: d["config"]["image"].update(color="srgb"),
+    "another size": lambda d: d["config"]["image"].update(size=64),
+    "another fit": lambda d: d["config"]["image"].update(fit="stretch"),
+    "another combination": lambda d: d["config"]["combine"].update(method="argmax"),
+    "another unit": lambda d: d["config"]["data"].update(unit="mol/l"),
+    "intervals": lambda d: d.update(intervals={"method": "conformal", "half_length": 0.1}),
+    "sha256 of other weights": lambda d: d["sha256"].update({"regressor.safetensors": "0" * 64}),
+    "no digest": lambda d: d.pop("digest"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_description_that_was_changed_is_not_believed(folder, how):
+    description = json.loads((folder / "model.json").read_text())
+    CHANGES[how](description)
+    (folder / "model.json").write_text(json.dumps(description))
+    with pytest.raises(ModelFolderError) as error:
+        load_model(folder, CPU)
+    assert "model.json: changed or damaged since it was written" in one_line(error)
+
+
+def test_a_description_may_be_laid_out_anew(folder, expected, pixels):
+    description = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(dict(reversed(description.items()))))
+    assert_same(Predictor.load(folder, device="cpu").predict(pixels), expected)
+
+
+def test_a_folder_of_the_version_before_loads_with_a_warning(folder, expected, pixels, caplog):
+    rewrite(folder, as_before)
+    assert_same(Predictor.load(folder, device="cpu").predict(pixels), expected)
+    assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
+        "written by an earlier version, without a digest"
+    ]
+
+
+@pytest.mark.parametrize("sha256", [None, {}, {"classifier.safetensors": "0" * 64}])
+def test_a_folder_of_the_version_before_needs_the_digests_of_its_weights(folder, sha256):
+    rewrite(folder, as_before, sha256=sha256)
+    with pytest.raises(ModelFolderError):
+        load_model(folder, CPU)
+
+
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "${x}", "${", "\\${x}", "a\\", "1e3", "null"])
+def test_a_description_is_read_as_data(tmp_path, folder, text):
+    rewrite(folder, lambda d: d["config"]["data"].update(unit=text))
+    model = load_model(folder, CPU)
+    assert model.config.data.unit == text
+    again = load_model(write(tmp_path / "again", TrainedModel(model.network, model.bins, model.config, {})), CPU)
+    assert again.config.data.unit == text
+
+
+ABSURD = {
+    "deeply nested": "[" * 100_000,
+    "deeply nested texts": '{"a":' * 100_000,
+    "NaN": '{"format": NaN}',
+    "infinite": '{"format": 1e999}',
+    "many digits": '{"format": ' + "9" * 10_000 + "}",
+    "fewer digits": '{"format": ' + "9" * 4_000 + "}",
+    "half a surrogate": '{"format": "\\ud800"}',
+}
+
+
+@pytest.mark.parametrize("how", ABSURD)
+def test_an_absurd_description_gets_one_line(folder, how):
+    (folder / "model.json").write_text(ABSURD[how])
+    with pytest.raises(ModelFolderError) as error:
+        load_model(folder, CPU)
+    assert "model.json" in one_line(error)
+
+
+LARGE = {
+    "widths": lambda d: d["config"]["backbone"].update(widths=[60_000, 60_000]),
+    "edges": lambda d: d.update(edges=list(range(1_000_000))),
+    "another backbone": lambda d: d["config"].update(backbone={"name": "vgg", "widths": [50_000] * 3}),
+}
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("how", LARGE)
+def test_a_network_larger_than_its_weights_is_never_built(folder, how, before, monkeypatch):
+    built = []
+
+    def watched(name, config, bins):
+        stage = build_stage(name, config, bins)
+        built.extend(parameter.device.type for parameter in stage.parameters())
+        return stage
+
+    monkeypatch.setattr("twostage.model_folder.build_stage", watched)
+    rewrite(folder, lambda d: (LARGE[how](d), as_before(d) if before else None))
+    with pytest.raises(ModelFolderError) as error:
+        load_model(folder, CPU)
+    assert "weights of another network" in one_line(error)
+    assert set(built) == {"meta"}
+
+
+@pytest.mark.parametrize("number", [0, FORMAT + 1, "1", None, True, 3.5])
 def test_another_format(folder, number):
     description = json.loads((folder / "model.json").read_text()) | {"format": number}
     (folder / "model.json").write_text(json.dumps(description))

@@ -91,7 +91,7 @@ def _run(name: str, overrides: list[str]) -> None:
     from twostage.options.registry import conf_dir, register_schemas
 
     register_schemas()
-    sys.argv = ["twostage", *prepare(overrides)]
+    sys.argv = ["twostage", *prepare(overrides, name)]
     # else Hydra prints an error itself, in many lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf.errors import OmegaConfBaseException
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
 from twostage.bins import Bins
-from twostage.errors import ModelFolderError, TwoStageError
+from twostage.errors import ModelFolderError
 from twostage.files import write_atomically, write_json
 from twostage.options.choices import METHODS
 from twostage.options.compose import to_typed
@@ -25,10 +26,24 @@ from twostage.stages.build import build_stage
 from twostage.stages.two_stage import TwoStage
 from twostage.trust.intervals import Intervals, NoIntervals, load_intervals
 
-__all__ = ["FORMAT", "TrainedModel", "load_model", "load_weights", "save_description", "save_weights"]
+__all__ = [
+    "FORMAT",
+    "TrainedModel",
+    "description_digest",
+    "load_model",
+    "load_weights",
+    "save_description",
+    "save_weights",
+]
 
-FORMAT = 3
+FORMAT = 4
+WITHOUT_DIGEST = 3
+"""The format before: its description carries no digest."""
+MOST_BYTES = 64 * 2**20
+"""A description is some kilobytes long; this leaves room for intervals of any kind."""
 REPAIR = "copy the folder again, or delete this file in the run's folder and give the run's command again"
+
+log = logging.getLogger("twostage")
 
 
 @dataclass(frozen=True)
@@ -69,31 +84,54 @@ def save_description(folder: Path, config: Config, bins: Bins, **more: Any) -> N
     """Write model.json: it makes the folder complete, so write it last."""
     digests = {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))}
     content = {"format": FORMAT, "edges": bins.edges.tolist(), "config": to_plain(config), "sha256": digests, **more}
-    write_json(folder / "model.json", content)
+    write_json(folder / "model.json", content | {"digest": description_digest(content)})
+
+
+def description_digest(description: dict[str, Any]) -> str:
+    """SHA-256 of all that a description says, itself left out: every part of it decides what is read, or what it means.
+
+    It finds damage and edits by hand; who wants to deceive can compute it anew.
+    """
+    content = {key: value for key, value in description.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _load_described(path: Path, module: nn.Module, description: dict[str, Any]) -> None:
-    """Load weights that are those of the model's description."""
-    load_weights(path, module)
-    if description.get("sha256", {}).get(path.name) not in (None, _digest(path)):
-        raise ModelFolderError(f"{path}: damaged weights, or those of another training; {REPAIR}")
-
-
 def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     """Load a trained model from its folder, or from the folder of its run.
 
     Raises:
-        ModelFolderError: The folder is none, is incomplete or was written by a newer version.
+        ModelFolderError: The folder is none, is incomplete, was changed or damaged since it was written, or is of a
+            version that is not known.
     """
+    path = _described_folder(folder)
+    description, config, bins, intervals = _read_description(path / "model.json")
+    stages: dict[str, Any] = {}
+    for name in METHODS[config.method]:
+        weights = path / f"{name}.safetensors"
+        _refuse_other_shapes(weights, path / "model.json", name, config, bins)
+        if description["sha256"].get(weights.name) != _digest(weights):
+            raise ModelFolderError(f"{weights}: damaged weights, or those of another training; {REPAIR}")
+        stages[name] = build_stage(name, config, bins)
+        load_weights(weights, stages[name])
+        stages[name].to(stages[name].network.reading_dtype(device))
+    if description["format"] == WITHOUT_DIGEST and "classifier" in stages:
+        stages["classifier"].stretch.zero_()  # it learned from soft targets as wide in every bin
+    network = TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
+    return TrainedModel(network.eval(), bins, config, description, intervals)
+
+
+def _described_folder(folder: str | Path) -> Path:
+    """The folder with model.json: the given one, or the one in the given run."""
     try:
         given = Path(folder).expanduser()
         path = given / "model" if (given / "model").is_dir() else given
         there = path.is_dir()
-    except (OSError, RuntimeError) as error:  # a name that no file can have, or a user's home that is not known
+    except (OSError, RuntimeError, ValueError) as error:  # a name that no file can have, or an unknown user's home
         raise ModelFolderError(f"{folder}: no such run or model folder ({error})") from error
     if not there:
         raise ModelFolderError(f"{given}: no such run or model folder; train one with: twostage train run=NAME")
@@ -101,23 +139,74 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
         raise ModelFolderError(
             f"{given}: not a trained model (no model.json): it holds no run, or its training has not finished"
         )
+    return path
+
+
+def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Intervals]:
+    """What model.json says; whatever is in it, it is read as data, and it is as it was written."""
     try:
-        description = json.loads((path / "model.json").read_text())
-        if description["format"] != FORMAT:
-            raise ModelFolderError(f"{path}: model format {description['format']}, this version reads {FORMAT}")
+        description = _parse(path)
+        _refuse_changed(path, description)
         config = to_typed(description["config"])
-        bins = Bins(description["edges"])
-        intervals = load_intervals(description.get("intervals"))
+        bins, intervals = Bins(description["edges"]), load_intervals(description.get("intervals"))
+        digests = dict(description["sha256"])
+        missing = [name for name in METHODS[config.method] if not digests.get(f"{name}.safetensors")]
+        if missing:
+            raise ModelFolderError(f"{path}: names no sha256 of the weights of the {missing[0]}; {REPAIR}")
     except ModelFolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, TwoStageError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelFolderError(f"{path / 'model.json'}: cannot be read ({type(error).__name__}: {reason})") from error
-    stages: dict[str, Any] = {name: build_stage(name, config, bins) for name in METHODS[config.method]}
-    for name, stage in stages.items():
-        _load_described(path / f"{name}.safetensors", stage, description)
-    network = TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
-    for stage in network.stages:
-        stage.to(stage.network.reading_dtype(device))
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
-    return TrainedModel(network.eval(), bins, config, description, intervals)
+    except Exception as error:  # anything may be in the file, and nothing of it may crash
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFolderError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from error
+    return description, config, bins, intervals
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MOST_BYTES:
+        raise ModelFolderError(f"{path}: larger than {MOST_BYTES / 2**20:g} MB, so it describes no model")
+
+    def finite(word: str) -> float:
+        if not math.isfinite(float(word)):
+            raise ValueError(f"{word[:40]} is no finite number")
+        return float(word)
+
+    return dict(json.loads(path.read_text(encoding="utf-8"), parse_float=finite, parse_constant=finite))
+
+
+def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
+    """See that a description is of a known format and, from format 4 on, as it was written."""
+    number = description["format"]
+    if number not in (FORMAT, WITHOUT_DIGEST) or isinstance(number, bool):
+        raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads {FORMAT} and 3")
+    if number == FORMAT or "digest" in description:
+        if description.get("digest") != description_digest(description):
+            raise ModelFolderError(f"{path}: changed or damaged since it was written (its digest differs); {REPAIR}")
+    else:
+        log.warning(
+            "%s: written by an earlier version, without a digest: a change to bins or options in it is not noticed",
+            path,
+        )
+
+
+def _refuse_other_shapes(weights: Path, description: Path, name: str, config: Config, bins: Bins) -> None:
+    """See that the weights are those of the described network, before it takes any memory."""
+    if not weights.is_file():
+        raise ModelFolderError(f"{weights}: no such weights; train this stage first")
+    try:
+        with safe_open(weights, "pt") as file:
+            there = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ModelFolderError(f"{weights}: damaged weights ({error}); {REPAIR}") from error
+    try:
+        with torch.device("meta"):
+            described = build_stage(name, config, bins).state_dict()
+    except Exception as error:  # options that are each in range may still make no network
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFolderError(f"{description}: describes no network that can be built ({reason})") from error
+    wanted = {key: tuple(value.shape) for key, value in described.items()}
+    if there != wanted:
+        other = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
+        raise ModelFolderError(
+            f"{weights}: weights of another network than model.json describes: {other[0]} is "
+            f"{there.get(other[0], 'missing')} instead of {wanted.get(other[0], 'missing')}"
+        )

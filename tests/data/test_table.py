@@ -204,7 +204,26 @@ def test_a_column_named_twice_is_refused(tmp_path, header):
 
 @pytest.mark.parametrize(
     "cell",
-    ["nan", "NaN", "inf", "-inf", "Infinity", "1e999", "", "NA", "12 mM", "<5", '"1,234.5"', "1_0", "0x1F", "True"],
+    [
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "Infinity",
+        "1e999",
+        "",
+        "NA",
+        "12 mM",
+        "<5",
+        '"1,234.5"',
+        "1_0",
+        "0x1F",
+        "True",
+        "\uff11\uff12",
+        "\u0663",
+        "1e400",
+        "--1",
+    ],
 )
 def test_a_target_that_is_no_finite_number_is_refused_with_its_line(tmp_path, cell):
     path = write(tmp_path / "t.csv", f"image,target,x\na.png,1,\n\nb.png,{cell},y\nc.png,3,\n")
@@ -288,7 +307,7 @@ def test_folder_names_are_concentrations(tmp_path):
     for name in (
         "123.5/a.jpg",
         "9,25/b.PNG",
-        "1e2/deep/er/c.tif",
+        "100/deep/er/c.tif",
         "0/d.bmp",
         ".thumbs/e.png",
         "0/.keep",
@@ -298,12 +317,31 @@ def test_folder_names_are_concentrations(tmp_path):
     write(tmp_path / "readme.txt", "x")
     table = read_folder(tmp_path)
     found = dict(zip(table.images, table.targets.tolist(), strict=True))
-    assert found == {"123.5/a.jpg": 123.5, "9,25/b.PNG": 9.25, "1e2/deep/er/c.tif": 100.0, "0/d.bmp": 0.0}
+    assert found == {"123.5/a.jpg": 123.5, "9,25/b.PNG": 9.25, "100/deep/er/c.tif": 100.0, "0/d.bmp": 0.0}
     assert table.paths == [tmp_path / name for name in table.images]
     assert table.groups is None
 
 
-@pytest.mark.parametrize("name", ["blank", "nan", "inf", "12 mM", "1,2,3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "blank",
+        "nan",
+        "inf",
+        "12 mM",
+        "1,2,3",
+        "12_5",
+        "1_000",
+        "1e5",
+        "1E5",
+        "0x10",
+        "\uff11\uff12",
+        "\u0663",
+        "Infinity",
+        "+",
+        "1.2.3",
+    ],
+)
 def test_a_folder_that_is_no_number_is_refused(tmp_path, name):
     write(tmp_path / "5" / "a.png", b"")
     write(tmp_path / name / "b.png", b"")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import glob
+import math
+import re
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -13,9 +15,30 @@ import pandas as pd
 
 from twostage.errors import DataError, NotThereError, some, suggest
 
-__all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "read_csv", "read_folder", "read_table"]
+__all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "number", "read_csv", "read_folder", "read_table"]
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"}
+
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?")
+
+
+def number(text: str, exponent: bool = True) -> float:
+    """What a cell or a folder's name says as a number: digits with a decimal point or comma; NaN where it is none.
+
+    Python and pandas read more than people mean: ``12_5`` as 125, ``nan``, ``inf`` and the digits of other scripts.
+
+    Args:
+        exponent: Is ``1.2e-05`` a number? Programs write it into cells; as a person's name for a folder it is a code.
+
+    >>> [number("12,5"), number("1e3"), number("1e3", exponent=False), number("12_5")]
+    [12.5, 1000.0, nan, nan]
+    """
+    found = NUMBER.fullmatch(text)
+    if not found or (found["exponent"] and not exponent):
+        return math.nan
+    value = float(text.replace(",", "."))
+    return value if math.isfinite(value) else math.nan
 
 
 @dataclass(frozen=True)
@@ -174,8 +197,8 @@ def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> No
 
 def _numbers(path: Path, column: pd.Series) -> np.ndarray:
     """Concentrations as float64; a decimal comma is understood."""
-    values = pd.to_numeric(column.str.replace(",", ".", regex=False), errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(values)
+    values = np.array([number(cell) for cell in column], np.float64)
+    bad = np.isnan(values)
     if bad.any():
         cells = [f"row {row} '{' '.join(cell.split())}'" for row, cell in column[bad].items()]
         raise DataError(
@@ -196,12 +219,12 @@ def read_folder(root: str | Path) -> Table:
     paths: list[Path] = []
     targets: list[float] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        try:
-            target = float(folder.name.replace(",", "."))
-        except ValueError:
-            target = np.nan
-        if not np.isfinite(target):
-            raise DataError(f"{folder}: the folder's name must be a concentration, a finite number such as 123.5")
+        target = number(folder.name, exponent=False)
+        if math.isnan(target):
+            raise DataError(
+                f"{folder}: the folder's name must be a concentration, a finite number such as 123.5 (digits 0 to 9, "
+                f"a decimal point or comma): rename the folder, or list the photographs in a table (data=csv)"
+            )
         found = _images_in(folder)
         paths += found
         targets += [target] * len(found)

@@ -19,18 +19,19 @@ from twostage.options.data import SOURCES
 from twostage.options.flat import flatten, walk
 from twostage.options.registry import conf_dir, names_in_group, register_schemas, register_timm
 from twostage.options.run import Config
+from twostage.options.texts import as_data, text_options
 
 __all__ = ["explain", "load_config", "prepare", "to_typed"]
 
-FREE_TEXT = ("run", "input", "output", "data.table", "data.root", "data.unit", "runtime.cache_dir")
 
+def prepare(overrides: Sequence[str], command: str = "train") -> list[str]:
+    """Make a user's overrides ready for Hydra: texts quoted, any timm name usable as ``backbone=NAME``.
 
-def prepare(overrides: Sequence[str]) -> list[str]:
-    """Make a user's overrides ready for Hydra: paths and units quoted, any timm name usable as ``backbone=NAME``.
-
-    Raises ConfigError for what is no override, or would delete an option.
+    Raises:
+        ConfigError: Something is no override, or would delete an option.
     """
-    ready = []
+    ready, texts = [], text_options(command)
+    sweep = any(text == "-m" or (len(text) > 3 and "--multirun".startswith(text)) for text in overrides)
     for text in overrides:
         if text.startswith("-"):
             ready.append(text)
@@ -38,8 +39,8 @@ def prepare(overrides: Sequence[str]) -> list[str]:
         if not re.match(r"\+{0,2}[\w.@/]+=", text):
             raise ConfigError(f"'{text}' is not an option: write NAME=VALUE (twostage COMMAND --help lists the names)")
         key, value = text.split("=", 1)
-        if key in FREE_TEXT and not re.fullmatch(r"[\w./:-]*|'.*'|\".*\"", value, re.ASCII):
-            value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        if (name := key.lstrip("+")) in texts:
+            value = texts[name].written(name, value, sweep)
         if re.fullmatch(r"\+?backbone(@[\w.]+)?", key):
             register_timm(value)
         ready.append(f"{key}={value}")
@@ -66,7 +67,7 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
     register_schemas()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            composed = compose(command, prepare(overrides))
+            composed = compose(command, prepare(overrides, command))
         return to_typed(composed, COMMANDS[command].options)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
@@ -74,7 +75,7 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
 
 def to_typed(composed: Any, kind: type = Config) -> Any:
     """Turn a composed DictConfig, or the plain dict of a saved config.yaml, into a checked config of that kind."""
-    plain = composed if isinstance(composed, dict) else OmegaConf.to_container(composed, resolve=True)
+    plain = as_data(composed if isinstance(composed, dict) else OmegaConf.to_container(composed, resolve=True))
     assert isinstance(plain, dict)
     schema = OmegaConf.structured(kind)
     for path in ("data", "backbone", "classifier.backbone", "regressor.backbone"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
 from twostage.options.run import Config
 
@@ -36,9 +36,7 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def to_plain(config: Any) -> dict[str, Any]:
     """A typed config as a nested dict of plain values, ready for YAML or JSON."""
-    plain = OmegaConf.to_container(OmegaConf.structured(config))
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return asdict(config)  # not by OmegaConf, which would read a text with ${ as more than a text
 
 
 def options_that_count(config: Config) -> dict[str, Any]:

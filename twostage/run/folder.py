@@ -102,8 +102,8 @@ class RunFolder:
         return self.model / f"{stage}.safetensors"
 
     def is_finished(self, stages: Iterable[str]) -> bool:
-        """Are its figures there? Without weights it is not finished: who deletes damaged ones gets them again."""
-        return all(file.is_file() for file in (self.metrics, *map(self.weights, stages)))
+        """Are its figures there? Without its model it is not finished: who deletes a damaged file gets it again."""
+        return all(file.is_file() for file in (self.metrics, self.model / "model.json", *map(self.weights, stages)))
 
     def has_trained(self) -> bool:
         """Has a stage left anything of its training? Then config.yaml and splits.csv must be there to say of what."""

@@ -115,7 +115,8 @@ class Network(nn.Module):
 
     def per_bin(self, count: int) -> nn.Linear:
         """A linear layer from the pooled vector to one number for each of `count` bins; it starts at zero."""
-        layer = skip_init(nn.Linear, self.pooled_width, count)  # no random numbers are drawn only to be dropped
+        # no random numbers are drawn only to be dropped; on the device at hand, which by itself it would not look for
+        layer = skip_init(nn.Linear, self.pooled_width, count, device=torch.get_default_device())
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
         return layer

@@ -21,7 +21,7 @@ def build_backbone(config: BackboneConfig, in_channels: int) -> Backbone:
         BackboneError: The name is unknown or the options contradict each other.
     """
     options = asdict(config)
-    if config.name in BACKBONES:  # one of timm's is told by its name which it is
+    if config.name in BACKBONES and config.name != "timm":  # one of timm's is told by its name which it is
         del options["name"]
     built: Backbone = resolve(backbone_named(config.name).network)(in_channels, **options)
     return built

@@ -16,18 +16,18 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from twostage.errors import RunError, StorageError, some
-from twostage.files import remove_leftovers, write_atomically, write_json
+from twostage.errors import RunError, StorageError, TrainingError, some
+from twostage.files import as_bytes, remove_leftovers, write_atomically, write_json
 from twostage.options.compose import to_typed
 from twostage.options.flat import differences, options_that_count, to_plain
 from twostage.options.run import Config
+from twostage.options.run_name import OUTPUTS, refuse_others, run_path
 from twostage.training.distributed import is_first_process
 
-__all__ = ["OUTPUTS", "RunFolder", "StageFolder", "find_run"]
+__all__ = ["RunFolder", "StageFolder", "find_run"]
 
 log = logging.getLogger("twostage")
 
-OUTPUTS = Path("outputs")
 STAGES = ("classifier", "regressor")
 
 FIXED = re.compile(r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone)[.:]")
@@ -63,9 +63,12 @@ class RunFolder:
 
     @classmethod
     def named(cls, run: str) -> RunFolder:
-        """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is."""
-        path = Path(run).expanduser()
-        return cls(path if path.parts[:1] == OUTPUTS.parts else OUTPUTS / path)
+        """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is.
+
+        Raises:
+            ConfigError: That is no name of a run.
+        """
+        return cls(run_path(run))
 
     def __str__(self) -> str:
         return str(self.path)
@@ -94,12 +97,22 @@ class RunFolder:
     def write(self, file: Path, content: str | bytes) -> None:
         """Write one of its files, whole or not at all."""
         if is_first_process():
-            write_atomically(file, content.encode() if isinstance(content, str) else content)
+            write_atomically(file, as_bytes(content) if isinstance(content, str) else content)
 
     def write_json(self, file: Path, content: Any) -> None:
-        """Write one of its files as JSON."""
-        if is_first_process():
-            write_json(file, content)
+        """Write one of its files as JSON.
+
+        Raises:
+            TrainingError: A figure in it is no finite number.
+        """
+        try:
+            if is_first_process():
+                write_json(file, content)
+        except ValueError as error:
+            raise TrainingError(
+                f"run '{self.name}': training diverged, {file.name} would hold a figure that is no finite number; lower "
+                f"train.learning_rate and choose another run=NAME, or delete {self}"
+            ) from error
 
     def read_metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
@@ -122,10 +135,12 @@ class RunFolder:
         """See that the run is new, or was begun with the same options; nothing is written.
 
         Raises:
-            RunError: It has other options, which are named; resume=force allows those that can change.
+            RunError: It has other options, which are named; resume=force allows those that can change. Or the folder
+                is that of something else.
         """
         if self.name == "latest":
             raise RunError("run=latest is the link to the newest run; give another name")
+        refuse_others(self.path)
         if not self.config.is_file():
             return
         changed = differences(*map(options_that_count, (config, self.saved_config())))

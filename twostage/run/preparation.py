@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from twostage.data.store import Rows
 from twostage.errors import DataError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
+from twostage.files import given_path
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.run.bins import lay_bins
@@ -97,7 +97,7 @@ def prepare(config: Config, folder: RunFolder) -> Prepared:
     use_threads(config.runtime.threads)
     device = my_device(resolve_device(config.runtime.device))
     start, notes = try_networks(config, folder)
-    cache = Path(config.runtime.cache_dir).expanduser()
+    cache = given_path(config.runtime.cache_dir, "runtime.cache_dir")
     with first_process_first():
         progress = config.runtime.progress and is_first_process()
         photos = load_photographs(

@@ -15,9 +15,11 @@ from typing import Any
 
 from twostage import __version__
 from twostage.errors import Stopped, StorageError, TwoStageError, suggest
+from twostage.files import as_bytes, given_path, write_output
 from twostage.options.commands import COMMANDS, Command, PredictConfig
 from twostage.options.family import resolve
 from twostage.options.run import Config
+from twostage.terminal import LineFormatter, let_names_through, printable
 
 __all__ = ["evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
 
@@ -35,13 +37,14 @@ def main(arguments: list[str] | None = None) -> None:
         return
     name, overrides = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        print(f"twostage: unknown command '{name}': {suggest(name, COMMANDS)}", file=sys.stderr)
+        _say(f"unknown command '{name}': {suggest(name, COMMANDS)}")
         sys.exit(2)
     if {"-h", "--help"} & set(overrides):
         from twostage.options.help import command_help
 
         print(command_help(name))
         return
+    let_names_through()
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -60,7 +63,7 @@ def _speaks() -> bool:
 
 def _say(message: str) -> None:
     if _speaks():
-        print(f"twostage: {' '.join(message.split())}", file=sys.stderr)
+        print(f"twostage: {' '.join(printable(message).split())}", file=sys.stderr)
 
 
 def _fail(error: TwoStageError) -> None:
@@ -74,7 +77,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(LineFormatter())
     logger = logging.getLogger("twostage")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO if _speaks() else logging.CRITICAL)
@@ -125,7 +128,7 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         name = config.run if sweep is None else sweep.name
         raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
-    _print(text)
+    _print(text, command.prints_data)
     if sweep is not None and _speaks():
         from twostage.studies.sweep import sweep_so_far
 
@@ -144,7 +147,10 @@ def _sweep_folder(config: Config) -> Path | None:
     return folder
 
 
-def _print(text: str) -> None:
+def _print(text: str, is_data: bool = False) -> None:
+    """Print what a command returns; data that goes to a file or a program stays exactly what it is."""
+    if not is_data or sys.stdout.isatty():
+        text = printable(text)
     if text and _speaks():
         print(text, end="" if text.endswith("\n") else "\n")
 
@@ -207,14 +213,13 @@ def predict(config: PredictConfig) -> str:
     """Read photographs; the rows as CSV, or with `output` where they are and how many have which status."""
     from twostage import orchestrator
 
+    path = None if config.output is None else given_path(config.output, "output")
+    if path is not None and path.is_dir():  # said now, not after hours of reading
+        raise StorageError(f"output={config.output} is a folder: give the name of a table, such as output=readings.csv")
     frame = orchestrator.predict(config)
-    if config.output is None:
-        return str(frame.to_csv(index=False))
-    path = Path(config.output).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path, index=False)
-    except OSError as error:
-        raise StorageError(f"output={config.output}: cannot be written ({error.strerror})") from error
+    text = str(frame.to_csv(index=False))
+    if path is None:
+        return text
+    write_output(path, as_bytes(text))
     counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
     return f"{len(frame)} photographs read into {path}: {counts}"

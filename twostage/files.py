@@ -10,9 +10,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twostage.errors import StorageError
+from twostage.errors import ConfigError, StorageError
 
-__all__ = ["remove_leftovers", "sync_folder", "write_atomically", "write_json"]
+__all__ = [
+    "as_bytes",
+    "given_path",
+    "remove_leftovers",
+    "sync_folder",
+    "write_atomically",
+    "write_json",
+    "write_output",
+]
+
+
+def as_bytes(text: str) -> bytes:
+    """A text as UTF-8, in which a file's name that is no Unicode has the bytes that the system gave it."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def given_path(text: str | Path, option: str) -> Path:
+    """The path that a user gives as an option, with ``~`` as the home folder; whether it is there is another question.
+
+    Raises:
+        ConfigError: No file can be called that.
+    """
+    shown = str(text) if len(str(text)) <= 80 else f"{str(text)[:40]}... ({len(str(text))} letters)"
+    try:
+        path = Path(text).expanduser()
+        raw = os.fsencode(path)
+    except RuntimeError as error:
+        raise ConfigError(f"{option}={shown}: no such user has a home folder here; write the path without ~") from error
+    except ValueError as error:
+        raise ConfigError(f"{option}={shown!r}: no file can be called that ({error})") from error
+    if b"\0" in raw:
+        raise ConfigError(f"{option}={shown!r}: a path cannot hold a NUL character")
+    if len(raw) > 4000 or any(len(os.fsencode(part)) > 255 for part in path.parts):
+        raise ConfigError(f"{option}={shown} is too long: a name may have 255 bytes, and a path 4000")
+    return path
 
 
 def write_atomically(path: Path, content: bytes | memoryview, before: Callable[[Path], None] | None = None) -> None:
@@ -26,7 +60,7 @@ def write_atomically(path: Path, content: bytes | memoryview, before: Callable[[
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".tmp")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -46,6 +80,21 @@ def write_atomically(path: Path, content: bytes | memoryview, before: Callable[[
             f"{path}: cannot be written ({error.strerror or error}); free some space or correct the rights of the "
             f"folder, then give the same command: what was saved before is whole"
         ) from error
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write where a user says: through links, whole or not at all, but into a pipe or a device as into any.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+    else:
+        write_atomically(Path(os.path.realpath(path)), content)
 
 
 def sync_folder(folder: Path) -> None:

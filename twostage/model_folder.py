@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from twostage.bins import Bins
-from twostage.errors import ModelFolderError
-from twostage.files import write_atomically, write_json
+from twostage.errors import ConfigError, ModelFolderError
+from twostage.files import given_path, write_atomically, write_json
 from twostage.options.choices import METHODS
 from twostage.options.compose import to_typed
 from twostage.options.flat import to_plain
@@ -128,12 +128,11 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
 def _described_folder(folder: str | Path) -> Path:
     """The folder with model.json: the given one, or the one in the given run."""
     try:
-        given = Path(folder).expanduser()
-        path = given / "model" if (given / "model").is_dir() else given
-        there = path.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # a name that no file can have, or an unknown user's home
-        raise ModelFolderError(f"{folder}: no such run or model folder ({error})") from error
-    if not there:
+        given = given_path(folder, "model folder")
+    except ConfigError as error:
+        raise ModelFolderError(f"no such run or model folder: {error}") from error
+    path = given / "model" if (given / "model").is_dir() else given
+    if not path.is_dir():
         raise ModelFolderError(f"{given}: no such run or model folder; train one with: twostage train run=NAME")
     if not (path / "model.json").is_file():
         raise ModelFolderError(

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.data.table import Table, find_photographs, read_table
+from twostage.data.new_photographs import beside, for_spreadsheet, read_new
+from twostage.data.table import Table, find_photographs
 from twostage.errors import RunError
+from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
 from twostage.options.run import Config
@@ -99,21 +101,23 @@ def predict(config: PredictConfig) -> pd.DataFrame:
         ModelFolderError: No finished model of that run.
     """
     use_threads(config.runtime.threads)
-    direct = Path(config.run).expanduser()
+    direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
     predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
-    table = _photographs_to_predict(config, predictor.model.config)
+    table, further = _photographs_to_predict(config, predictor.model.config)
     frame = predictor.predict(table.paths, config.runtime.progress).to_frame(table.images)
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
-    return frame
+    frame = beside(frame, further)
+    return for_spreadsheet(frame) if config.spreadsheet else frame
 
 
-def _photographs_to_predict(config: PredictConfig, trained: Config) -> Table:
+def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
+    """The photographs, and the further columns of a table that lists them."""
     if Path(config.input).suffix.lower() not in (".csv", ".tsv", ".txt"):
-        return find_photographs(config.input)
-    image_column = config.image_column or trained.data.image_column
-    return read_table(config.input, image_column, config.target_column)
+        return find_photographs(config.input), pd.DataFrame()
+    data = trained.data
+    return read_new(config.input, config.image_column or data.image_column, config.target_column, data.target_column)
 
 
 def _open(config: Config) -> RunFolder:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from twostage.backbones.timm_package import import_timm
 from twostage.errors import BackboneError, some
+from twostage.files import given_path
 
 __all__ = ["load_pretrained"]
 
@@ -30,7 +31,7 @@ def load_pretrained(model: nn.Module, name: str, weights: str | None = None) -> 
             reached or has none.
     """
     if weights is not None:
-        return _copy(_from_file(Path(weights).expanduser()), model, name, weights)
+        return _copy(_from_file(given_path(weights, "backbone.weights")), model, name, weights)
     return _copy(_from_hub(name), model, name, f"the hub's {name}")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from twostage.data.photographs import Photographs, Request, load_files
 from twostage.data.table import read_csv, read_folder, read_table
+from twostage.files import given_path
 
 __all__ = ["load_csv", "load_folder"]
 
@@ -17,7 +16,7 @@ def load_csv(request: Request) -> Photographs:
     table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
     notes = []
     if not data.group_column:
-        for name in {"group", "specimen"} & set(read_csv(Path(data.table).expanduser(), []).columns):
+        for name in {"group", "specimen"} & set(read_csv(given_path(data.table, "data.table"), []).columns):
             notes.append(
                 f"the table names specimens in a column '{name}': data.group_column={name} would keep photographs of "
                 f"one specimen on one side of the split; without it the figures may be too good"

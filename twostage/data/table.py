@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import math
+import os
 import re
 from dataclasses import dataclass, field
 from io import StringIO
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from twostage.errors import DataError, NotThereError, some, suggest
+from twostage.files import given_path
 
-__all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "number", "read_csv", "read_folder", "read_table"]
+__all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "locate", "number", "read_csv", "read_folder", "read_table"]
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"}
 
@@ -130,7 +132,7 @@ def _decode(path: Path) -> str:
             return raw.decode("utf-16")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not a text file; export the table as CSV") from error
-    if b"\0" in raw[:4096]:
+    if b"\0" in raw:
         raise DataError(f"{path}: not a text file; export the table as CSV")
     try:
         return raw.decode("utf-8-sig")
@@ -154,13 +156,13 @@ def read_table(
     Raises:
         DataError: Something in the table cannot be used; the message names rows as line numbers.
     """
-    path = Path(table).expanduser()
+    path = given_path(table, "data.table")
     columns = [name for name in (image_column, target_column, group_column, *extra_columns) if name]
     frame = read_csv(path, columns)
     images = frame[image_column]
     if (images == "").any():
         raise DataError(f"{path}: no photograph named in row {some(frame.index[images == ''])}")
-    paths = [_locate(path.parent, name) for name in images]
+    paths = [locate(path.parent, name) for name in images]
     if target_column:
         _refuse_duplicates(path, frame, paths)
         targets = _numbers(path, frame[target_column])
@@ -176,15 +178,16 @@ def read_table(
     return Table(list(images), paths, targets, groups, extra)
 
 
-def _locate(folder: Path, name: str) -> Path:
-    path = folder / (Path(name).expanduser() if name.startswith("~/") else Path(name))
-    if "\\" in name and not path.exists():
+def locate(folder: Path, name: str) -> Path:
+    """Where a photograph is that a table in `folder` names; backslashes lead there as well, unless a name has them."""
+    path = folder / (Path(os.path.expanduser(name)) if name.startswith("~/") else Path(name))
+    if "\\" in name and not os.path.exists(path):  # unlike Path.exists, also where no file can be called that
         return folder / name.replace("\\", "/")
     return path
 
 
 def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> None:
-    resolved = pd.Series([str(p.resolve()) for p in paths], index=frame.index)
+    resolved = pd.Series([os.path.realpath(p) for p in paths], index=frame.index)
     repeated = resolved[resolved.duplicated(keep=False)]
     if len(repeated):
         first = repeated[repeated == repeated.iloc[0]]
@@ -213,7 +216,7 @@ def read_folder(root: str | Path) -> Table:
     Raises:
         DataError: No such folder, a folder whose name is no number, or no photographs.
     """
-    root = Path(root).expanduser()
+    root = given_path(root, "data.root")
     if not root.is_dir():
         raise NotThereError(f"{root}: no such folder; data.root must hold one folder per concentration, such as 123.5/")
     paths: list[Path] = []
@@ -245,7 +248,7 @@ def find_photographs(source: str) -> Table:
     Raises:
         DataError: Nothing there.
     """
-    path = Path(source).expanduser()
+    path = given_path(source, "input")
     if path.is_dir():
         paths = _images_in(path)
         if not paths:

@@ -89,7 +89,10 @@ class PredictConfig:
     input: str = option(MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv)")
     output: str | None = option(None, "the table to write; without it the rows are printed")
     image_column: str | None = option(None, "column of a table with the paths; default: as in training")
-    target_column: str | None = option(None, "column of a table with known concentrations; default: as in training")
+    target_column: str | None = option(
+        None, "column of a table with known concentrations; default: as in training, where the table has it"
+    )
+    spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
     runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 
 
@@ -124,13 +127,14 @@ class BackbonesConfig:
 class Command:
     """A command: its meaning in one line, the class of its options, and a function from these to the text to print.
 
-    `continues`: it goes on with a run that is there, and takes that run's options.
+    `continues`: it goes on with a run that is there, and takes that run's options. `prints_data`: programs read it.
     """
 
     meaning: str
     options: type
     function: Any
     continues: bool = False
+    prints_data: bool = False
 
 
 COMMANDS: Family[Command] = Family(
@@ -161,7 +165,9 @@ COMMANDS: Family[Command] = Family(
             LearningCurveConfig,
             "twostage.studies.learning_curve:learning_curve",
         ),
-        "predict": Command("read photographs with a trained model", PredictConfig, "twostage.cli:predict"),
+        "predict": Command(
+            "read photographs with a trained model", PredictConfig, "twostage.cli:predict", prints_data=True
+        ),
         "backbones": Command(
             "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
             BackbonesConfig,

@@ -37,6 +37,11 @@ class DataConfig:
         """Column with the photographs, of tables to predict from."""
         return "image"
 
+    @property
+    def target_column(self) -> str:
+        """Column with the concentration, of tables to predict from."""
+        return "target"
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return self.kind

@@ -13,6 +13,7 @@ from twostage.options.backbones import BACKBONES
 from twostage.options.commands import COMMANDS
 from twostage.options.data import SOURCES
 from twostage.options.run import Config
+from twostage.options.run_name import sweep_path
 
 __all__ = ["conf_dir", "names_in_group", "register_schemas", "register_timm"]
 
@@ -30,6 +31,7 @@ def register_schemas() -> None:
     """
     store, conf = ConfigStore.instance(), conf_dir()
     OmegaConf.register_new_resolver("names_of", lambda group: ",".join(_members(group)), replace=True)
+    OmegaConf.register_new_resolver("sweep_path", lambda run: str(sweep_path(str(run))), replace=True)
     for name, command in COMMANDS.items():
         store.store(group="schema", name=name, node=command.options)
         if not (conf / f"{name}.yaml").is_file():

@@ -16,18 +16,18 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from twostage.errors import RunError, StorageError, some
-from twostage.files import remove_leftovers, write_atomically, write_json
+from twostage.errors import RunError, StorageError, TrainingError, some
+from twostage.files import as_bytes, remove_leftovers, write_atomically, write_json
 from twostage.options.compose import to_typed
 from twostage.options.flat import differences, options_that_count, to_plain
 from twostage.options.run import Config
+from twostage.options.run_name import OUTPUTS, refuse_others, run_path
 from twostage.training.distributed import is_first_process
 
-__all__ = ["OUTPUTS", "RunFolder", "StageFolder", "find_run", "openings_below"]
+__all__ = ["RunFolder", "StageFolder", "find_run", "openings_below"]
 
 log = logging.getLogger("twostage")
 
-OUTPUTS = Path("outputs")
 LATEST = OUTPUTS / "latest"
 STAGES = ("classifier", "regressor")
 
@@ -69,9 +69,12 @@ class RunFolder:
 
     @classmethod
     def named(cls, run: str) -> RunFolder:
-        """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is."""
-        path = Path(run).expanduser()
-        return cls(path if path.parts[:1] == OUTPUTS.parts else OUTPUTS / path)
+        """outputs/NAME; a path that already starts with outputs/, or is absolute, is taken as it is.
+
+        Raises:
+            ConfigError: That is no name of a run.
+        """
+        return cls(run_path(run))
 
     def __str__(self) -> str:
         return str(self.path)
@@ -112,12 +115,22 @@ class RunFolder:
     def write(self, file: Path, content: str | bytes) -> None:
         """Write one of its files, whole or not at all."""
         if is_first_process():
-            write_atomically(file, content.encode() if isinstance(content, str) else content)
+            write_atomically(file, as_bytes(content) if isinstance(content, str) else content)
 
     def write_json(self, file: Path, content: Any) -> None:
-        """Write one of its files as JSON."""
-        if is_first_process():
-            write_json(file, content)
+        """Write one of its files as JSON.
+
+        Raises:
+            TrainingError: A figure in it is no finite number.
+        """
+        try:
+            if is_first_process():
+                write_json(file, content)
+        except ValueError as error:
+            raise TrainingError(
+                f"run '{self.name}': training diverged, {file.name} would hold a figure that is no finite number; "
+                f"lower train.learning_rate and choose another run=NAME, or delete {self}"
+            ) from error
 
     def read_metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
@@ -141,10 +154,12 @@ class RunFolder:
 
         Raises:
             RunError: It has other options, which are named; resume=force allows those that can change. Or config.yaml
-                cannot be read.
+                cannot be read, or the folder is that of something else.
         """
         if self.name == "latest":
             raise RunError("run=latest is the link to the newest run; give another name")
+        if not self.has_trained():
+            refuse_others(self.path)
         if not self.config.is_file() and not self.has_trained():
             return
         changed = differences(*map(options_that_count, (config, self.saved_config())))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from twostage.data.store import Rows
 from twostage.errors import DataError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
+from twostage.files import given_path
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.run.bins import lay_bins
@@ -133,7 +133,7 @@ def splits_today(config: Config) -> str:
 
 def _loaded(config: Config) -> Photographs:
     """The photographs, which the first process brings to the store for all."""
-    cache, runtime = Path(config.runtime.cache_dir).expanduser(), config.runtime
+    cache, runtime = given_path(config.runtime.cache_dir, "runtime.cache_dir"), config.runtime
     with first_process_first():
         progress = runtime.progress and is_first_process()
         return load_photographs(config.data, config.image, config.split, config.seed, cache, progress, runtime.threads)

@@ -15,6 +15,7 @@ from torch import Tensor
 from twostage.bins import Bins
 from twostage.data.color import channels
 from twostage.errors import BackboneError, DataError, RunError, some
+from twostage.files import given_path
 from twostage.model_folder import TrainedModel, load_model
 from twostage.options.choices import METHODS
 from twostage.options.run import Config
@@ -98,7 +99,8 @@ def load_start(config: Config) -> Start | None:
     """
     if config.train.start_from is None:
         return None
-    model, given = load_model(config.train.start_from, torch.device("cpu")), Path(config.train.start_from).expanduser()
+    given = given_path(config.train.start_from, "train.start_from")
+    model = load_model(given, torch.device("cpu"))
     if given.is_symlink():
         raise RunError(f"train.start_from={given} leads to another run with every new one: name the run itself")
     folder = given.parent if (given / "model.json").is_file() else given

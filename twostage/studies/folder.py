@@ -12,7 +12,8 @@ import pandas as pd
 from twostage.errors import NotThereError, RunError, some
 from twostage.options.flat import differences, options_that_count
 from twostage.options.run import Config
-from twostage.run.folder import OUTPUTS, RunFolder
+from twostage.options.run_name import OUTPUTS, refuse_others
+from twostage.run.folder import RunFolder
 from twostage.run.identity import changes_since
 from twostage.training.distributed import from_first_process, join_processes
 
@@ -34,6 +35,7 @@ def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> R
     join_processes()
     folder = RunFolder.named(from_first_process(config.run))
     config.run = str(folder)
+    refuse_others(folder.path, ours=("config.yaml", *RESULTS.values()), runs=True)
     if "latest" in folder.path.parts[len(OUTPUTS.parts) :][:1]:
         raise RunError("run=latest is the link to the newest run; give another name")
     others = ["config.yaml", *(name for other, name in RESULTS.items() if other != command)]

@@ -193,8 +193,9 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
         _check_slow(image, file, length)
     inverted = False
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        check_tiff(image, file)
         need = largest_strip(image) + (_pixels(image) if image.tag_v2.get(274, 1) != 1 else 0)  # Pillow turns it
+        _check_memory(image.width, image.height, need + _pixels(image))  # before any strip is looked into
+        check_tiff(image, file)
         inverted = image.mode.startswith("I") and image.tag_v2.get(262) == 0
     need += _pixels(image) * (2 if kind == "GIF" else 1) + _band(image)  # a GIF is kept for its next picture
     _check_memory(image.width, image.height, need)

@@ -32,7 +32,7 @@ class _Axis:
     """Integer weights of the pixels along one direction.
 
     Output j is made of `weights[edges[j]:edges[j+1]]` at the pixels `pixels[...]`, which are `first[j]` to `stop[j]`;
-    `totals` (size,), or (1,) where all are the same, are the sums of its weights, `most` the largest sum of their sizes.
+    `totals` (size,), or (1,) where all are alike, are the sums of its weights, `most` the largest sum of their sizes.
     """
 
     weights: np.ndarray

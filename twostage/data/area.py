@@ -32,7 +32,7 @@ class _Axis:
     """Integer weights of the pixels along one direction.
 
     Output j is made of `weights[edges[j]:edges[j+1]]` at the pixels `pixels[...]`, which are `first[j]` to `stop[j]`;
-    `totals` (size,) are the sums of its weights and `most` the largest sum of their absolute values.
+    `totals` (size,), or (1,) where all are alike, are the sums of its weights, `most` the largest sum of their sizes.
     """
 
     weights: np.ndarray
@@ -42,6 +42,10 @@ class _Axis:
     stop: np.ndarray
     totals: np.ndarray
     most: float
+
+    def totals_of(self, rows: slice) -> np.ndarray:
+        """The sums of these rows' weights."""
+        return self.totals if len(self.totals) == 1 else self.totals[rows]
 
     def apply(self, values: np.ndarray, white: int, rows: slice, offset: int) -> np.ndarray:
         """Weighted sums, exact: (n,X) at the pixels from `offset` on become (rows,X)."""
@@ -95,7 +99,7 @@ def to_square(read: Read, width: int, height: int, size: int, fit: str, scale: i
         turned = np.ascontiguousarray(sums.transpose(1, 2, 0)).reshape(right - left, -1)
         # these are up to `most` of the first direction times as large as a pixel
         both = across.apply(turned, math.ceil(white * down.most), slice(0, size), left).reshape(size, channels, -1)
-        whole = np.multiply.outer(across.totals, down.totals[rows])[:, None] * (white // 255)
+        whole = np.multiply.outer(across.totals, down.totals_of(rows))[:, None] * (white // 255)
         # both and whole are integers below 2**53 and whole is below 2**44: the quotient is a half only where it is one
         squares.append(np.rint(both / whole).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
     return np.concatenate(squares)
@@ -125,6 +129,7 @@ def _axis(length: int, part: int, size: int, scale: int) -> _Axis:
     weights = weigh(output, pixels)
     weights //= np.gcd.reduce(weights)
     totals = np.add.reduceat(weights, edges[:-1]).astype(np.float64)
+    totals = totals[:1] if (totals == totals[0]).all() else totals
     most = float(np.add.reduceat(abs(weights), edges[:-1]).max())
     return _Axis(weights.astype(np.float64), pixels.astype(np.int32), edges.astype(np.int32), first, stop, totals, most)
 

@@ -172,8 +172,8 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
     image: Any = stack.enter_context(Image.open(io.BytesIO(data), formats=("JPEG",)))
     width, height = image.size
     _check_size(width, height)
-    # With four times the wanted pixels left, and no smaller scale than a quarter, averages are those of full decoding
-    # to within 0.02 levels; it is several times as fast.
+    # With four times the wanted pixels left, and no smaller scale than a quarter, the mean colour is that of full
+    # decoding to within 0.02 levels; it is several times as fast.
     least = max(4 * size, -(-min(width, height) // 4))
     image.draft(None, (least, least))
     scale = image.decoderconfig[0] if image.decoderconfig else 1

@@ -1,9 +1,9 @@
 """Files changed at random, and files made to be costly: what happens to a program that reads them all.
 
 `photographs`: 20,000 random changes of small photographs in every format. `metadata`: 8,000 of their EXIF, colour
-profile, tags and chunks. `costly`: files of a few kilobytes that ask for gigabytes or minutes. Each set runs in a
-process of its own. There must be no exception but the package's own, nothing over 10 s or 1 GB, and sound photographs
-must be read as before, in between and afterwards. `other_pixels` counts changed files that were read, and not as the
+profile, tags and chunks. `tables`, `models`: see mutated_folders.py. `costly`: files of a few
+kilobytes that ask for gigabytes or minutes. Each set runs in a process of its own. There must be no exception but the
+package's own, nothing over 10 s or 1 GB, and sound photographs must be read as before, in between and afterwards. `other_pixels` counts changed files that were read, and not as the
 sound one: formats without checksums do not tell (photographs), an orientation or profile means so (metadata).
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SIZE = 32
-COUNTS = {"photographs": 20_000, "metadata": 8_000}  # tables (3,000) and model folders (200) are to follow
+COUNTS = {"photographs": 20_000, "metadata": 8_000, "tables": 3_000, "models": 200}
 SECONDS, MEGABYTES = 10, 1000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -217,6 +217,11 @@ def decode_all(contents, sound, folder):
 
 
 def measure(kind, count, seed=0):
+    if kind in ("tables", "models"):
+        import mutated_folders
+
+        with tempfile.TemporaryDirectory() as folder:
+            return getattr(mutated_folders, f"measure_{kind}")(count, folder, seed)
     rng, sound = np.random.default_rng(seed), sound_photographs()
     names, contents = list(sound), list(sound.values())
 

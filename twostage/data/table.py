@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from twostage.data.kinds import SUFFIXES
 from twostage.errors import DataError, NotThereError, some, suggest
 from twostage.files import given_path
 
-__all__ = ["IMAGE_SUFFIXES", "Table", "find_photographs", "locate", "number", "read_csv", "read_folder", "read_table"]
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"}
+__all__ = ["Table", "find_photographs", "locate", "number", "read_csv", "read_folder", "read_table"]
 
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?")
@@ -233,13 +232,13 @@ def read_folder(root: str | Path) -> Table:
         targets += [target] * len(found)
     if not paths:
         raise DataError(
-            f"{root}: no photographs; expected files such as {root}/123.5/a.jpg ({some(sorted(IMAGE_SUFFIXES), 9)})"
+            f"{root}: no photographs; expected files such as {root}/123.5/a.jpg ({some(sorted(SUFFIXES), 9)})"
         )
     return Table([str(p.relative_to(root)) for p in paths], paths, np.array(targets, np.float64))
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
 def find_photographs(source: str) -> Table:
@@ -252,7 +251,7 @@ def find_photographs(source: str) -> Table:
     if path.is_dir():
         paths = _images_in(path)
         if not paths:
-            raise DataError(f"{path}: no photographs in this folder ({some(sorted(IMAGE_SUFFIXES), 9)})")
+            raise DataError(f"{path}: no photographs in this folder ({some(sorted(SUFFIXES), 9)})")
     elif path.exists():
         paths = [path]
     else:

@@ -1,10 +1,11 @@
 """Files changed at random, and files made to be costly: what happens to a program that reads them all.
 
 `photographs`: 20,000 random changes of small photographs in every format. `metadata`: 8,000 of their EXIF, colour
-profile, tags and chunks. `tables`, `models`: see mutated_folders.py. `costly`: files of a few
-kilobytes that ask for gigabytes or minutes. Each set runs in a process of its own. There must be no exception but the
-package's own, nothing over 10 s or 1 GB, and sound photographs must be read as before, in between and afterwards. `other_pixels` counts changed files that were read, and not as the
-sound one: formats without checksums do not tell (photographs), an orientation or profile means so (metadata).
+profile, tags and chunks. `tables`, `models`: see mutated_folders.py. `costly`: files of a few kilobytes that ask for
+gigabytes or minutes. Each set runs in a process of its own. There must be no exception but the package's own, nothing
+over 10 s or 1 GB, and sound photographs must be read as before, in between and afterwards. `other_pixels` counts
+changed files that were read, and not as the sound one: formats without checksums do not tell (photographs), an
+orientation or profile means so (metadata).
 """
 
 import io

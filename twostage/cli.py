@@ -128,7 +128,7 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         name = config.run if sweep is None else sweep.name
         raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
-    _print(text, command.prints_data)
+    _print(text, command.prints_data and config.output is None)
     if sweep is not None and _speaks():
         from twostage.studies.sweep import sweep_so_far
 

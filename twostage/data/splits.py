@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedG
 from twostage.data.table import Table
 from twostage.errors import DataError, some, suggest
 
-__all__ = ["PARTS", "UNUSED", "changed_photographs", "split_table", "splits_table"]
+__all__ = ["PARTS", "UNUSED", "changed_photographs", "read_names", "split_table", "splits_table"]
 
 PARTS = ("train", "validation", "calibration", "test")
 UNUSED = "unused"
@@ -174,9 +175,14 @@ def splits_table(table: Table, parts: np.ndarray, digests: list[str], skipped: d
     return str(frame.to_csv(index=False))
 
 
+def read_names(source: Path | io.StringIO) -> pd.DataFrame:
+    """A table that was written here, every cell as text; a name that is no Unicode keeps its bytes."""
+    return pd.read_csv(source, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+
+
 def changed_photographs(table: str, before: str) -> list[str]:
     """What differs between two tables of splits, as CSV: "a.png (target 80.0 -> 81.0)", "b.png (new)", ..."""
-    new, old = (pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False) for text in (table, before))
+    new, old = (read_names(io.StringIO(text)) for text in (table, before))
     new, old = (frame.drop_duplicates("image").set_index("image") for frame in (new, old))
     changed = [f"{image} (no longer there)" for image in old.index.difference(new.index, sort=False)]
     changed += [f"{image} (new)" for image in new.index.difference(old.index, sort=False)]

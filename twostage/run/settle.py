@@ -6,10 +6,10 @@ import io
 import logging
 
 import numpy as np
-import pandas as pd
 
-from twostage.data.splits import changed_photographs
+from twostage.data.splits import changed_photographs, read_names
 from twostage.errors import RunError, some
+from twostage.files import text_of
 from twostage.run.bins import lay_bins
 from twostage.run.preparation import Prepared
 from twostage.run.start import Start
@@ -28,7 +28,7 @@ def settle(prepared: Prepared) -> None:
         RunError: Photographs or concentrations changed; the message names them.
     """
     folder, config, path = prepared.folder, prepared.config, prepared.folder.splits
-    before = path.read_text() if path.is_file() else prepared.splits
+    before = text_of(path) if path.is_file() else prepared.splits
     if before != prepared.splits:
         changed = some(changed_photographs(prepared.splits, before))
         if config.resume != "force":
@@ -50,7 +50,7 @@ def settle(prepared: Prepared) -> None:
 def _keep_start(start: Start, prepared: Prepared) -> None:
     """Note in start.csv which photographs the run has learned from before it began."""
     path, now = prepared.folder.start, start.learned.to_csv(index=False)
-    if path.is_file() and path.read_text() != now and prepared.config.resume != "force":
+    if path.is_file() and text_of(path) != now and prepared.config.resume != "force":
         raise RunError(
             f"{start.folder}, from which run '{prepared.folder.name}' started, was trained anew since: choose another "
             f"run=NAME, or go on all the same with resume=force"
@@ -60,7 +60,7 @@ def _keep_start(start: Start, prepared: Prepared) -> None:
 
 def _refuse_other_bins(prepared: Prepared, before: str) -> None:
     """What is trained already knows the bins, which other photographs may move."""
-    splits = pd.read_csv(io.StringIO(before), dtype=str, keep_default_na=False)
+    splits = read_names(io.StringIO(before))
     train = splits[splits["split"] == "train"]
     groups = train["group"].to_numpy(str) if "group" in train else None
     edges = lay_bins(prepared.config, train["target"].to_numpy(np.float64), groups)[0].edges

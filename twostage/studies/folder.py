@@ -63,5 +63,8 @@ def read_rows(path: Path) -> pd.DataFrame:
     """A table of a run, with names as they were written: a specimen may be called NA."""
     names = ("image", "group", "split", "status", "reason", "content")
     kinds = dict.fromkeys(names, str)
-    numbers = [name for name in pd.read_csv(path, nrows=0).columns if name not in names]
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
+    numbers = [
+        name for name in pd.read_csv(path, nrows=0, encoding_errors="surrogateescape").columns if name not in names
+    ]
+    empty = {name: [""] for name in numbers}
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty, encoding_errors="surrogateescape")

@@ -106,6 +106,8 @@ def _run(name: str, overrides: list[str]) -> None:
             _fail(error)
         except OmegaConfBaseException as error:
             _fail(explain(error))
+        except OSError as error:  # rights, disks and networks may fail anywhere
+            _fail(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
     try:
         job()

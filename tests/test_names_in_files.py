@@ -197,7 +197,8 @@ def test_known_targets_are_taken_as_in_training(photos, run):
     assert run("predict", "input=out.csv", "output=again.csv", "image_column=image")[0] == 0
     again = pd.read_csv(photos / "again.csv", dtype=str)
     assert len(again) == 3
-    assert {"table_status", "table_table_status", "table_target"} <= set(again.columns) | {"table_target"}
+    assert {"table_status", "table_table_status", "table_reason", "target"} <= set(again.columns)
+    assert again.columns.is_unique
 
 
 def test_targets_that_are_no_numbers_stop_only_where_they_were_asked_for(trained, run):
@@ -207,8 +208,8 @@ def test_targets_that_are_no_numbers_stop_only_where_they_were_asked_for(trained
     assert "row 3 'high'" in err
     assert [line.split(",")[1] for line in out.splitlines()] == ["target", "100.0", ""]
     one_line(run("predict", "input=new.csv", "target_column=target"), "row 3 'high'")
-    (trained / "new.csv").write_text("image,target,target\np00.png,100,3\n")
     assert out.splitlines()[0].split(",") == FIXED
+    (trained / "new.csv").write_text("image,target,target\np00.png,100,3\n")
     status, out, _ = run("predict", "input=new.csv")
     assert status == 0
     assert out.splitlines()[0].split(",") == [*(name for name in FIXED if name != "target"), "target", "target"]

@@ -106,6 +106,8 @@ def _run(name: str, overrides: list[str]) -> None:
             _fail(error)
         except OmegaConfBaseException as error:
             _fail(explain(error))
+        except OSError as error:  # rights, disks and networks may fail anywhere
+            _fail(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
     try:
         job()
@@ -128,7 +130,7 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         name = config.run if sweep is None else sweep.name
         raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
-    _print(text, command.prints_data)
+    _print(text, command.prints_data and config.output is None)
     if sweep is not None and _speaks():
         from twostage.studies.sweep import sweep_so_far
 

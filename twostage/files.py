@@ -17,6 +17,7 @@ __all__ = [
     "given_path",
     "remove_leftovers",
     "sync_folder",
+    "text_of",
     "write_atomically",
     "write_json",
     "write_output",
@@ -26,6 +27,11 @@ __all__ = [
 def as_bytes(text: str) -> bytes:
     """A text as UTF-8, in which a file's name that is no Unicode has the bytes that the system gave it."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def text_of(path: Path) -> str:
+    """A file's text, as `as_bytes` wrote it."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def given_path(text: str | Path, option: str) -> Path:

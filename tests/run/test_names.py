@@ -84,7 +84,9 @@ def test_no_run_is_made_inside_another(here, once, run, command):
     for name in ("a/model", "a/classifier", "a/figures", "a/model/x", "latest/model", f"{here}/outputs/a/model"):
         one_line(run(*command, *TINY, f"run={name}"), "inside run", "another run=NAME")
     if command != ["train-classifier"] and command != ["train"]:
-        one_line(run(*command, *TINY, "run=a"), "another run=NAME")
+        answer = run(*command, *TINY, "run=a")
+        one_line(answer, "another run=NAME")
+        assert "full_key" not in answer[2]
     assert sorted((here / "outputs").rglob("*")) == before
 
 

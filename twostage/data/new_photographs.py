@@ -66,12 +66,13 @@ def beside(frame: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
 
     One that is called as a column before it becomes ``table_NAME``: both are wanted.
     """
-    taken, names = set(frame.columns), []
+    taken, names = {*frame.columns, *further.columns}, []
     for name in further.columns:
         free = str(name)
-        while free in taken:
+        while free in frame.columns or (free != name and free in taken):
             free = f"table_{free}"
         names.append(free)
+        taken.add(free)
     renamed = [f"{old} as {new}" for old, new in zip(further.columns, names, strict=True) if old != new]
     if renamed:
         log.warning("columns of the table that are called as those of a prediction are written as %s", some(renamed))

@@ -12,8 +12,17 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedG
 
 from twostage.data.table import Table
 from twostage.errors import DataError, RunError, some, suggest
+from twostage.files import text_of
 
-__all__ = ["PARTS", "UNUSED", "changed_photographs", "read_splits", "split_table", "splits_table"]
+__all__ = [
+    "PARTS",
+    "UNUSED",
+    "changed_photographs",
+    "read_names",
+    "read_splits",
+    "split_table",
+    "splits_table",
+]
 
 PARTS = ("train", "validation", "calibration", "test")
 UNUSED = "unused"
@@ -175,6 +184,11 @@ def splits_table(table: Table, parts: np.ndarray, digests: list[str], skipped: d
     return str(frame.to_csv(index=False))
 
 
+def read_names(source: Path | io.StringIO) -> pd.DataFrame:
+    """A table that was written here, every cell as text; a name that is no Unicode keeps its bytes."""
+    return pd.read_csv(source, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+
+
 def read_splits(path: Path) -> str:
     """What `splits_table` gave, as text, of a run that was made before.
 
@@ -182,7 +196,7 @@ def read_splits(path: Path) -> str:
         RunError: It is not there, or not what was written.
     """
     try:
-        text = path.read_text()
+        text = text_of(path)
         _rows(text)[["target", "split"]]
     except (OSError, ValueError, KeyError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no table of splits"
@@ -194,8 +208,7 @@ def read_splits(path: Path) -> str:
 
 
 def _rows(table: str) -> pd.DataFrame:
-    frame = pd.read_csv(io.StringIO(table), dtype=str, keep_default_na=False)
-    return frame.drop_duplicates("image").set_index("image")
+    return read_names(io.StringIO(table)).drop_duplicates("image").set_index("image")
 
 
 def changed_photographs(table: str, before: str, leave_out: tuple[str, ...] = ()) -> list[str]:

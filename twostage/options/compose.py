@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from twostage.errors import ConfigError, TwoStageError, suggest
+from twostage.errors import ConfigError, suggest
 from twostage.options.backbones import backbone_named
 from twostage.options.checks import check, check_together, known_options, unknown_option
 from twostage.options.commands import COMMANDS
@@ -110,9 +110,9 @@ def _chosen(path: str, node: dict[str, Any]) -> type:
 
 def explain(error: Exception) -> ConfigError:
     """One line for an error of Hydra or OmegaConf, with the nearest option or choice."""
-    if isinstance(error.__cause__, TwoStageError):  # ours, from a resolver
-        return ConfigError(str(error.__cause__))
     text = str(error) if not isinstance(error.__cause__, OmegaConfBaseException) else f"{error} {error.__cause__}"
+    if found := re.search(r"raised while resolving interpolation: (.*?)\s+full_key:", text, re.S):
+        return ConfigError(found[1])  # a message of our own, from a resolver
     if found := re.search(r"Could not override '(?:[\w/]+@)?([\w.]+)'.*Key .* not in", text, re.S):
         return unknown_option(found[1], known_options())
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):

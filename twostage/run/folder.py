@@ -128,7 +128,7 @@ class RunFolder:
                 write_json(file, content)
         except ValueError as error:
             raise TrainingError(
-                f"run '{self.name}': training diverged, {file.name} would hold a figure that is no finite number; "
+                f"run '{self.name}': training diverged, {file.name} would hold a number that is not finite; "
                 f"lower train.learning_rate and choose another run=NAME, or delete {self}"
             ) from error
 

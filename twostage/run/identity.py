@@ -7,7 +7,7 @@ import logging
 
 import pandas as pd
 
-from twostage.data.splits import changed_photographs, read_splits
+from twostage.data.splits import changed_photographs, read_names, read_splits
 from twostage.data.table import Table
 from twostage.errors import DataError, ModelFolderError, NotThereError, RunError, some
 from twostage.options.run import Config
@@ -65,7 +65,7 @@ def changes_since(config: Config, folder: RunFolder) -> list[str]:
 
 def _changed_rows(table: Table, before: str, config: Config) -> list[str]:
     """What differs in a table whose photographs are not there: their names, concentrations and groups."""
-    rows = pd.read_csv(io.StringIO(before), dtype=str, keep_default_na=False)
+    rows = read_names(io.StringIO(before))
     frame = pd.DataFrame({"image": table.images, "target": table.targets.astype(object)})
     if table.groups is not None and config.split.duplicates != "group":  # else they have other names in splits.csv
         frame["group"] = table.groups

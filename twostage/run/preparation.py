@@ -20,7 +20,7 @@ from twostage.data.store import Rows
 from twostage.errors import DataError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
-from twostage.files import given_path
+from twostage.files import as_bytes, given_path
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.run.bins import lay_bins
@@ -75,7 +75,7 @@ class Prepared:
     def identity(self) -> dict[str, str]:
         """What is trained on what: the options that count, and digests of the photographs and their splits."""
         options = {key: str(value) for key, value in options_that_count(self.config).items()}
-        splits = hashlib.blake2b(self.splits.encode(), digest_size=8).hexdigest()
+        splits = hashlib.blake2b(as_bytes(self.splits), digest_size=8).hexdigest()
         return options | {"photographs": splits, "decoded": self.photos.store.path.name}
 
     def normalization(self) -> tuple[Tensor, Tensor]:

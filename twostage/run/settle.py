@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from twostage.data.splits import PARTS, changed_photographs, read_splits
+from twostage.data.splits import PARTS, changed_photographs, read_names, read_splits
 from twostage.errors import RunError, some
+from twostage.files import text_of
 from twostage.run.bins import lay_bins
 from twostage.run.preparation import Prepared
 from twostage.run.start import Start, photographs_of
@@ -70,13 +71,13 @@ def _learned(prepared: Prepared, before: str) -> pd.DataFrame:
 
 def _read_learned(path: Path, last: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[["photograph", "group", last]]
+        return read_names(path)[["photograph", "group", last]]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: restore it, or choose another run=NAME") from error
 
 
 def _in_parts(splits: str, parts: tuple[str, ...], prepared: Prepared) -> pd.DataFrame:
-    rows = pd.read_csv(io.StringIO(splits), dtype=str, keep_default_na=False)
+    rows = read_names(io.StringIO(splits))
     found = [photographs_of(rows, [part], prepared.config).assign(part=part) for part in parts]
     return pd.concat(found, ignore_index=True)
 
@@ -101,7 +102,7 @@ def _refuse_learned(prepared: Prepared, before: str, learned: pd.DataFrame) -> N
 def _keep_start(start: Start, prepared: Prepared) -> None:
     """Note in start.csv which photographs the run has learned from before it began."""
     path, now = prepared.folder.start, start.learned.to_csv(index=False)
-    if path.is_file() and path.read_text() != now and prepared.config.resume != "force":
+    if path.is_file() and text_of(path) != now and prepared.config.resume != "force":
         raise RunError(
             f"{start.folder}, from which run '{prepared.folder.name}' started, was trained anew since: choose another "
             f"run=NAME, or go on all the same with resume=force"
@@ -111,7 +112,7 @@ def _keep_start(start: Start, prepared: Prepared) -> None:
 
 def _refuse_other_bins(prepared: Prepared, before: str) -> None:
     """What is trained already knows the bins, which other photographs may move."""
-    splits = pd.read_csv(io.StringIO(before), dtype=str, keep_default_na=False)
+    splits = read_names(io.StringIO(before))
     train = splits[splits["split"] == "train"]
     groups = train["group"].to_numpy(str) if "group" in train else None
     edges = lay_bins(prepared.config, train["target"].to_numpy(np.float64), groups)[0].edges

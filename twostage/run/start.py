@@ -14,6 +14,7 @@ from torch import Tensor
 
 from twostage.bins import Bins
 from twostage.data.color import channels
+from twostage.data.splits import read_names
 from twostage.errors import BackboneError, DataError, RunError, some
 from twostage.files import given_path
 from twostage.model_folder import TrainedModel, load_model
@@ -75,7 +76,7 @@ class Start:
         Raises:
             DataError: They have; the message names them.
         """
-        mine = photographs_of(pd.read_csv(io.StringIO(splits), dtype=str, keep_default_na=False), ["test"], config)
+        mine = photographs_of(read_names(io.StringIO(splits)), ["test"], config)
         seen = mine["photograph"].isin(self.learned["photograph"])
         if seen.any():
             raise DataError(
@@ -121,7 +122,7 @@ def load_start(config: Config) -> Start | None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_names(path)
         table[COLUMNS[path.name]]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} of train.start_from cannot be read ({' '.join(str(error).split())})") from error

@@ -89,8 +89,9 @@ def read_rows(path: Path) -> pd.DataFrame:
     names = ("image", "group", "split", "status", "reason", "content")
     kinds = dict.fromkeys(names, str)
     try:
-        numbers = [name for name in pd.read_csv(path, nrows=0).columns if name not in names]
-        return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
+        header = pd.read_csv(path, nrows=0, encoding_errors="surrogateescape").columns
+        empty = {name: [""] for name in header if name not in names}
+        return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty, encoding_errors="surrogateescape")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RunError(f"{path} cannot be read ({reason}): delete {path.parent}, and it is made again") from error

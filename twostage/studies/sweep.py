@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from twostage.files import write_atomically
+from twostage.files import as_bytes, write_atomically
 from twostage.run.folder import openings_below
 
 __all__ = ["leaderboard", "openings_of_sets", "seed_summary", "sweep_so_far"]
@@ -27,7 +27,7 @@ def sweep_so_far(folder: Path) -> str:
         ("Mean over the seeds", "summary.csv", seed_summary(runs)),
     ):
         if not table.empty:
-            write_atomically(folder / name, table.to_csv(index=False).encode())
+            write_atomically(folder / name, as_bytes(table.to_csv(index=False)))
             said.append(f"\n{title}, best {CHOICE} first ({folder / name}):\n{table.to_string(index=False)}\n")
     return "\n".join([*said, _how_often_opened(folder)] if said else said)
 

@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+from twostage.files import as_bytes
+
 __all__ = ["batches_of", "stream_seed"]
 
 
@@ -14,7 +16,7 @@ def stream_seed(seed: int, *words: int | str) -> int:
 
     Zeros at the end of the words do not count.
     """
-    numbers = [word if isinstance(word, int) else zlib.crc32(word.encode()) for word in words]
+    numbers = [word if isinstance(word, int) else zlib.crc32(as_bytes(word)) for word in words]
     return int(np.random.SeedSequence([seed, *numbers]).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -487,9 +487,13 @@ def test_gray_arrays_are_read_as_gray_photographs(predictor, size):
 def test_transparency_is_laid_on_white(predictor, pixels, expected, factor):
     opaque = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], 3).repeat(factor, 1).repeat(factor, 2)
     assert_same(predictor.predict(opaque), expected)
-    clear = opaque.copy()
-    clear[..., 3] = 0
-    assert_same(predictor.predict(clear), predictor.predict(np.full_like(pixels, 255)))
+    half = opaque.copy()
+    half[:, : half.shape[1] // 2, :, 3] = 0
+    white = np.where(half[..., 3:] == 0, np.uint8(255), half[..., :3])
+    assert_same(predictor.predict(half), predictor.predict(white))
+    unused = opaque.copy()
+    unused[..., 3] = 0  # nothing at all is visible: that was never meant
+    assert_same(predictor.predict(unused), expected)
 
 
 def test_arrays_that_are_views(predictor, pixels, expected):

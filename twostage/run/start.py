@@ -100,8 +100,8 @@ def load_start(config: Config) -> Start | None:
     """
     if config.train.start_from is None:
         return None
+    model = load_model(config.train.start_from, torch.device("cpu"))
     given = given_path(config.train.start_from, "train.start_from")
-    model = load_model(given, torch.device("cpu"))
     if given.is_symlink():
         raise RunError(f"train.start_from={given} leads to another run with every new one: name the run itself")
     folder = given.parent if (given / "model.json").is_file() else given

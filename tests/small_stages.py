@@ -14,7 +14,14 @@ from twostage.training.course import Examples
 
 CPU = torch.device("cpu")
 BINS = Bins.uniform(80, 350, 3)
-TINY = ("image.size=32", "bins.count=3", "backbone.widths=[8,8]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]")
+TINY = (
+    "train.refit=false",
+    "image.size=32",
+    "bins.count=3",
+    "backbone.widths=[8,8]",
+    "backbone.strides=[2,2]",
+    "backbone.dilations=[1,1]",
+)
 
 
 class Line(nn.Module):

@@ -13,7 +13,9 @@ import pytest
 from helpers import TINY, TINY_TABLE, one_line
 
 from twostage.data.new_photographs import for_spreadsheet
+from twostage.errors import TrainingError
 from twostage.files import write_output
+from twostage.run.folder import RunFolder
 from twostage.terminal import LineFormatter, printable
 
 QUICK = [*TINY, "runtime.threads=1", "runtime.precision=float32", "run=a"]
@@ -120,9 +122,18 @@ def test_an_option_cannot_be_deleted(here, run):
         one_line(run("train", *TINY, text), text, "NAME=VALUE")
 
 
-def test_a_training_that_diverged_is_said_in_one_line(here, run):
-    status, out, err = run("train", *QUICK, "train.learning_rate=10")
-    one_line((status, out, err.splitlines(keepends=True)[-1]), "diverged", "lower train.learning_rate", "run=NAME")
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+def test_a_training_that_diverged_is_said_in_one_line(tmp_path, figure):
+    folder = RunFolder(tmp_path / "a")
+    with pytest.raises(TrainingError, match=r"diverged, metrics\.json .* lower train\.learning_rate .* run=NAME"):
+        folder.write_json(folder.metrics, {"rmse": figure})
+    assert not folder.metrics.exists()
+
+
+def test_a_learning_rate_that_is_far_too_high_ends_in_one_line_or_in_figures(here, run):
+    status, _, err = run("train", *QUICK, "train.learning_rate=10", "train.refit=false")
+    assert status in (0, 1)
+    assert "Traceback" not in err
 
 
 def test_control_characters_are_shown_not_obeyed():

@@ -15,6 +15,7 @@ from twostage.data.duplicates import across_parts, duplicates_message, joined_gr
 from twostage.data.photographs import decode_photographs
 from twostage.data.simulated import render_photographs, sample_targets
 from twostage.data.store import Rows
+from twostage.run.folder import RunFolder
 from twostage.run.preparation import prepare
 
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the real photographs are not beside this checkout")
@@ -243,7 +244,7 @@ def test_simulated_photographs_are_not_searched(here, once, monkeypatch):
     assert once("train", *TINY, "run=a")[0] == 0
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_duplicate_pairs"] is None
     monkeypatch.setattr("twostage.run.preparation.near_duplicates", lambda _: pytest.fail("searched"))
-    assert prepare(load_config([*TINY, "run=a"]), here / "outputs/a").part("test").size
+    assert prepare(load_config([*TINY, "run=a"]), RunFolder(here / "outputs/a")).part("test").size
 
 
 def test_a_photograph_that_is_not_used_leaks_nothing():

@@ -9,6 +9,7 @@ import pytest
 from helpers import TINY, TINY_TABLE, one_line
 from PIL import Image
 
+from twostage.model_folder import description_digest
 from twostage.run.folder import RunFolder, find_run
 
 
@@ -186,8 +187,10 @@ def test_a_run_that_started_from_one_that_was_trained_anew_is_refused(photos, on
     status, _, err = run(*command)
     assert status == 0, err
     assert run(*command)[0] == 0
-    weights = photos / "outputs/a/model/model.json"
-    weights.write_text(weights.read_text().replace('"sha256": {', '"sha256": {"other": "0123456789ab",', 1))
+    path = photos / "outputs/a/model/model.json"
+    description = json.loads(path.read_text())
+    description["sha256"]["other"] = "0123456789ab"  # as another training would leave it
+    path.write_text(json.dumps(description | {"digest": description_digest(description)}))
     one_line(run(*command), "trained anew", "another run=NAME")
     shutil.rmtree("outputs/a")
     status, _, err = run(*command)
@@ -215,7 +218,7 @@ def of_parts(moved=(), first="train"):
     table.assign(day=parts).to_csv("photos.csv", index=False)
 
 
-NAMED = [*TINY_TABLE, "data.split_column=day", "bins.range=[80,350]", "run=a"]
+NAMED = [*TINY_TABLE, "data.split_column=day", "bins.edges=[80,170,260,350]", "bins.min_images=0", "run=a"]
 
 
 @pytest.mark.parametrize(

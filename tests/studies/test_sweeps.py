@@ -59,7 +59,7 @@ def written(folder, runs):
 
 def test_the_best_run_of_a_sweep_comes_first(tmp_path):
     table = written(tmp_path, [(value, {"seed": i}) for i, value in enumerate([2.0, 1.0, 3.0])])
-    assert table["rmse"].tolist() == [1, 2, 3]
+    assert table["rmse_validation"].tolist() == [1, 2, 3]
     assert table["run"].tolist() == ["1", "0", "2"]
     assert "image.size" not in table  # it is the same for all
 

@@ -144,9 +144,9 @@ def _unread_file(image: Image.Image) -> IO[bytes] | None:
     """The file of an image that its caller has opened but not read; decoding that leaves the image as it is."""
     if not isinstance(image, ImageFile.ImageFile) or image.format not in (*kinds.FORMATS, "MPO"):
         return None
-    if not image.tile or image.decoderconfig or image.tell() or image.fp is None:
-        return None
-    with _CALLERS:
+    with _CALLERS:  # another thread may be loading it
+        if not image.tile or image.decoderconfig or image.fp is None or image.tell():
+            return None
         try:
             at = image.fp.tell()
             image.fp.seek(0)

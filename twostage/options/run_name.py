@@ -15,7 +15,7 @@ MARKS = ("splits.csv", "classifier", "regressor", "model")
 """A folder with config.yaml and one of these is a run; one with config.yaml alone may be anybody's."""
 BEFORE = ("start.csv",)
 """What a run writes before its config.yaml: one that was killed in between has no more."""
-TABLES = ("predictions", "comparison", "learning_curve", "leaderboard", "summary", "multirun")
+TABLES = ("predictions", "splits", "comparison", "learning_curve", "leaderboard", "summary", "multirun")
 """What lies beside the runs of a study or a sweep, each with a suffix."""
 
 

@@ -62,7 +62,8 @@ def check_runs(study: RunFolder, runs: list[Config]) -> None:
     """
     for config in runs:
         folder = RunFolder.named(config.run)
-        folder.compare(config)
+        if folder.config.is_file() or folder.has_trained():
+            folder.compare(config)
         if not folder.splits.is_file():
             continue
         with contextlib.suppress(NotThereError):  # of which each run tells when it is its turn

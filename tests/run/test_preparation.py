@@ -5,6 +5,7 @@ from helpers import TINY, TINY_TABLE
 
 from twostage import load_config
 from twostage.data.color import to_color, to_srgb
+from twostage.errors import DataError
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import prepare
 
@@ -49,3 +50,9 @@ def test_bins_of_few_groups_are_merged_where_groups_are_known(photos):
     assert 1 <= merged.bins.count < 3
     assert merged.bins.count == 1 or min(held) >= 3
     assert any("training groups (fewer than 3): merged with" in note for note in merged.notes)
+
+
+def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(here):
+    config = load_config([*TINY, "intervals.method=conformal", "run=a"])
+    with pytest.raises(DataError, match="needs 9 or more photographs for calibration, there are 8"):
+        prepare(config, RunFolder(here / "a"))

@@ -30,6 +30,7 @@ from twostage.stages.reading import batches
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.distributed import first_process_first, is_first_process, my_device, once
+from twostage.trust.intervals import refuse_few
 
 __all__ = ["Prepared", "prepare", "splits_today", "spread"]
 
@@ -105,6 +106,8 @@ def prepare(config: Config, folder: RunFolder) -> Prepared:
     photos = _loaded(config)
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
+    held = photos.table.select(parts == "calibration")
+    refuse_few(config.intervals.method, len(held), held.groups)  # now, not after hours
     train = photos.table.select(parts == "train")
     bins, merged = lay_bins(config, train.targets, train.groups)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)

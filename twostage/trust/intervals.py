@@ -13,7 +13,7 @@ from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
 from twostage.stages.reading import Reading
 
-__all__ = ["CONFIDENCE", "Conformal", "Intervals", "NoIntervals", "fit_intervals", "load_intervals"]
+__all__ = ["CONFIDENCE", "Conformal", "Intervals", "NoIntervals", "fit_intervals", "load_intervals", "refuse_few"]
 
 CONFIDENCE = 0.9
 
@@ -23,6 +23,8 @@ class Intervals(ABC):
 
     learns = True
     """Does it need photographs that nothing else has learned from?"""
+    least = 0
+    """So many specimens, or photographs where none are named, at least."""
 
     @classmethod
     @abstractmethod
@@ -91,6 +93,8 @@ class Conformal(Intervals):
     2019, "Conformal prediction under covariate shift", with weight one for the new specimen.
     """
 
+    least = 9  # of so many and a new one, the largest error holds with 0.9
+
     def __init__(self, half_length: float) -> None:
         """`half_length` of every interval, in the unit of the concentration."""
         self.half_length = half_length
@@ -110,13 +114,8 @@ class Conformal(Intervals):
         )
         order = np.argsort(error)
         reached = np.cumsum(1 / counts[which][order]) / (len(counts) + 1)
+        refuse_few("conformal", len(error), groups)
         enough = np.flatnonzero(reached >= CONFIDENCE - 1e-12)
-        if not len(enough):
-            kind = "photographs" if groups is None else "specimens"
-            raise DataError(
-                f"intervals.method=conformal needs 9 or more {kind} for calibration, there are {len(counts)}: raise "
-                f"split.calibration, add data, or say intervals.method=none"
-            )
         return cls(float(error[order][enough[0]]))
 
     def bounds(self, bins: Bins, reading: Reading, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +130,21 @@ class Conformal(Intervals):
     def from_json(cls, content: dict[str, Any]) -> Conformal:
         """The same."""
         return cls(float(content["half_length"]))
+
+
+def refuse_few(name: str, count: int, groups: np.ndarray | None) -> None:
+    """See that photographs for calibration, `count` of these groups (count,), are enough for a method of intervals.
+
+    Raises:
+        DataError: They are not.
+    """
+    least, have = resolve(INTERVALS.member(name)).least, count if groups is None else len(np.unique(groups))
+    if have < least:
+        kind = "photographs" if groups is None else "specimens"
+        raise DataError(
+            f"intervals.method={name} needs {least} or more {kind} for calibration, there are {have}: raise "
+            f"split.calibration, add data, or say intervals.method=none"
+        )
 
 
 def fit_intervals(

@@ -56,3 +56,9 @@ def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(h
     config = load_config([*TINY, "intervals.method=conformal", "run=a"])
     with pytest.raises(DataError, match="needs 9 or more photographs for calibration, there are 8"):
         prepare(config, RunFolder(here / "a"))
+
+
+@pytest.mark.parametrize(("options", "said"), [(["augment=none"], True), (["augment=turns"], True), ([], False)])
+def test_a_network_that_is_blind_to_what_augmentation_tells_apart_is_said(here, options, said):
+    prepared = prepare(load_config([*TINY, "backbone=p4m", *options, "run=a"]), RunFolder(here / "a"))
+    assert any("blind to turns and mirroring" in note for note in prepared.notes) == said

@@ -26,6 +26,8 @@ from twostage.stages.network import Network
 
 __all__ = ["Start", "initialize", "load_start", "photographs_of", "try_networks"]
 
+VIEWS_OF_SYMMETRY = {"p4": range(4), "SO(2)": range(4), "p4m": range(8), "O(2)": range(8)}
+"""Which of the turns and flips (`dihedral_views`) a symmetry makes one."""
 LEARNED_FROM = ["train", "validation", "calibration"]
 COLUMNS = {
     "splits.csv": ["image", "target", "split"],
@@ -192,4 +194,20 @@ def try_networks(config: Config, folder: RunFolder) -> tuple[Start | None, list[
     bins = Bins([0.0, 1.0])
     networks = {name: build_stage(name, config, bins).network for name in METHODS[config.method]}
     notes = [initialize(networks[name], config, name, mean, std, start) for name in untrained]
+    notes.append(_undeclared(config, networks))
     return start, list(dict.fromkeys(chain(*notes)))
+
+
+def _undeclared(config: Config, networks: dict[str, Network]) -> list[str]:
+    """What a network cannot tell apart although the augmentation does not say that it means the same."""
+    said = []
+    for name, network in networks.items():
+        needs = VIEWS_OF_SYMMETRY.get(network.backbone.symmetry, ())
+        if not set(needs) <= set(config.augment.invariant_views):
+            backbone = backbone_config_of(config, name).name
+            what = "turns and mirroring" if len(needs) == 8 else "turns"
+            said.append(
+                f"backbone={backbone} is blind to {what}, which augment does not say to "
+                f"leave the concentration unchanged: where they matter, choose another backbone"
+            )
+    return said

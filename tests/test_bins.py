@@ -288,3 +288,10 @@ def test_networks_count_from_the_middle_where_the_range_lies_far_from_zero():
     near = Bins.uniform(80, 350, 9)
     assert near.origin == 0
     assert near.moved() == near
+
+
+def test_a_mean_far_from_zero_does_not_suffer_from_weights_that_are_rounded():
+    bins = Bins.uniform(1e7, 1e7 + 270, 3)
+    weights = np.array([[0.2, 0.3, 0.5]]) * (1 + 1e-7)  # as a softmax in float32 leaves them
+    expected = 1e7 + 0.2 * 45 + 0.3 * 135 + 0.5 * 225
+    assert bins.mean(bins.center[None], weights) == pytest.approx(expected, abs=1e-4)

@@ -120,8 +120,12 @@ class Bins:
         return np.asarray(first, np.float64) - np.asarray(second, np.float64)
 
     def mean(self, concentrations: ArrayLike, weights: ArrayLike) -> np.ndarray:
-        """Weighted means of concentrations (N,K), weights (N,K) of sum one: (N,)."""
-        return np.asarray((np.asarray(weights, np.float64) * np.asarray(concentrations, np.float64)).sum(1))
+        """Weighted means of concentrations (N,K), weights (N,K) of sum one: (N,).
+
+        Weights of float32 sum to one within a ten millionth. Far from zero that would be units; from `origin` it is not.
+        """
+        from_origin = np.asarray(concentrations, np.float64) - self.origin
+        return np.asarray(self.origin + (np.asarray(weights, np.float64) * from_origin).sum(1))
 
     @property
     def stretch(self) -> np.ndarray:

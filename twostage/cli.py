@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.errors import Stopped, StorageError, TwoStageError, suggest
+from twostage.errors import DeviceError, Stopped, StorageError, TwoStageError, suggest
 from twostage.files import as_bytes, given_path, write_output
 from twostage.options.commands import COMMANDS, Command, PredictConfig
 from twostage.options.family import resolve
@@ -106,6 +106,12 @@ def _run(name: str, overrides: list[str]) -> None:
             _fail(error)
         except OmegaConfBaseException as error:
             _fail(explain(error))
+        except (MemoryError, RuntimeError) as error:
+            if "out of memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                raise
+            _fail(
+                DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
+            )
         except OSError as error:  # rights, disks and networks may fail anywhere
             _fail(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
@@ -125,10 +131,12 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
     try:
         text = resolve(command.function)(config)
     except KeyboardInterrupt as stop:
+        from twostage.run.folder import RunFolder
+
         if not isinstance(config, Config):
             raise
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        name = config.run if sweep is None else sweep.name
+        name = config.run if sweep is None else RunFolder(sweep).run
         raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
     _print(text, command.prints_data and config.output is None)
     if sweep is not None and _speaks():

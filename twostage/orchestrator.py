@@ -153,7 +153,7 @@ def _announce(prepared: Prepared) -> None:
 
 def _demand(folder: RunFolder, stage: str) -> None:
     if not folder.weights(stage).is_file():
-        raise RunError(f"run '{folder.name}' has no {stage} yet: twostage train-{stage} run={folder.name} first")
+        raise RunError(f"run '{folder.run}' has no {stage} yet: twostage train-{stage} run={folder.run} first")
 
 
 def _is_finished(folder: RunFolder, config: Config) -> bool:

@@ -62,3 +62,9 @@ def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(h
 def test_a_network_that_is_blind_to_what_augmentation_tells_apart_is_said(here, options, said):
     prepared = prepare(load_config([*TINY, "backbone=p4m", *options, "run=a"]), RunFolder(here / "a"))
     assert any("blind to turns and mirroring" in note for note in prepared.notes) == said
+
+
+@pytest.mark.parametrize("method", ["two_stage", "direct"])
+def test_targets_outside_the_bins_are_said(here, method):
+    prepared = prepare(load_config([*TINY, f"method={method}", "bins.range=[80,300]", "run=a"]), RunFolder(here / "a"))
+    assert any("training targets lie outside 80..300" in note for note in prepared.notes)

@@ -26,13 +26,13 @@ def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = No
     low, high = options.range or (float(targets.min()), float(targets.max()))
     if config.method == "direct":
         edges = options.edges or [low, high]
-        return Bins([edges[0], edges[-1]]), []
+        bins = Bins([edges[0], edges[-1]])
+        return bins, _outside(bins, targets)
     bins, notes = _laid(options, targets, low, high)
     if len(targets) < bins.count and options.min_images:
         raise DataError(
             f"{len(targets)} training images are fewer than {bins.count} bins: lower bins.count or add data"
         )
-    outside = int(((targets < bins.edges[0]) | (targets > bins.edges[-1])).sum())
     bins, merged = bins.merged(targets, options.min_images)
     notes += merged
     if groups is not None:
@@ -40,12 +40,16 @@ def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = No
         notes += merged
     if bins.count == 1:
         notes.append("one bin is left, where a classifier has nothing to learn: method=direct does without it")
-    if outside:
-        notes.append(
-            f"{outside} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: they "
-            f"belong to the end bins, with offsets beyond 1; bins.range=null takes the range from the data"
-        )
-    return bins, notes
+    return bins, notes + _outside(bins, targets)
+
+
+def _outside(bins: Bins, targets: np.ndarray) -> list[str]:
+    count = int(((targets < bins.edges[0]) | (targets > bins.edges[-1])).sum())
+    note = (
+        f"{count} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: they belong to "
+        f"the end bins, with offsets beyond 1; bins.range=null takes the range from the data"
+    )
+    return [note] if count else []
 
 
 def _laid(options: BinsConfig, targets: np.ndarray, low: float, high: float) -> tuple[Bins, list[str]]:

@@ -106,7 +106,7 @@ def _digest(prepared: Prepared, rows: np.ndarray) -> str:
     """What tells this test set from others: its photographs and their concentrations, in any order."""
     photos = prepared.photos
     names = photos.digests or photos.table.images
-    both = sorted(f"{names[i]} {photos.table.targets[i]!r}" for i in rows)
+    both = sorted(f"{names[i]} {float(photos.table.targets[i])!r}" for i in rows)
     return hashlib.blake2b("\n".join(both).encode(errors="replace"), digest_size=8).hexdigest()
 
 

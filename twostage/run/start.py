@@ -104,9 +104,9 @@ def load_start(config: Config) -> Start | None:
         return None
     model = load_model(config.train.start_from, torch.device("cpu"))
     given = given_path(config.train.start_from, "train.start_from")
-    if given.is_symlink():
-        raise RunError(f"train.start_from={given} leads to another run with every new one: name the run itself")
     folder = given.parent if (given / "model.json").is_file() else given
+    if given.is_symlink() or folder.is_symlink():
+        raise RunError(f"train.start_from={given} leads to another run with every new one: name the run itself")
     digest = "+".join(str(value)[:12] for value in model.description.get("sha256", {}).values())
     learned, unknown = [pd.DataFrame({"photograph": [""], "group": [""], "model": [digest]})], []
     for name in ("splits.csv", "start.csv") if model.config.train.start_from else ("splits.csv",):

@@ -122,7 +122,7 @@ class Bins:
     def mean(self, concentrations: ArrayLike, weights: ArrayLike) -> np.ndarray:
         """Weighted means of concentrations (N,K), weights (N,K) of sum one: (N,).
 
-        Weights of float32 sum to one within a ten millionth. Far from zero that would be units; from `origin` it is not.
+        Weights of float32 sum to one within a ten millionth: far from zero that would be units, from `origin` not.
         """
         from_origin = np.asarray(concentrations, np.float64) - self.origin
         return np.asarray(self.origin + (np.asarray(weights, np.float64) * from_origin).sum(1))

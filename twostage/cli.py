@@ -15,7 +15,7 @@ from typing import Any
 
 from twostage import __version__
 from twostage.errors import DeviceError, Stopped, StorageError, TwoStageError, suggest
-from twostage.files import as_bytes, given_path, write_output
+from twostage.files import as_bytes, given_path, refuse_unwritable, write_output
 from twostage.options.commands import COMMANDS, Command, PredictConfig
 from twostage.options.family import resolve
 from twostage.options.run import Config
@@ -224,8 +224,8 @@ def predict(config: PredictConfig) -> str:
     from twostage import orchestrator
 
     path = None if config.output is None else given_path(config.output, "output")
-    if path is not None and path.is_dir():  # said now, not after hours of reading
-        raise StorageError(f"output={config.output} is a folder: give the name of a table, such as output=readings.csv")
+    if path is not None:
+        refuse_unwritable(path, "output")
     frame = orchestrator.predict(config)
     text = str(frame.to_csv(index=False))
     if path is None:

@@ -15,6 +15,7 @@ from twostage.errors import ConfigError, StorageError
 __all__ = [
     "as_bytes",
     "given_path",
+    "refuse_unwritable",
     "remove_leftovers",
     "sync_folder",
     "text_of",
@@ -86,6 +87,19 @@ def write_atomically(path: Path, content: bytes | memoryview, before: Callable[[
             f"{path}: cannot be written ({error.strerror or error}); free some space or correct the rights of the "
             f"folder, then give the same command: what was saved before is whole"
         ) from error
+
+
+def refuse_unwritable(path: Path, option: str) -> None:
+    """See that a user's output can be written before hours of work are spent on it; nothing is made.
+
+    Raises:
+        StorageError: It is a folder, or lies where no file can be made.
+    """
+    if path.is_dir():
+        raise StorageError(f"{option}={path} is a folder: give the name of a file in it")
+    there = path if path.exists() else next(above for above in path.absolute().parents if above.exists())
+    if (there != path and not there.is_dir()) or not os.access(there, os.W_OK):
+        raise StorageError(f"{option}={path}: cannot be written, {there} is no folder that allows it; choose another")
 
 
 def write_output(path: Path, content: bytes) -> None:

@@ -18,6 +18,7 @@ import mutations
 import pandas as pd
 import predict
 import resume
+import sizes
 import symmetry
 import throughput
 import torch
@@ -30,11 +31,12 @@ BENCHES = {
     "resume": resume.run,
     "memory": memory.run,
     "symmetry": symmetry.run,
+    "sizes": sizes.run,
     "limit": limit.run,
     "accuracy": accuracy.run,
 }
 WITH_OPTIONS = {"accuracy"}
-LONG = {"accuracy"}
+LONG = {"accuracy", "sizes"}
 RESULTS = Path("outputs/bench")
 
 

@@ -22,6 +22,11 @@ class Backbone(nn.Module):
     frozen: Sequence[nn.Module] = ()
     """Parts that keep the weights they start from."""
 
+    @property
+    def views_alike(self) -> int:
+        """So many of `dihedral_views` in a row, counted from the first, are one to it: 1, 4 or 8."""
+        return {"p4": 4, "SO(2)": 4, "p4m": 8, "O(2)": 8}.get(self.symmetry, 1)
+
     def load_trained(self) -> list[str]:
         """Take the trained weights that the options name, if they do; returns what is to be said about them."""
         return []

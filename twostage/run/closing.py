@@ -11,6 +11,7 @@ import pandas as pd
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
 from twostage.evaluation.metrics import regression_metrics, rmse
+from twostage.files import as_bytes
 from twostage.model_folder import load_model, save_description
 from twostage.options.choices import COMBINATIONS, INTERVALS
 from twostage.options.family import resolve
@@ -107,7 +108,7 @@ def _digest(prepared: Prepared, rows: np.ndarray) -> str:
     photos = prepared.photos
     names = photos.digests or photos.table.images
     both = sorted(f"{names[i]} {float(photos.table.targets[i])!r}" for i in rows)
-    return hashlib.blake2b("\n".join(both).encode(errors="replace"), digest_size=8).hexdigest()
+    return hashlib.blake2b(as_bytes("\n".join(both)), digest_size=8).hexdigest()
 
 
 def _outcome(

@@ -10,6 +10,7 @@ import pandas as pd
 from twostage.data.splits import changed_photographs, read_names, read_splits
 from twostage.data.table import Table
 from twostage.errors import DataError, ModelFolderError, NotThereError, RunError, some
+from twostage.files import text_of
 from twostage.options.run import Config
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import splits_today
@@ -81,6 +82,6 @@ def _changed_start(config: Config, folder: RunFolder) -> list[str]:
         start = load_start(config)
     except ModelFolderError as error:
         raise NotThereError(f"train.start_from={config.train.start_from} cannot be loaded ({error})") from error
-    if start is None or start.learned.to_csv(index=False) == folder.start.read_text():
+    if start is None or start.learned.to_csv(index=False) == text_of(folder.start):
         return []
     return [f"{start.folder}, from which it started, was trained anew"]

@@ -26,8 +26,6 @@ from twostage.stages.network import Network
 
 __all__ = ["Start", "initialize", "load_start", "photographs_of", "try_networks"]
 
-VIEWS_OF_SYMMETRY = {"p4": range(4), "SO(2)": range(4), "p4m": range(8), "O(2)": range(8)}
-"""Which of the turns and flips (`dihedral_views`) a symmetry makes one."""
 LEARNED_FROM = ["train", "validation", "calibration"]
 COLUMNS = {
     "splits.csv": ["image", "target", "split"],
@@ -202,12 +200,12 @@ def _undeclared(config: Config, networks: dict[str, Network]) -> list[str]:
     """What a network cannot tell apart although the augmentation does not say that it means the same."""
     said = []
     for name, network in networks.items():
-        needs = VIEWS_OF_SYMMETRY.get(network.backbone.symmetry, ())
-        if not set(needs) <= set(config.augment.invariant_views):
+        alike = network.backbone.views_alike
+        if not set(range(alike)) <= set(config.augment.invariant_views):
             backbone = backbone_config_of(config, name).name
-            what = "turns and mirroring" if len(needs) == 8 else "turns"
+            what = "turns and mirroring" if alike == 8 else "turns"
             said.append(
-                f"backbone={backbone} is blind to {what}, which augment does not say to "
-                f"leave the concentration unchanged: where they matter, choose another backbone"
+                f"backbone={backbone} is blind to {what}, which augment does not say to leave the concentration "
+                f"unchanged: where they matter, choose another backbone"
             )
     return said

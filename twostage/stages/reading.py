@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -66,9 +65,6 @@ def different_views(images: Tensor, networks: Sequence[Network], views: Sequence
     Args:
         views: Numbers of `dihedral_views`.
     """
-    symmetries = {network.backbone.symmetry for network in networks}
-    if symmetries <= {"p4m", "O(2)"}:  # all eight are one
-        views = views[:1]
-    elif "none" not in symmetries:  # turns are one, and what is mirrored another
-        views = [next(group) for _, group in groupby(sorted(views), key=lambda number: number >= 4)]
-    return [dihedral_view(images, number) for number in views]
+    alike = min(network.backbone.views_alike for network in networks)
+    first_of = {number // alike: number for number in sorted(views, reverse=True)}
+    return [dihedral_view(images, number) for number in sorted(first_of.values())]

@@ -32,7 +32,7 @@ def history_table(history: list[Epoch]) -> str:
 
 
 class Progress:
-    """A bar with time left on a terminal, about ten lines elsewhere, nothing if not wanted."""
+    """A bar with time left on a terminal, about ten lines with it elsewhere, nothing if not wanted."""
 
     def __init__(self, label: str, epochs: int, images: int, done: int, wanted: bool) -> None:
         self.label, self.epochs, self.wanted = label, epochs, wanted
@@ -62,4 +62,5 @@ class Progress:
         self.bar.set_postfix_str(text)
         due = row.epoch == self.epochs or row.epoch % max(1, self.epochs // 10) == 0
         if self.wanted and self.bar.disable and due:
-            log.info("%s: %s, %.0f images/s", self.label, text, row.images_per_second)
+            left = (self.epochs - row.epoch) * row.seconds
+            log.info("%s: %s, %.0f images/s, about %.0f s left", self.label, text, row.images_per_second, left)

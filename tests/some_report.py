@@ -11,17 +11,20 @@ from twostage.report.page import RunFacts, page
 NASTY = "<b>x</b> & \"y\" 'z' $\\alpha$ ü"
 
 
-def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed=0):
+def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed=0, scale="linear"):
     rng = np.random.default_rng(seed)
-    grid = Bins.uniform(80, 350, 1 if direct else bins)
+    grid = Bins.uniform(80, 350, 1 if direct else bins, scale)
     target = rng.uniform(80, 350, count)
     probabilities = grid.soft_targets(target + rng.normal(0, 4, count), 0.25)
     by = {name: rng.normal(0, sd, count) for name, sd in (("mixture", 2), ("argmax", 3), ("top2", 2))}
+    if scale == "log":
+        by = {name: values / 200 for name, values in by.items()}
     return Outcome(
         unit=unit,
+        scale=grid.scale,
         edges=grid.edges,
         target=target,
-        predicted=target + by["mixture"],
+        predicted=grid.scale.shifted(target, by["mixture"]),
         error=by["mixture"],
         by_combination=by | {"oracle": rng.normal(0, 1.5, count)},
         probabilities=probabilities,
@@ -32,7 +35,10 @@ def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed
 
 
 def some_metrics(outcome):
+    names = ("rmse", "rmse_mixture", "rmse_top2", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline")
+    decades = {f"{name}_decades": 0.01 for name in (*names, "rmse_mean_baseline", "bias")}
     return {
+        **(decades if outcome.scale.name == "log" else {}),
         "method": "direct" if outcome.temperature is None else "two_stage",
         "combination": "mixture",
         "unit": outcome.unit,
@@ -41,6 +47,7 @@ def some_metrics(outcome):
         "bin_accuracy": 0.9,
         "rmse_colour_baseline": 5.5,
         "rmse_mean_baseline": 78.0,
+        "remarks": [f"60 test photographs say little {NASTY}"],
         "parameters": 123456,
         "train_seconds": 12.0,
         "images_per_second": 800.0,

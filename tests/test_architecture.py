@@ -19,7 +19,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # from what knows nothing to what knows everything; the parts of one row do not know each other
 ROWS = (
     ("errors",),
-    ("files", "bins", "terminal"),
+    ("files", "scale", "terminal"),
+    ("bins",),
     ("options",),
     ("evaluation",),
     ("report",),

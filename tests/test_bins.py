@@ -7,13 +7,19 @@ from twostage.errors import ConfigError
 
 UNIFORM = Bins.uniform(80, 350, 9)
 UNEVEN = Bins([0.1, 0.5, 2.0, 7.0, 30.0, 31.0])
-ALL = pytest.mark.parametrize("bins", [UNIFORM, UNEVEN, Bins([-5, 5])], ids=["uniform", "uneven", "one"])
+LOG = Bins.uniform(0.01, 1000, 5, "log")
+UNEVEN_LOG = Bins([0.1, 0.5, 2.0, 7.0, 30.0, 31.0], "log")
+ALL = pytest.mark.parametrize(
+    "bins",
+    [UNIFORM, UNEVEN, Bins([-5, 5]), LOG, UNEVEN_LOG, Bins([1e-9, 4e-9], "log")],
+    ids=["uniform", "uneven", "one", "log", "uneven log", "one log"],
+)
 
 
 def anywhere(bins, count=500, seed=0):
-    """Concentrations inside the range and one range's width beyond it on both sides."""
-    low, high = bins.edges[[0, -1]]
-    return np.random.default_rng(seed).uniform(2 * low - high, 2 * high - low, count)
+    """Concentrations inside the range and one range's width, on the scale, beyond it on both sides."""
+    low, high = bins.places[[0, -1]]
+    return bins.scale.back(np.random.default_rng(seed).uniform(2 * low - high, 2 * high - low, count))
 
 
 def counts(bins, targets):
@@ -89,7 +95,8 @@ def test_mean_of_soft_targets_is_the_concentration_in_mid_range(smoothing):
 
 @ALL
 def test_soft_targets_far_outside_are_the_end_bin(bins):
-    first, last = bins.soft_targets([-1e6, 1e6], 0.25)
+    low, high = bins.places[[0, -1]]
+    first, last = bins.soft_targets(bins.scale.back([low - 100 * (high - low), high + 50 * (high - low)]), 0.25)
     assert first.tolist() == [1.0] + [0.0] * (bins.count - 1)
     assert last.tolist() == [0.0] * (bins.count - 1) + [1.0]
 
@@ -98,13 +105,13 @@ def test_soft_targets_far_outside_are_the_end_bin(bins):
 @pytest.mark.parametrize("overlap", [0.0, 0.1, 0.5, 3.0])
 def test_membership_is_one_in_the_own_bin_and_zero_beyond_the_overlap(bins, overlap):
     values = anywhere(bins)
-    member = bins.membership(values, overlap)
+    member, places = bins.membership(values, overlap), bins.scale.to(values)
     assert member.shape == (500, bins.count)
     assert ((member >= 0) & (member <= 1)).all()
     np.testing.assert_array_equal(member[np.arange(500), bins.index(values)], 1)
-    for k, (low, high) in enumerate(zip(bins.edges[:-1], bins.edges[1:], strict=True)):
+    for k, (low, high) in enumerate(zip(bins.places[:-1], bins.places[1:], strict=True)):
         reach = overlap * (high - low) + 1e-9
-        beyond = ((values < low - reach) & (k > 0)) | ((values > high + reach) & (k < bins.count - 1))
+        beyond = ((places < low - reach) & (k > 0)) | ((places > high + reach) & (k < bins.count - 1))
         np.testing.assert_allclose(member[beyond, k], 0, atol=1e-12)
 
 
@@ -178,36 +185,28 @@ def test_quantile_without_a_target_in_range_or_with_one_value_is_refused():
 def test_merged_leaves_enough_in_each_bin_and_keeps_the_range(seed, least):
     rng = np.random.default_rng(seed)
     targets = np.concatenate([rng.normal(rng.uniform(80, 350), 20, 60), rng.uniform(0, 400, rng.integers(0, 60))])
-    bins, said = UNIFORM.merged(targets, least)
+    bins = UNIFORM.merged(targets, least)
     assert bins.count == 1 or counts(bins, targets).min() >= least
     assert bins.edges[[0, -1]].tolist() == [80, 350]
     assert set(bins.edges) <= set(UNIFORM.edges)
-    assert len(said) == UNIFORM.count - bins.count
-    assert all("merged with" in sentence and "\n" not in sentence for sentence in said)
     if least == 1000:
         assert bins.count == 1
 
 
-def test_merged_joins_the_emptier_neighbour_and_says_so():
-    bins, said = Bins([0, 10, 20, 30]).merged([1, 2, 3, 4, 5, 15, 21, 22, 23], least=2)
+def test_merged_joins_the_emptier_neighbour():
+    bins = Bins([0, 10, 20, 30]).merged([1, 2, 3, 4, 5, 15, 21, 22, 23], least=2)
     assert bins.edges.tolist() == [0, 10, 30]
-    assert len(said) == 1
-    for words in ("10..20", "has 1 training", "fewer than 2", "20..30"):
-        assert words in said[0]
 
 
 def test_merged_counts_groups_where_they_are_known():
     targets, groups = [1, 2, 3, 11, 12, 13, 25, 26], np.array(list("aaabcdef"))
-    bins, said = Bins([0, 10, 20, 30]).merged(targets, 2, groups)
+    bins = Bins([0, 10, 20, 30]).merged(targets, 2, groups)
     assert bins.edges.tolist() == [0, 20, 30]
-    assert said == ["bin 0..10 has 1 training groups (fewer than 2): merged with 10..20"]
-    assert Bins([0, 10, 20, 30]).merged(targets, 1, groups)[1] == []
+    assert Bins([0, 10, 20, 30]).merged(targets, 1, groups).count == 3
 
 
 def test_merged_leaves_full_bins_as_they_are():
-    bins, said = UNEVEN.merged(UNEVEN.center, least=1)
-    assert bins == UNEVEN
-    assert said == []
+    assert UNEVEN.merged(UNEVEN.center, least=1) == UNEVEN
 
 
 def test_bins_cannot_be_changed():
@@ -295,3 +294,44 @@ def test_a_mean_far_from_zero_does_not_suffer_from_weights_that_are_rounded():
     weights = np.array([[0.2, 0.3, 0.5]]) * (1 + 1e-7)  # as a softmax in float32 leaves them
     expected = 1e7 + 0.2 * 45 + 0.3 * 135 + 0.5 * 225
     assert bins.mean(bins.center[None], weights) == pytest.approx(expected, abs=1e-4)
+
+
+def test_on_a_logarithmic_scale_bins_are_those_of_the_logarithms():
+    """Whatever is asked, the answer is that of linear bins over log10 of everything."""
+    linear, values = Bins(np.log10(UNEVEN_LOG.edges)), anywhere(UNEVEN_LOG)
+    places, k = np.log10(values), UNEVEN_LOG.index(values)
+    np.testing.assert_array_equal(k, linear.index(places))
+    np.testing.assert_allclose(UNEVEN_LOG.offset(values, k), linear.offset(places, k), atol=1e-9)
+    np.testing.assert_allclose(UNEVEN_LOG.offsets(values), linear.offsets(places), atol=1e-9)
+    np.testing.assert_allclose(UNEVEN_LOG.center, 10**linear.center)
+    np.testing.assert_allclose(UNEVEN_LOG.soft_targets(values, 0.25), linear.soft_targets(places, 0.25), atol=1e-9)
+    np.testing.assert_allclose(UNEVEN_LOG.membership(values, 1.0), linear.membership(places, 1.0), atol=1e-9)
+    np.testing.assert_allclose(UNEVEN_LOG.moved().edges, linear.moved().edges)
+    weights = linear.soft_targets(places, 0.5)
+    candidates = UNEVEN_LOG.candidates(linear.offsets(places))
+    np.testing.assert_allclose(UNEVEN_LOG.mean(candidates, weights), 10 ** linear.mean(np.log10(candidates), weights))
+
+
+def test_on_a_logarithmic_scale_edges_are_between_levels_as_factors():
+    bins = Bins.uniform(0.1, 1000, 4, "log").between([0.1, 1, 10, 100, 1000])
+    np.testing.assert_allclose(bins.edges, [0.1, 10**0.5, 10**1.5, 10**2.5, 1000])
+    assert (LOG.edges[0], LOG.edges[-1]) == (0.01, 1000)
+
+
+def test_no_reading_on_a_logarithmic_scale_is_negative():
+    wild = np.array([[-1e6] * 5, [1e6] * 5, [0.0] * 5])
+    read = LOG.mean(LOG.candidates(wild), np.full((3, 5), 0.2))
+    assert read[0] == 0
+    assert read[1] == np.inf  # which a check refuses
+    assert read[2] == pytest.approx(10**0.5)
+
+
+def test_bins_at_or_below_zero_have_no_logarithm():
+    for edges in ([0, 1], [-1, 1]):
+        with pytest.raises(ConfigError, match="above zero"):
+            Bins(edges, "log")
+
+
+def test_bins_on_another_scale_are_others():
+    assert Bins([1, 2], "log") != Bins([1, 2])
+    assert "log" in repr(Bins([1, 2], "log"))

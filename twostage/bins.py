@@ -3,6 +3,8 @@
 K bins have K+1 edges. The offset of a concentration in bin k is ``(concentration - center[k]) / half_width[k]``: in
 [-1, 1] inside the bin, beyond it outside. Concentrations outside the range belong to the first or the last bin and
 have an offset beyond -1 or 1, so (bin, offset) always gives the concentration back.
+
+On a logarithmic scale centers, widths and distances are those of the logarithms: bins as wide in decades are alike.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from twostage.errors import ConfigError
+from twostage.scale import LINEAR, SCALES, Scale
 
 __all__ = ["Bins"]
 
@@ -22,7 +25,7 @@ FAR_FROM_ZERO = 4
 
 
 class Bins:
-    """Immutable bin geometry over K+1 increasing edges, in the unit of the concentration.
+    """Immutable bin geometry over K+1 increasing edges, in the unit of the concentration, on a scale.
 
     Examples:
         >>> bins = Bins.uniform(80, 350, 9)
@@ -33,12 +36,20 @@ class Bins:
         [125.0]
     """
 
-    def __init__(self, edges: Sequence[float] | np.ndarray) -> None:
-        """Raises ConfigError unless there are two or more finite, strictly increasing edges."""
+    def __init__(self, edges: Sequence[float] | np.ndarray, scale: str = "linear") -> None:
+        """`scale` is "linear" or "log".
+
+        Raises:
+            ConfigError: There are not two or more finite, strictly increasing edges, above zero on a logarithmic scale.
+        """
         array = np.array(edges, dtype=np.float64)
         if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
             raise ConfigError(f"bin edges must be two or more finite, increasing numbers, not {array.tolist()}")
+        if scale == "log" and array[0] <= 0:
+            raise ConfigError(f"with data.scale=log bin edges must be above zero, not {array.tolist()}")
         array.setflags(write=False)
+        self.scale: Scale = SCALES[scale]
+        self.places = self.scale.to(array)
         self.edges = array
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -47,12 +58,22 @@ class Bins:
         super().__setattr__(name, value)
 
     @classmethod
-    def uniform(cls, low: float, high: float, count: int) -> Bins:
-        """`count` bins of equal width between `low` and `high`."""
-        return cls(np.linspace(low, high, count + 1))
+    def uniform(cls, low: float, high: float, count: int, scale: str = "linear") -> Bins:
+        """`count` bins of equal width, on the scale, between `low` and `high`."""
+        ends = cls([low, high], scale)
+        edges = ends.scale.back(np.linspace(ends.places[0], ends.places[1], count + 1))
+        edges[0], edges[-1] = low, high  # which a logarithm may miss by a last digit
+        return cls(edges, scale)
 
     @classmethod
-    def quantile(cls, targets: ArrayLike, count: int, low: float | None = None, high: float | None = None) -> Bins:
+    def quantile(
+        cls,
+        targets: ArrayLike,
+        count: int,
+        low: float | None = None,
+        high: float | None = None,
+        scale: str = "linear",
+    ) -> Bins:
         """Bins with about equally many of `targets` (N,) each; equal quantiles are joined, so there may be fewer."""
         targets = np.asarray(targets, np.float64)
         low, high = (targets.min() if low is None else low), (targets.max() if high is None else high)
@@ -61,7 +82,7 @@ class Bins:
             raise ConfigError(f"no training target lies in the range {low:g}..{high:g}: set bins.range=null")
         inner = np.quantile(inside, np.linspace(0, 1, count + 1)[1:-1])
         inner = inner[(inner > low) & (inner < high)]
-        return cls(np.unique(np.concatenate([[low], inner, [high]])))
+        return cls(np.unique(np.concatenate([[low], inner, [high]])), scale)
 
     @property
     def count(self) -> int:
@@ -70,27 +91,36 @@ class Bins:
 
     @property
     def center(self) -> np.ndarray:
-        """Middle of each bin, (K,)."""
-        return (self.edges[:-1] + self.edges[1:]) / 2
+        """Middle of each bin, (K,); on a logarithmic scale the geometric mean of its edges."""
+        return self.scale.back(self._middle)
+
+    @property
+    def _middle(self) -> np.ndarray:
+        """Place of each center on the scale, (K,)."""
+        return np.asarray((self.places[:-1] + self.places[1:]) / 2)
 
     @property
     def half_width(self) -> np.ndarray:
-        """Half of each bin's width, (K,)."""
-        return np.diff(self.edges) / 2
+        """Half of each bin's width, (K,); on a logarithmic scale in decades."""
+        return np.diff(self.places) / 2
 
     @property
     def origin(self) -> float:
-        """What networks count concentrations from: zero, or the middle of a range that lies far from zero.
+        """What networks count places on the scale from: zero, or the middle of a range that lies far from zero.
 
         There float32, of 7 digits, would spend most of them on what all concentrations have in common.
         """
-        low, high = float(self.edges[0]), float(self.edges[-1])
+        low, high = float(self.places[0]), float(self.places[-1])
         middle = low + (high - low) / 2
         return middle if abs(middle) > FAR_FROM_ZERO * (high - low) else 0.0
 
     def moved(self) -> Bins:
-        """The same bins counted from `origin`, for networks."""
-        return Bins(self.edges - self.origin)
+        """The same bins as networks count them: on a linear scale, from `origin`."""
+        return Bins(self.places - self.origin)
+
+    def move(self, concentration: ArrayLike) -> np.ndarray:
+        """Concentrations (N,) as networks count them, (N,): their places in `moved`."""
+        return self.scale.to(concentration) - self.origin
 
     def index(self, concentration: ArrayLike) -> np.ndarray:
         """Bin of each concentration (N,) -> int64 (N,). An edge belongs to the bin above it; the last to the last."""
@@ -100,32 +130,32 @@ class Bins:
     def offset(self, concentration: ArrayLike, bin_index: ArrayLike) -> np.ndarray:
         """Offset of each concentration (N,) in the bin named for it (N,) -> (N,)."""
         bin_index = np.asarray(bin_index)
-        return (np.asarray(concentration, np.float64) - self.center[bin_index]) / self.half_width[bin_index]
+        return (self.scale.to(concentration) - self._middle[bin_index]) / self.half_width[bin_index]
 
     def concentration(self, bin_index: ArrayLike, offset: ArrayLike) -> np.ndarray:
         """Inverse of `offset`: (N,) bins and (N,) offsets -> (N,) concentrations."""
         bin_index = np.asarray(bin_index)
-        return self.center[bin_index] + self.half_width[bin_index] * np.asarray(offset, np.float64)
+        return self.scale.back(self._middle[bin_index] + self.half_width[bin_index] * np.asarray(offset, np.float64))
 
     def offsets(self, concentration: ArrayLike) -> np.ndarray:
         """Offset of each concentration (N,) in every bin -> (N,K)."""
-        return self.difference(np.asarray(concentration, np.float64)[:, None], self.center) / self.half_width
+        return (self.scale.to(concentration)[:, None] - self._middle) / self.half_width
 
     def candidates(self, offsets: ArrayLike) -> np.ndarray:
         """What every bin says, given the offsets in all of them (N,K): concentrations (N,K)."""
-        return self.center + self.half_width * np.asarray(offsets, np.float64)
+        return self.scale.back(self._middle + self.half_width * np.asarray(offsets, np.float64))
 
     def difference(self, first: ArrayLike, second: ArrayLike) -> np.ndarray:
-        """How far the first concentrations (N,) lie above the second (N,)."""
+        """How far the first concentrations (N,) lie above the second (N,), in their unit."""
         return np.asarray(first, np.float64) - np.asarray(second, np.float64)
 
     def mean(self, concentrations: ArrayLike, weights: ArrayLike) -> np.ndarray:
-        """Weighted means of concentrations (N,K), weights (N,K) of sum one: (N,).
+        """Weighted means on the scale of concentrations (N,K), weights (N,K) of sum one: (N,).
 
         Weights of float32 sum to one within a ten millionth: far from zero that would be units, from `origin` not.
         """
-        from_origin = np.asarray(concentrations, np.float64) - self.origin
-        return np.asarray(self.origin + (np.asarray(weights, np.float64) * from_origin).sum(1))
+        mean = (np.asarray(weights, np.float64) * self.move(concentrations)).sum(1)
+        return self.scale.back(self.origin + mean)
 
     @property
     def stretch(self) -> np.ndarray:
@@ -133,11 +163,11 @@ class Bins:
         return self.half_width.mean() / self.half_width - 1
 
     def stretched(self, concentration: ArrayLike) -> np.ndarray:
-        """Concentrations (...) on a scale on which all bins are as wide as their mean, and so is what lies beyond."""
-        value = np.asarray(concentration, np.float64)[..., None]
+        """Places of concentrations (...) where all bins are as wide as their mean, and so is what lies beyond."""
+        place = self.scale.to(concentration)[..., None]
         low, high = np.zeros(self.count), 2 * self.half_width
         low[0], high[-1] = -np.inf, np.inf
-        return value[..., 0] + (self.stretch * np.clip(value - self.edges[:-1], low, high)).sum(-1)
+        return np.asarray(place[..., 0] + (self.stretch * np.clip(place - self.places[:-1], low, high)).sum(-1))
 
     def soft_targets(self, concentration: ArrayLike, smoothing: float) -> np.ndarray:
         """Bin probabilities of a Gaussian around each concentration (N,) -> (N,K), rows of sum one.
@@ -157,43 +187,39 @@ class Bins:
         One inside the bin, falling as a cosine to zero `overlap` bin widths outside it. The first and last bin keep
         everything beyond the range.
         """
-        value = np.asarray(concentration, np.float64)[:, None]
-        low, high = self.edges[:-1].copy(), self.edges[1:].copy()
+        place = self.scale.to(concentration)[:, None]
+        low, high = self.places[:-1].copy(), self.places[1:].copy()
         low[0], high[-1] = -np.inf, np.inf
-        outside = np.maximum(np.maximum(low - value, value - high), 0.0) / (2 * self.half_width)
+        outside = np.maximum(np.maximum(low - place, place - high), 0.0) / (2 * self.half_width)
         if overlap == 0:
             return np.eye(self.count)[self.index(concentration)]
         return 0.5 * (1 + np.cos(np.pi * np.clip(outside / overlap, 0.0, 1.0)))
 
     def between(self, levels: ArrayLike) -> Bins:
-        """The bins with every inner edge moved to the middle between the two levels (L,) beside it.
+        """The bins with every inner edge moved to the middle, on the scale, between the two levels (L,) beside it.
 
         Where concentrations are few levels an edge on one of them would leave its bin to rounding. An edge on a level
         moves up; edges that meet become one; one that has no level on a side stays.
         """
-        known = np.unique(np.asarray(levels, np.float64))
-        inner = self.edges[1:-1]
-        above = np.searchsorted(known, inner + 1e-9 * np.ptp(self.edges), side="right")
+        known = self.scale.to(np.unique(np.asarray(levels, np.float64)))
+        inner = self.places[1:-1]
+        above = np.searchsorted(known, inner + 1e-9 * np.ptp(self.places), side="right")
         has_both = (above > 0) & (above < len(known))
         middle = (known[np.clip(above - 1, 0, None)] + known[np.clip(above, None, len(known) - 1)]) / 2
-        moved = np.where(has_both, middle, inner)
+        moved = np.where(has_both, self.scale.back(middle), self.edges[1:-1])
         moved = moved[(moved > self.edges[0]) & (moved < self.edges[-1])]
-        return Bins(np.unique(np.concatenate([self.edges[[0]], moved, self.edges[[-1]]])))
+        return Bins(np.unique(np.concatenate([self.edges[[0]], moved, self.edges[[-1]]])), self.scale.name)
 
-    def merged(self, targets: ArrayLike, least: int, groups: np.ndarray | None = None) -> tuple[Bins, list[str]]:
+    def merged(self, targets: ArrayLike, least: int, groups: np.ndarray | None = None) -> Bins:
         """Merge each bin that holds fewer than `least` of `targets` (N,) with its emptier neighbour.
 
         Args:
             groups: Of each target, (N,): then a bin needs targets of so many groups.
-
-        Returns:
-            The bins that remain, and one sentence per merge.
         """
-        edges, said = list(self.edges), []
-        what = "images" if groups is None else "groups"
+        edges = list(self.edges)
         of_group = None if groups is None else np.unique(groups, return_inverse=True)[1]
         while len(edges) > 2:
-            index = Bins(edges).index(targets)
+            index = Bins(edges, self.scale.name).index(targets)
             if of_group is not None:  # each group once in each bin
                 index = np.unique(np.stack([index, of_group], 1), axis=0)[:, 0]
             counts = np.bincount(index, minlength=len(edges) - 1)
@@ -202,18 +228,15 @@ class Bins:
                 break
             neighbours = [j for j in (k - 1, k + 1) if 0 <= j < len(counts)]
             j = min(neighbours, key=lambda j: counts[j])
-            said.append(
-                f"bin {edges[k]:g}..{edges[k + 1]:g} has {counts[k]} training {what} (fewer than {least}): "
-                f"merged with {edges[j]:g}..{edges[j + 1]:g}"
-            )
             del edges[max(j, k)]
-        return Bins(edges), said
+        return Bins(edges, self.scale.name)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bins) and np.array_equal(self.edges, other.edges)
+        return isinstance(other, Bins) and self.scale is other.scale and np.array_equal(self.edges, other.edges)
 
     def __hash__(self) -> int:
         return hash(self.edges.tobytes())
 
     def __repr__(self) -> str:
-        return f"Bins({self.edges.tolist()})"
+        on = "" if self.scale is LINEAR else f", scale={self.scale.name!r}"
+        return f"Bins({self.edges.tolist()}{on})"

@@ -56,6 +56,11 @@ class TrainedModel:
     description: dict[str, Any]
     intervals: Intervals = field(default_factory=NoIntervals)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What must be said beside its numbers."""
+        return [str(text) for text in self.description.get("remarks", [])]
+
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write a module's weights and buffers to a .safetensors file, the same bytes for the same values."""
@@ -147,7 +152,7 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Interva
         description = _parse(path)
         _refuse_changed(path, description)
         config = to_typed(description["config"])
-        bins, intervals = Bins(description["edges"]), load_intervals(description.get("intervals"))
+        bins, intervals = Bins(description["edges"], config.data.scale), load_intervals(description.get("intervals"))
         digests = dict(description["sha256"])
         missing = [name for name in METHODS[config.method] if not digests.get(f"{name}.safetensors")]
         if missing:

@@ -91,7 +91,8 @@ class Predictor:
         """
         model, config = self.model, self.model.config
         reading = model.network.read(pixels, views=config.views)
-        return predict(model.bins, pixels, reading, config.combine.method, model.intervals, failed)
+        minimum = config.data.minimum
+        return predict(model.bins, pixels, reading, config.combine.method, model.intervals, failed, minimum)
 
     def _decode(self, images: Sequence[str | Path | Image.Image] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         if isinstance(images, np.ndarray):

@@ -6,8 +6,10 @@ from helpers import TINY, TINY_TABLE
 from twostage import load_config
 from twostage.data.color import to_color, to_srgb
 from twostage.errors import DataError
+from twostage.run.bins import beyond_training
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import prepare
+from twostage.scale import SCALES
 
 CPU = torch.device("cpu")
 
@@ -49,7 +51,25 @@ def test_bins_of_few_groups_are_merged_where_groups_are_known(photos):
     held = [np.unique(train.groups[merged.bins.index(train.targets) == k]).size for k in range(merged.bins.count)]
     assert 1 <= merged.bins.count < 3
     assert merged.bins.count == 1 or min(held) >= 3
-    assert any("training groups (fewer than 3): merged with" in note for note in merged.notes)
+    assert len([note for note in merged.notes if "of 3 groups (bins.min_groups)" in note and "merged" in note]) == 1
+
+
+@pytest.mark.parametrize("count", [6, 12])
+def test_few_photographs_make_few_bins_and_one_line(here, count):
+    prepared = prepare(
+        load_config([*TINY, f"data.count={max(20, count)}", "bins.count=9", "run=a"]), RunFolder(here / "a")
+    )
+    assert prepared.bins.count < 9
+    assert len([note for note in prepared.notes if "merged" in note]) == 1
+
+
+def test_photographs_beyond_the_training_range_are_told():
+    targets, parts = np.array([10.0, 20, 50, 60, 21]), np.array(["train", "train", "test", "validation", "test"])
+    (note,) = beyond_training(SCALES["linear"], targets, parts)
+    assert "beyond 10..20" in note
+    assert "1 in validation, 2 in test" in note
+    assert beyond_training(SCALES["linear"], np.array([10.0, 20, 20.4]), np.array(["train", "train", "test"])) == []
+    assert beyond_training(SCALES["log"], np.array([1.0, 100, 120]), np.array(["train", "train", "test"])) == []
 
 
 def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(here):

@@ -100,3 +100,32 @@ def test_without_a_method_there_are_no_intervals():
     assert np.isnan(upper).all()
     with pytest.raises(ConfigError, match="did you mean conformal"):
         load_intervals({"method": "conformall"})
+
+
+def test_a_row_never_contradicts_itself_without_a_word():
+    """A number well outside the bin that the same row calls likeliest is no ok."""
+    bins = Bins([0, 50, 100, 150])
+    concentration = np.array([60.0, 124.0, 126.0, 30.0, -60.0])
+    probabilities = np.tile([0.0, 1.0, 0.0], (5, 1))
+    probabilities[4] = [1.0, 0.0, 0.0]
+    offsets = bins.offsets(concentration)
+    said = predict(bins, np.zeros((5, 0)), Reading(probabilities, offsets, np.zeros_like(offsets)), "mixture")
+    assert said.status.tolist() == ["ok", "ok", "low_confidence", "ok", "out_of_range"]
+    assert said.reason[2] == "the stages disagree: 126 lies outside the likeliest bin, 50..100"
+
+
+def test_no_reading_lies_below_the_minimum_and_that_is_said():
+    said = predict(BINS, np.zeros((3, 0)), reading(np.array([-2.0, 20.0, -300.0])), "mixture", minimum=0.0)
+    assert said.concentration.tolist() == [0, 20, 0]
+    assert said.status.tolist() == ["ok", "ok", "out_of_range"]
+    assert said.reason[:2].tolist() == ["read as -2, below data.minimum=0", ""]
+
+
+def test_intervals_on_a_logarithmic_scale_are_factors():
+    bins = Bins([1, 10, 100], "log")
+    target = np.geomspace(1, 100, 99)
+    found = target * 2
+    some_reading = Reading(np.eye(2)[bins.index(found)], bins.offsets(found), np.zeros((99, 2)))
+    fitted = fit_intervals("conformal", bins, some_reading, found, target)
+    lower, upper = fitted.bounds(bins, some_reading, np.array([1.0, 50.0]))
+    np.testing.assert_allclose(upper / lower, 4)

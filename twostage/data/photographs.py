@@ -20,8 +20,8 @@ from twostage.data.kinds import open_regular
 from twostage.data.quiet import quiet
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table
-from twostage.errors import ImageError, NotThereError, StorageError, some
-from twostage.options.data import SOURCES
+from twostage.errors import DataError, ImageError, NotThereError, StorageError, some
+from twostage.options.data import SOURCES, DataConfig
 from twostage.options.family import resolve
 from twostage.options.run import ImageConfig, SplitConfig
 
@@ -123,7 +123,19 @@ def load_photographs(
     """
     request = Request(data, image, split, seed, cache_dir, progress, threads)
     loaded: Photographs = resolve(SOURCES.member(data.kind).load)(request)
+    _refuse_impossible(loaded.table, data)
     return loaded
+
+
+def _refuse_impossible(table: Table, data: DataConfig) -> None:
+    """See that every concentration has a place on the scale, and lies above the least that there can be."""
+    least, why = (-np.inf if data.minimum is None else data.minimum), f"data.minimum={data.minimum}"
+    bad = table.targets < least
+    if data.scale == "log" and not bad.any():
+        bad, why = table.targets <= 0, "data.scale=log, which needs concentrations above zero"
+    if bad.any():
+        rows = some(f"{table.images[i]} with {table.targets[i]:g}" for i in np.flatnonzero(bad))
+        raise DataError(f"{bad.sum()} of {len(table)} targets contradict {why}: {rows}; take them out, or change that")
 
 
 def load_files(table: Table, notes: list[str], request: Request) -> Photographs:

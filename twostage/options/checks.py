@@ -34,6 +34,9 @@ def check_together(config: Config) -> None:
             raise ConfigError(f"{key}={pair} must be two finite numbers, the lower first, such as {key}=[80,350]")
     if config.bins.range and config.bins.range[0] == config.bins.range[1]:
         raise ConfigError(f"bins.range={config.bins.range} is empty: its two ends must differ")
+    for key, edges in (("bins.range", config.bins.range), ("bins.edges", config.bins.edges)):
+        if config.data.scale == "log" and edges and min(edges) <= 0:
+            raise ConfigError(f"{key}={edges} must lie above zero with data.scale=log")
     if config.augment.gamma[0] <= -1:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
     if config.train.epochs and config.train.minutes:

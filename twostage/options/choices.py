@@ -42,6 +42,10 @@ INTERVALS: Family[Any] = Family(
 
 CHECKS: Family[Any] = Family(
     "check",
-    {"finite": "twostage.trust.checks:not_finite", "range": "twostage.trust.checks:out_of_range"},
+    {
+        "finite": "twostage.trust.checks:not_finite",
+        "range": "twostage.trust.checks:out_of_range",
+        "contradiction": "twostage.trust.checks:contradicts_itself",
+    },
 )
 """What every photograph and its reading must pass, in this order: functions that say which rows fail, and why."""

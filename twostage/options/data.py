@@ -19,6 +19,12 @@ class DataConfig:
 
     kind: str = MISSING
     unit: str = option("", "unit of the concentration, for reports")
+    scale: str = option(
+        "linear",
+        "log: bins, offsets and errors follow the logarithm; for concentrations above zero over decades",
+        choices="linear log",
+    )
+    minimum: float | None = option(None, "the least concentration that there can be, as 0: no reading lies below it")
 
     scenes_repeat = True
     """May one scene have been photographed twice? Then near-duplicates are looked for."""

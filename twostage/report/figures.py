@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from twostage.evaluation.agreement import Agreement
 from twostage.evaluation.error_budget import Reliability, errors_by, normal_rmse_interval
 from twostage.report.canvas import BLUE, GRAY, GREEN, PURPLE, RED, log_scale, named, new_figure, png_of, text_of
+from twostage.scale import LINEAR, Scale
 
 __all__ = [
     "COMBINATION_NAMES",
@@ -37,19 +38,20 @@ COMBINATION_NAMES = {
 
 
 def predicted_against_measured(
-    target: np.ndarray, predicted: np.ndarray, error: np.ndarray, edges: np.ndarray, unit: str
+    target: np.ndarray, predicted: np.ndarray, error: np.ndarray, edges: np.ndarray, unit: str, scale: Scale = LINEAR
 ) -> bytes:
     """Scatter of predicted (N,) against measured (N,) above the residuals, which are minus the errors."""
     figure = new_figure(6, 7.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     everything = np.concatenate([target, predicted, edges[[0, -1]]])
     ends = everything.min(), everything.max()
+    upper.set(xscale=scale.name, yscale=scale.name)
     upper.plot(ends, ends, color=GRAY, linewidth=1, label="predicted = measured")
     _points(upper, target, predicted, BLUE, "test photographs")
     upper.set_ylabel(named("predicted concentration", unit))
     upper.set_title(f"test photographs: {len(target)}")
     upper.legend(frameon=False)
-    _residuals(lower, target, error, unit)
+    _residuals(lower, target, error, scale.unit(unit))
     lower.set_xlabel(named("measured concentration", unit))
     _draw_edges(upper, edges)
     _draw_edges(lower, edges)
@@ -57,7 +59,7 @@ def predicted_against_measured(
 
 
 def residuals_by_range(
-    target: np.ndarray, error: np.ndarray, ranges: np.ndarray, edges: np.ndarray, unit: str
+    target: np.ndarray, error: np.ndarray, ranges: np.ndarray, edges: np.ndarray, unit: str, scale: Scale = LINEAR
 ) -> bytes:
     """Residuals against concentration, above the RMSE of each range; `ranges` (N,) says which of those of `edges`."""
     figure = new_figure(6.4, 5.2)
@@ -65,20 +67,30 @@ def residuals_by_range(
     table = errors_by(ranges, target, error)
     low, high = edges[table.index], edges[table.index + 1]
     size, count = table["rmse"].to_numpy(), table["count"].to_numpy()
-    _residuals(upper, target, error, unit)
+    upper.set_xscale(scale.name)
+    _residuals(upper, target, error, scale.unit(unit))
     upper.hlines(-table["bias"], low, high, color="black", linewidth=2, label="mean")
     upper.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1))
     lower.bar(low, size, high - low, align="edge", color=BLUE, edgecolor="white")
     if len(table) <= MOST_GROUPS:
-        lower.errorbar((low + high) / 2, size, _ends(size, count), fmt="none", ecolor="black", capsize=3)
+        lower.errorbar(
+            scale.back((scale.to(low) + scale.to(high)) / 2),
+            size,
+            _ends(size, count),
+            fmt="none",
+            ecolor="black",
+            capsize=3,
+        )
     lower.set_ylim(0, 1.6 * size.max() or 1)
-    lower.set_ylabel(named("RMSE", unit))
+    lower.set_ylabel(named("RMSE", scale.unit(unit)))
     lower.set_xlabel(named("measured concentration", unit))
     _draw_edges(upper, edges)
     return png_of(figure)
 
 
-def residuals_by_group(groups: np.ndarray, target: np.ndarray, error: np.ndarray, unit: str) -> bytes:
+def residuals_by_group(
+    groups: np.ndarray, target: np.ndarray, error: np.ndarray, unit: str, scale: Scale = LINEAR
+) -> bytes:
     """Residuals of each group (N,), by mean concentration; of more than `MOST_GROUPS` those of the largest RMSE."""
     table = errors_by(groups, target, error)
     shown = table.nlargest(MOST_GROUPS, "rmse").sort_values("target")
@@ -92,16 +104,19 @@ def residuals_by_group(groups: np.ndarray, target: np.ndarray, error: np.ndarray
     names = [f"{text_of(str(name), 24)}: {row:.4g}" for name, row in shown["target"].items()]
     axes.set_yticks(range(len(shown)), names, fontsize="small")
     axes.set_ylim(-0.8, len(shown) - 0.2)
-    axes.set_xlabel(named("residual, measured - predicted", unit))
+    axes.set_xlabel(named("residual, measured - predicted", scale.unit(unit)))
     axes.set_title(named("group: its mean measured concentration", unit), loc="left", fontsize="small")
     return png_of(figure)
 
 
-def agreement_limits(target: np.ndarray, error: np.ndarray, agreement: Agreement, unit: str) -> bytes:
+def agreement_limits(
+    target: np.ndarray, error: np.ndarray, agreement: Agreement, unit: str, scale: Scale = LINEAR
+) -> bytes:
     """Bland and Altman's plot: differences against means of both, with limits of agreement and their intervals."""
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
-    _points(axes, target + error / 2, error, BLUE)
+    axes.set_xscale(scale.name)
+    _points(axes, scale.shifted(target, error / 2), error, BLUE)
     axes.axhline(0, color="0.75", linewidth=1)
     lines = [
         ("bias", agreement.bias, agreement.bias_interval, "-"),
@@ -115,7 +130,7 @@ def agreement_limits(target: np.ndarray, error: np.ndarray, agreement: Agreement
         if interval is not None:
             axes.axhspan(*interval, color=GRAY, alpha=0.2, linewidth=0)
     axes.set_xlabel(named("mean of measured and predicted", unit))
-    axes.set_ylabel(named("predicted - measured", unit))
+    axes.set_ylabel(named("predicted - measured", scale.unit(unit)))
     return png_of(figure)
 
 

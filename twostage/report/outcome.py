@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from twostage.bins import Bins
 from twostage.evaluation.agreement import Agreement, bland_altman
 from twostage.evaluation.error_budget import (
     Reliability,
@@ -19,20 +20,23 @@ from twostage.evaluation.error_budget import (
 )
 from twostage.report import figures
 from twostage.report.reading_figure import ShownReading, reading_figure
+from twostage.scale import Scale
 
 __all__ = ["Outcome", "draw"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The test photographs that were read (N of them), in the table's unit.
+    """The test photographs that were read (N of them), `target` and `predicted` (N,) in the table's unit.
 
-    `target`, `predicted` and `error`, predicted minus measured, (N,); `by_combination` errors (N,) of every combination
-    and of "oracle"; `probabilities` (N,K) of the bins between `edges` (K+1,); `true_bin` (N,); `temperature` of the
-    classifier, None where there is none; `groups` (N,) or None; `shown`, the photograph that is drawn, or None.
+    Errors are predicted minus measured on the `scale`, in the unit or in decades: `error` (N,) and `by_combination`
+    those (N,) of every combination and of "oracle". `probabilities` (N,K) of the bins between `edges` (K+1,);
+    `true_bin` (N,); `temperature` of the classifier, None where there is none; `groups` (N,) or None; `shown`, the
+    photograph that is drawn, or None.
     """
 
     unit: str
+    scale: Scale
     edges: np.ndarray
     target: np.ndarray
     predicted: np.ndarray
@@ -43,6 +47,11 @@ class Outcome:
     temperature: float | None
     groups: np.ndarray | None
     shown: ShownReading | None = None
+
+    @property
+    def error_unit(self) -> str:
+        """The unit of errors."""
+        return self.scale.unit(self.unit)
 
     @property
     def has_bins(self) -> bool:
@@ -63,7 +72,7 @@ class Outcome:
         """
         if len(self.edges) > 2:
             return self.true_bin, self.edges
-        edges = np.linspace(self.edges[0], self.edges[-1], 10)
+        edges = Bins.uniform(self.edges[0], self.edges[-1], 9, self.scale.name).edges
         return np.searchsorted(edges[1:-1], self.target, side="right"), edges
 
     def agreement(self) -> Agreement:
@@ -76,7 +85,7 @@ class Outcome:
 
     def borders(self) -> pd.DataFrame:
         """RMSE against the distance to the nearest inner edge."""
-        return border_cost(self.target, self.by_combination, self.edges)
+        return border_cost(self.scale.to(self.target), self.by_combination, self.scale.to(self.edges))
 
     def confusion(self) -> np.ndarray:
         """Photographs by true and likeliest bin, (K,K)."""
@@ -108,22 +117,24 @@ def _counted(count: int, noun: str) -> str:
 
 def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     """The figures of a run as PNG, by name; those of the bins only where there are some to choose from."""
-    target, error, edges, unit = outcome.target, outcome.error, outcome.edges, outcome.unit
+    target, error, edges, unit, scale = outcome.target, outcome.error, outcome.edges, outcome.unit, outcome.scale
     drawn = {
-        "predicted_against_measured": figures.predicted_against_measured(target, outcome.predicted, error, edges, unit),
-        "residuals_by_range": figures.residuals_by_range(target, error, *outcome.ranges(), unit),
-        "agreement": figures.agreement_limits(target, error, outcome.agreement(), unit),
-        "learning_history": figures.learning_history(histories, unit),
+        "predicted_against_measured": figures.predicted_against_measured(
+            target, outcome.predicted, error, edges, unit, scale
+        ),
+        "residuals_by_range": figures.residuals_by_range(target, error, *outcome.ranges(), unit, scale),
+        "agreement": figures.agreement_limits(target, error, outcome.agreement(), unit, scale),
+        "learning_history": figures.learning_history(histories, outcome.error_unit),
     }
     if outcome.groups is not None:
-        drawn["residuals_by_group"] = figures.residuals_by_group(outcome.groups, target, error, unit)
+        drawn["residuals_by_group"] = figures.residuals_by_group(outcome.groups, target, error, unit, scale)
     if outcome.has_bins:
-        drawn["error_budget"] = figures.error_budget(outcome.costs(), outcome.borders(), unit)
+        drawn["error_budget"] = figures.error_budget(outcome.costs(), outcome.borders(), outcome.error_unit)
         drawn["bin_confusion"] = figures.bin_confusion(outcome.confusion(), edges, unit)
         drawn["bin_reliability"] = figures.bin_reliability(outcome.reliability())
     if (shown := outcome.shown) is not None:
         row = shown.row
         drawn["reading"] = reading_figure(
-            shown, outcome.probabilities[row], edges, float(outcome.predicted[row]), float(target[row]), unit
+            shown, outcome.probabilities[row], edges, float(outcome.predicted[row]), float(target[row]), unit, scale
         )
     return drawn

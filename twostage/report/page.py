@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twostage.evaluation.remarks import judged
 from twostage.report.markup import (
     document,
     figure,
@@ -81,23 +82,21 @@ def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str
 
 
 def _headline(outcome: Outcome, facts: RunFacts) -> str:
-    metrics, unit, error = facts.metrics, outcome.unit, np.abs(outcome.error)
+    metrics, unit, error = facts.metrics, outcome.error_unit, np.abs(outcome.error)
     said = f"On {outcome.described()} that played no part in training, the concentration is wrong by "
-    said += f"{with_unit(metrics['rmse'], unit)} (RMSE)"
+    said += f"{with_unit(judged(metrics, 'rmse'), unit)} (RMSE)"
     if len(error) > 1:
         half, most = np.quantile(error, [0.5, 0.95])
         said += f": for half of them by less than {number(half)}, for 95 % by less than {with_unit(most, unit)}"
     beside = (
         f"Without a network, colour statistics with ridge regression are wrong by "
-        f"{with_unit(metrics['rmse_colour_baseline'], unit)}, the mean of the training targets by "
-        f"{with_unit(metrics['rmse_mean_baseline'], unit)}."
+        f"{with_unit(judged(metrics, 'rmse_colour_baseline'), unit)}, the mean of the training targets by "
+        f"{with_unit(judged(metrics, 'rmse_mean_baseline'), unit)}."
     )
-    if metrics["rmse"] >= metrics["rmse_colour_baseline"]:
+    if judged(metrics, "rmse") >= judged(metrics, "rmse_colour_baseline"):
         beside += " This run does not beat the colour statistics."
-    few = "So small a test set says little: another one may well give another figure."
-    parts = [paragraph(f"{said}.", "headline"), paragraph(beside), table(key_figures(metrics))]
-    small = len(error) < 30 or (outcome.groups is not None and len(np.unique(outcome.groups)) < 10)
-    return "\n".join([*parts[:1], paragraph(few), *parts[1:]] if small else parts)
+    remarks = [paragraph(f"{text[0].upper()}{text[1:]}.", "warnings") for text in metrics["remarks"]]
+    return "\n".join([paragraph(f"{said}.", "headline"), *remarks, paragraph(beside), table(key_figures(metrics))])
 
 
 def _warnings(facts: RunFacts) -> str:
@@ -151,7 +150,7 @@ def _photographs(outcome: Outcome, facts: RunFacts) -> str:
             facts.images[row],
             f"measured {with_unit(float(outcome.target[row]), unit)}",
             f"predicted {with_unit(float(outcome.predicted[row]), unit)}",
-            f"residual {with_unit(float(-error[row]), unit)}",
+            f"residual {with_unit(float(-error[row]), outcome.error_unit)}",
         ]
         if outcome.has_bins:
             k = int(outcome.probabilities[row].argmax())

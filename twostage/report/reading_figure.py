@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from twostage.report.canvas import BLUE, GREEN, PURPLE, RED, named, new_figure, png_of, text_of
+from twostage.scale import LINEAR, Scale
 
 __all__ = ["ShownReading", "half_weight", "reading_figure"]
 
@@ -29,7 +30,13 @@ class ShownReading:
 
 
 def reading_figure(
-    shown: ShownReading, probabilities: np.ndarray, edges: np.ndarray, predicted: float, target: float, unit: str
+    shown: ShownReading,
+    probabilities: np.ndarray,
+    edges: np.ndarray,
+    predicted: float,
+    target: float,
+    unit: str,
+    scale: Scale = LINEAR,
 ) -> bytes:
     """The photograph with the outlines of its masks, the masks one by one, and the bins with the reading.
 
@@ -40,6 +47,7 @@ def reading_figure(
         predicted: The reading, in the table's unit.
         target: The measured concentration.
         unit: May be empty.
+        scale: Of the axis.
     """
     count = len(shown.masks)
     columns = max(1, -(-count // 4))
@@ -52,7 +60,9 @@ def reading_figure(
     for axes in tiles[count:]:
         axes.set_axis_off()
     parts[1].suptitle(f"where its {count} masks look", fontsize="medium")
-    _bars(parts[2].subplots(), probabilities, edges, predicted, target, unit)
+    bars = parts[2].subplots()
+    bars.set_xscale(scale.name)
+    _bars(bars, probabilities, edges, predicted, target, unit)
     return png_of(figure)
 
 

@@ -35,7 +35,7 @@ def residuals_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
             f"{part} also hold what lies beyond them."
         ),
         figure(figures["residuals_by_range"], f"residuals against concentration, and RMSE of each {part}"),
-        fold(f"Numbers of each {part}", _errors_table(part, names, errors, outcome.unit)),
+        fold(f"Numbers of each {part}", _errors_table(part, names, errors, outcome)),
     )
 
 
@@ -55,20 +55,20 @@ def groups_section(outcome: Outcome, groups: np.ndarray, figures: Mapping[str, b
         "Residuals, by group",
         paragraph(text),
         figure(figures["residuals_by_group"], "residuals of each group"),
-        fold("Numbers of each group", _errors_table("group", [str(name) for name in shown.index], shown, outcome.unit)),
+        fold("Numbers of each group", _errors_table("group", [str(name) for name in shown.index], shown, outcome)),
     )
 
 
-def _errors_table(label: str, names: Sequence[str], errors: pd.DataFrame, unit: str) -> str:
-    units = f" ({unit})" if unit else ""
-    quantities = ("mean measured", "bias", "standard deviation", "RMSE")
-    header = [label, "photographs", *(f"{name}{units}" for name in quantities)]
+def _errors_table(label: str, names: Sequence[str], errors: pd.DataFrame, outcome: Outcome) -> str:
+    quantities = [("mean measured", outcome.unit)]
+    quantities += [(name, outcome.error_unit) for name in ("bias", "standard deviation", "RMSE")]
+    header = [label, "photographs", *(f"{name} ({unit})" if unit else name for name, unit in quantities)]
     return table(([name, *row] for name, row in zip(names, errors.itertuples(index=False), strict=True)), header)
 
 
 def agreement_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     """Bland and Altman's limits."""
-    found, unit = outcome.agreement(), outcome.unit
+    found, unit = outcome.agreement(), outcome.error_unit
     text = "One photograph has no limits of agreement."
     if found.lower is not None:
         text = (
@@ -97,7 +97,7 @@ def agreement_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
 
 def error_budget_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     """What wrong bins and the borders between bins cost."""
-    costs, borders, unit = outcome.costs(), outcome.borders(), outcome.unit
+    costs, borders, unit = outcome.costs(), outcome.borders(), outcome.error_unit
     cost_of = costs.to_dict("index")
     rows = [
         [name, with_unit(cost["rmse"], unit), with_unit(cost["cost"], unit), percent(cost["share"])]

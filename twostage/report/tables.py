@@ -21,14 +21,17 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
         *(f"  {name:<34}{value}" for name, value in key_figures(metrics)),
         f"  {'parameters':<34}{metrics['parameters']:,}",
         f"  {'training':<34}{metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.0f} images/s",
+        *(f"  {text}" for text in metrics.get("remarks", [])),
         f"Results in {run}: report.html, metrics.json, predictions.csv, figures/; model in {run / 'model'}",
     ]
     return "\n".join(lines)
 
 
 def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, value with its unit) of the figures that tell how good a run is."""
+    """(name, value with its unit) of the figures that tell how good a run is; on a logarithmic scale in decades."""
     unit = f" {metrics['unit']}" if metrics["unit"] else ""
+    log = "_decades" if "rmse_decades" in metrics else ""
+    on_scale = " decades" if log else unit
     direct, leaks = metrics["method"] == "direct", metrics.get("n_duplicate_pairs")
     refused = metrics.get("n_refused")
 
@@ -36,8 +39,13 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         value = metrics[key]
         return name, "-" if value is None else f"{value:.4g}{suffix}"
 
-    rows = [
-        row(f"RMSE ({'direct' if direct else metrics['combination']})", "rmse"),
+    how = "direct" if direct else metrics["combination"]
+    rows = []
+    if log:
+        factor = f" decades, a factor of {10 ** metrics['rmse_decades']:.3g}"
+        rows = [row(f"RMSE ({how})", "rmse_decades", factor), row("bias", "bias_decades", on_scale)]
+    rows += [
+        row(f"RMSE ({how})", "rmse"),
         row("mean absolute error", "mae"),
         row("bias", "bias"),
         row("largest error", "max_abs_error"),
@@ -45,16 +53,16 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if not direct:
         rows += [
-            row("RMSE, mixture of all bins", "rmse_mixture"),
-            row("RMSE, two likeliest bins", "rmse_top2"),
-            row("RMSE, likeliest bin alone", "rmse_argmax"),
-            row("RMSE, true bin given (oracle)", "rmse_oracle"),
+            row("RMSE, mixture of all bins", f"rmse_mixture{log}", on_scale),
+            row("RMSE, two likeliest bins", f"rmse_top2{log}", on_scale),
+            row("RMSE, likeliest bin alone", f"rmse_argmax{log}", on_scale),
+            row("RMSE, true bin given (oracle)", f"rmse_oracle{log}", on_scale),
             row("bin accuracy", "bin_accuracy", ""),
         ]
     return [
         *rows,
-        row("RMSE, colour statistics + ridge", "rmse_colour_baseline"),
-        row("RMSE, mean of training targets", "rmse_mean_baseline"),
+        row("RMSE, colour statistics + ridge", f"rmse_colour_baseline{log}", on_scale),
+        row("RMSE, mean of training targets", f"rmse_mean_baseline{log}", on_scale),
         *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
         *([("test photographs not read", f"{refused}, in none of these figures")] if refused else []),
     ]

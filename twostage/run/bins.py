@@ -5,42 +5,55 @@ from __future__ import annotations
 import numpy as np
 
 from twostage.bins import Bins
+from twostage.data.splits import PARTS
 from twostage.errors import DataError, some
 from twostage.options.run import BinsConfig, Config
+from twostage.scale import Scale
 
-__all__ = ["lay_bins"]
+__all__ = ["beyond_training", "lay_bins"]
 
 MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""
+BEYOND_TRAINING = 0.05
+"""Share of the training range; less beyond it comes of drawing parts at random."""
 
 
 def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = None) -> tuple[Bins, list[str]]:
     """The bins over the training targets (N,) and their groups, and what is to be said of them.
 
     Raises:
-        DataError: All targets are equal, or there are fewer images than bins.
+        DataError: All targets are equal.
     """
-    options = config.bins
+    options, scale = config.bins, config.data.scale
     if np.ptp(targets) == 0:
         raise DataError(f"all {len(targets)} training targets are {targets[0]:g}: there is nothing to learn")
     low, high = options.range or (float(targets.min()), float(targets.max()))
     if config.method == "direct":
         edges = options.edges or [low, high]
-        bins = Bins([edges[0], edges[-1]])
+        bins = Bins([edges[0], edges[-1]], scale)
         return bins, _outside(bins, targets)
-    bins, notes = _laid(options, targets, low, high)
-    if len(targets) < bins.count and options.min_images:
-        raise DataError(
-            f"{len(targets)} training images are fewer than {bins.count} bins: lower bins.count or add data"
-        )
-    bins, merged = bins.merged(targets, options.min_images)
-    notes += merged
+    laid, notes = _laid(options, targets, low, high, scale)
+    bins = laid.merged(targets, options.min_images)
     if groups is not None:
-        bins, merged = bins.merged(targets, options.min_groups, groups)
-        notes += merged
-    if bins.count == 1:
-        notes.append("one bin is left, where a classifier has nothing to learn: method=direct does without it")
+        bins = bins.merged(targets, options.min_groups, groups)
+    notes += _merged(laid, bins, options, groups is not None)
     return bins, notes + _outside(bins, targets)
+
+
+def _merged(laid: Bins, bins: Bins, options: BinsConfig, grouped: bool) -> list[str]:
+    if laid.count == bins.count:
+        return []
+    needs = f"{options.min_images} training images (bins.min_images)"
+    needs += f" of {options.min_groups} groups (bins.min_groups)" if grouped else ""
+    if bins.count == 1:
+        left = "one is left, where a classifier has nothing to learn: method=direct does without it"
+    else:
+        left = f"{bins.count} are left, with edges at {_listed(bins)}"
+    return [f"a bin needs {needs}: of {laid.count} bins those with fewer were merged with a neighbour, and {left}"]
+
+
+def _listed(bins: Bins) -> str:
+    return some((f"{edge:.4g}" for edge in bins.edges), 12)
 
 
 def _outside(bins: Bins, targets: np.ndarray) -> list[str]:
@@ -52,20 +65,36 @@ def _outside(bins: Bins, targets: np.ndarray) -> list[str]:
     return [note] if count else []
 
 
-def _laid(options: BinsConfig, targets: np.ndarray, low: float, high: float) -> tuple[Bins, list[str]]:
+def beyond_training(scale: Scale, targets: np.ndarray, parts: np.ndarray) -> list[str]:
+    """A sentence where concentrations (N,) of other parts (N,) lie beyond those that are learned from."""
+    places = scale.to(targets)
+    train = places[parts == "train"]
+    slack = BEYOND_TRAINING * np.ptp(train)
+    beyond = (places < train.min() - slack) | (places > train.max() + slack)
+    found = [f"{count} in {part}" for part in PARTS[1:] if (count := int((beyond & (parts == part)).sum()))]
+    if not found:
+        return []
+    low, high = targets[parts == "train"].min(), targets[parts == "train"].max()
+    return [
+        f"photographs with concentrations beyond {low:g}..{high:g}, those that are learned from: {', '.join(found)}; a "
+        f"network reads them badly, so train on more levels, or split otherwise"
+    ]
+
+
+def _laid(options: BinsConfig, targets: np.ndarray, low: float, high: float, scale: str) -> tuple[Bins, list[str]]:
     """The bins as the options say, with edges between levels where targets are few levels."""
     if options.edges:
-        return Bins(options.edges), []
+        return Bins(options.edges, scale), []
     if options.scheme == "quantile":
-        bins = Bins.quantile(targets, options.count, low, high)
+        bins = Bins.quantile(targets, options.count, low, high, scale)
     else:
-        bins = Bins.uniform(low, high, options.count)
+        bins = Bins.uniform(low, high, options.count, scale)
     levels = np.unique(targets)
     if len(levels) > min(MOST_LEVELS * options.count, len(targets) / 2):
         return bins, []
     between = bins.between(levels)
     note = (
         f"the {len(targets)} training targets are {len(levels)} levels: the edges of the bins were moved to the middle "
-        f"between levels ({some((f'{edge:g}' for edge in between.edges), 12)}); bins.edges=[...] sets others"
+        f"between levels ({_listed(between)}); bins.edges=[...] sets others"
     )
     return between, [] if between == bins else [note]

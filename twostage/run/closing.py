@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from twostage.bins import Bins
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
 from twostage.evaluation.metrics import regression_metrics, rmse
+from twostage.evaluation.remarks import remarks
 from twostage.files import as_bytes
 from twostage.model_folder import load_model, save_description
 from twostage.options.choices import COMBINATIONS, INTERVALS
@@ -24,7 +27,7 @@ from twostage.run.length import spent_seconds
 from twostage.run.preparation import Prepared, spread
 from twostage.run.shown_reading import shown_reading
 from twostage.run.stage import plans_of
-from twostage.stages.combination import combine
+from twostage.stages.combination import at_least, combine
 from twostage.training.distributed import once
 from twostage.trust.intervals import Intervals, fit_intervals
 from twostage.trust.prediction import Prediction
@@ -57,14 +60,17 @@ def close(prepared: Prepared) -> None:
     read = prediction.is_read
     if not read.any():
         raise RunError(f"none of the {len(rows)} test photographs was read: {prediction.reason[0]}")
+    bins, minimum = prepared.bins, prepared.config.data.minimum
     combined = {
-        method: combine(prepared.bins, prediction.reading[read], method, targets[read])
+        method: at_least(combine(bins, prediction.reading[read], method, targets[read]), minimum)
         for method in (*COMBINATIONS, "oracle")
     }
     combinations = frame.loc[read, ["image", "target"]].assign(**combined)
     folder.write(folder.combinations, combinations.to_csv(index=False))
     outcome = _outcome(prepared, rows, prediction, combined, predictor)
-    metrics = _metrics(prepared, prediction, outcome, predictor, rows) | openings
+    metrics = _metrics(prepared, prediction, outcome, combined, predictor, rows) | openings
+    metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
+    _remember(prepared, predictor, metrics["remarks"])
     write_report(prepared, rows, prediction, outcome, metrics)
     folder.write_json(folder.metrics, metrics)
 
@@ -84,6 +90,13 @@ def _complete(prepared: Prepared) -> Predictor:
     return load(intervals={"method": name, **intervals.to_json()})
 
 
+def _remember(prepared: Prepared, predictor: Predictor, remarks: list[str]) -> None:
+    """What must be said beside the model's numbers goes with it, for who predicts."""
+    described = predictor.model.description
+    kept = {key: described[key] for key in ("n_train", "intervals") if key in described}
+    save_description(prepared.folder.model, prepared.config, prepared.bins, **kept, remarks=remarks)
+
+
 def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str) -> Intervals:
     rows, table = prepared.part("calibration"), prepared.photos.table
     prediction = predictor.read(prepared.pixels(rows))
@@ -94,13 +107,13 @@ def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str) -> In
 
 
 def _rmse_validation(prepared: Prepared, predictor: Predictor) -> float | None:
-    """RMSE of the combined readings of the validation photographs: by it settings are chosen, not by the test set."""
+    """RMSE, on the scale, of the readings of the validation photographs: by it settings are chosen."""
     rows = prepared.part("validation")
     prediction = predictor.read(prepared.pixels(rows))
     read, targets = prediction.is_read, prepared.photos.table.targets[rows]
     if not read.any():
         return None
-    return rmse(prepared.bins.difference(prediction.concentration[read], targets[read]))
+    return rmse(prepared.bins.scale.error(prediction.concentration[read], targets[read]))
 
 
 def _digest(prepared: Prepared, rows: np.ndarray) -> str:
@@ -121,15 +134,16 @@ def _outcome(
     """What came out for the photographs of the given rows (N,) that were read."""
     bins, read, table = prepared.bins, prediction.is_read, prepared.photos.table
     target, predicted = table.targets[rows][read], prediction.concentration[read]
-    error = bins.difference(predicted, target)
+    error = bins.scale.error(predicted, target)
     classifier = predictor.model.network.classifier
     return Outcome(
         unit=prepared.config.data.unit,
+        scale=bins.scale,
         edges=bins.edges,
         target=target,
         predicted=predicted,
         error=error,
-        by_combination={method: bins.difference(found, target) for method, found in combined.items()},
+        by_combination={method: bins.scale.error(found, target) for method, found in combined.items()},
         probabilities=prediction.bin_probabilities[read],
         true_bin=bins.index(target),
         temperature=None if classifier is None else float(classifier.temperature),
@@ -139,23 +153,28 @@ def _outcome(
 
 
 def _metrics(
-    prepared: Prepared, prediction: Prediction, outcome: Outcome, predictor: Predictor, rows: np.ndarray
+    prepared: Prepared,
+    prediction: Prediction,
+    outcome: Outcome,
+    combined: dict[str, np.ndarray],
+    predictor: Predictor,
+    rows: np.ndarray,
 ) -> dict[str, Any]:
     """The content of metrics.json."""
-    config, read = prepared.config, prediction.is_read
+    config, read, bins = prepared.config, prediction.is_read, prepared.bins
     return {
         "method": config.method,
         "combination": config.combine.method,
         **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration", "test")},
         "unit": config.data.unit,
-        **regression_metrics(outcome.target, outcome.error),
-        **{f"rmse_{method}": rmse(error) for method, error in outcome.by_combination.items()},
+        **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
+        **_on_scale(outcome),
+        **_rmse_of(bins, outcome.target, combined | _baselines(prepared, rows[read])),
         "rmse_validation": _rmse_validation(prepared, predictor),
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
         **_coverage(prediction, outcome.target),
         "n_refused": int((~read).sum()),
         "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
-        **_baselines(prepared, rows[read]),
         "parameters": sum(p.numel() for p in predictor.model.network.parameters()),
         **outcome.summary(),
         **_training_cost(prepared.folder),
@@ -174,15 +193,29 @@ def _coverage(prediction: Prediction, target: np.ndarray) -> dict[str, float | N
     return {"coverage_90": float(inside.mean()), "interval_width_90": float(np.mean(upper - lower))}
 
 
-def _baselines(prepared: Prepared, test: np.ndarray) -> dict[str, float]:
-    """RMSE on these rows of colour statistics with ridge, and of the mean of the training targets."""
-    bins, train, targets = prepared.bins, prepared.part("train"), prepared.photos.table.targets
+def _on_scale(outcome: Outcome) -> dict[str, float]:
+    """On a logarithmic scale RMSE and bias in decades as well."""
+    if outcome.scale.name == "linear":
+        return {}
+    return {"rmse_decades": rmse(outcome.error), "bias_decades": float(np.mean(outcome.error))}
+
+
+def _rmse_of(bins: Bins, target: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """RMSE of several readings (N,) of the concentrations (N,): in their unit, and on the scale where that differs."""
+    errors = {f"rmse_{name}": rmse(bins.difference(values, target)) for name, values in found.items()}
+    if bins.scale.name != "linear":
+        errors |= {f"rmse_{name}_decades": rmse(bins.scale.error(values, target)) for name, values in found.items()}
+    return errors
+
+
+def _baselines(prepared: Prepared, test: np.ndarray) -> dict[str, np.ndarray]:
+    """What colour statistics with ridge, and the mean of the training targets, say of these rows; on the scale."""
+    scale, train, targets = prepared.bins.scale, prepared.part("train"), prepared.photos.table.targets
     some_train = spread(train, 5000)
-    ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), targets[some_train])
-    predicted = ridge.predict(color_statistics(prepared.pixels(test)))
+    ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), scale.to(targets[some_train]))
     return {
-        "rmse_colour_baseline": rmse(bins.difference(predicted, targets[test])),
-        "rmse_mean_baseline": rmse(bins.difference(np.full(len(test), targets[train].mean()), targets[test])),
+        "colour_baseline": scale.back(ridge.predict(color_statistics(prepared.pixels(test)))),
+        "mean_baseline": scale.back(np.full(len(test), scale.to(targets[train]).mean())),
     }
 
 

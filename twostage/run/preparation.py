@@ -23,7 +23,7 @@ from twostage.evaluation.metrics import rmse
 from twostage.files import as_bytes, given_path
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
-from twostage.run.bins import lay_bins
+from twostage.run.bins import beyond_training, lay_bins
 from twostage.run.folder import RunFolder
 from twostage.run.start import Start, try_networks
 from twostage.stages.reading import batches
@@ -60,8 +60,8 @@ class Prepared:
 
     @property
     def learned_targets(self) -> np.ndarray:
-        """Concentrations (N,) as stages count them, from `bins.origin`."""
-        return self.bins.difference(self.photos.table.targets, self.bins.origin)
+        """Concentrations (N,) as stages count them."""
+        return self.bins.move(self.photos.table.targets)
 
     def examples(self, part: str, targets: Tensor) -> Examples:
         """Photographs of one part with what to learn of them, targets (all N,...)."""
@@ -112,6 +112,7 @@ def prepare(config: Config, folder: RunFolder) -> Prepared:
     bins, merged = lay_bins(config, train.targets, train.groups)
     splits = splits_table(photos.table, parts, photos.digests, photos.skipped)
     notes += [] if start is None else start.refuse_seen(splits, config)
+    notes += beyond_training(bins.scale, photos.table.targets, parts)
     notes += [*photos.notes, *merged, *(f"left out {name}: {reason}" for name, reason in photos.skipped.items())]
     leaks = None if pairs is None else across_parts(pairs, parts)
     if leaks is not None and len(leaks):

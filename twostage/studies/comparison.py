@@ -24,6 +24,7 @@ from twostage.report.study_figures import ranking_figure
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared, prepare, spread
 from twostage.run.start import try_networks
+from twostage.scale import SCALES
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["compare"]
@@ -92,7 +93,7 @@ def compare(config: CompareConfig) -> str:
     table["seconds"] = [_seconds(config, rounds, networks.get(name)) for name in table.index]
     study.write(study.predictions, found.to_csv(index=False))
     study.write(folder / "comparison.csv", table.to_csv())
-    study.write(folder / "comparison.png", ranking_figure(table, config.data.unit))
+    study.write(folder / "comparison.png", ranking_figure(table, _unit(config)))
     study.write_json(folder / "comparison.json", _json(table, found, config))
     return _text(table, found, config, folder)
 
@@ -222,7 +223,8 @@ def _baselines(prepared: Prepared, names: list[str]) -> dict[str, np.ndarray]:
     rows = spread(prepared.part("train"), 5000)
     known, unknown = (color_statistics(prepared.pixels(some)) for some in (rows, prepared.part("test")))
     targets, seed = prepared.photos.table.targets[rows], prepared.config.seed
-    return {name: BASELINES[name](seed).fit(known, targets).predict(unknown) for name in names}
+    scale = prepared.bins.scale
+    return {name: scale.back(BASELINES[name](seed).fit(known, scale.to(targets)).predict(unknown)) for name in names}
 
 
 def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
@@ -234,8 +236,13 @@ def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
     unit = read["group"] if "group" in read else read["image"]
     if config.data.drawn_by_seed:
         unit = read["seed"].astype(str) + "/" + unit
-    table = rank_methods(read["target"].to_numpy(), read[methods].sub(read["target"], axis=0), unit.to_numpy())
+    table = rank_methods(read["target"].to_numpy(), _errors(read, methods, config), unit.to_numpy())
     return table.assign(n_refused=found[methods].isna().sum())
+
+
+def _errors(read: pd.DataFrame, methods: list[str], config: CompareConfig) -> pd.DataFrame:
+    """Errors on the scale, a column per method."""
+    return read[methods].apply(SCALES[config.data.scale].error, target=read["target"])
 
 
 def _seconds(config: CompareConfig, rounds: list[Config], network: _Network | None) -> float:
@@ -249,18 +256,23 @@ def _seconds(config: CompareConfig, rounds: list[Config], network: _Network | No
 def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> dict[str, Any]:
     """The ranking, with the RMSE of each method in each round, and how it came about."""
     read = found.dropna(subset=list(table.index))
-    squares = read[table.index].sub(read["target"], axis=0) ** 2
+    squares = _errors(read, list(table.index), config) ** 2
     rounds = squares.groupby([read["seed"], read["fold"]]).mean().pow(0.5)
     plain = table.astype(object).where(table.notna(), None).to_dict("index")
     groups = found["group"].nunique() if "group" in found else None
     return {
-        "unit": config.data.unit,
+        "unit": _unit(config),
         "n": len(found),
         "n_groups": groups,
         "options": options_that_count(config),
         "methods": [{"method": key, **row, "rmse_of_rounds": rounds[str(key)].tolist()} for key, row in plain.items()],
         "rounds": [{"seed": int(seed), "fold": int(fold)} for seed, fold in rounds.index],
     }
+
+
+def _unit(config: CompareConfig) -> str:
+    """Of errors."""
+    return SCALES[config.data.scale].unit(config.data.unit)
 
 
 def _text(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig, folder: Path) -> str:
@@ -270,7 +282,7 @@ def _text(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig, folde
     minutes = config.compare.minutes
     each = f"; {minutes:g} minutes of training per seed and fold" if minutes and table["seconds"].notna().any() else ""
     lines = [f"{len(found)} test photographs{groups}, seed {seeds}{folds}{each}"]
-    lines.append(ranking_text(table, config.data.unit))
+    lines.append(ranking_text(table, _unit(config)))
     if refused := {name: int(count) for name, count in table["n_refused"].items() if count}:
         lines.append(f"Photographs that some method refused are left out of the ranking: {refused}")
     return "\n".join([*lines, f"Results in {folder}: comparison.csv, comparison.json, predictions.csv, and the runs"])

@@ -13,10 +13,12 @@ import pandas as pd
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
 from twostage.evaluation.metrics import regression_metrics
+from twostage.evaluation.remarks import judged
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.run.folder import RunFolder
+from twostage.scale import SCALES
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["cross_validate"]
@@ -77,27 +79,28 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     read = predictions[predictions["status"] != "refused"]
     target, found = read["target"].to_numpy(), read["concentration"].to_numpy()
     groups = read["group"].to_numpy() if "group" in read else None
-    error = found - target
+    scale = SCALES[config.data.scale]
+    error = scale.error(found, target)
     low, high = rmse_interval(error, groups)
     weights = np.array([fold["n_test"] - fold["n_refused"] for fold in folds], float)
 
     def pooled(name: str) -> float:
-        return float(np.sqrt(np.average([fold[name] ** 2 for fold in folds], weights=weights)))
+        return float(np.sqrt(np.average([judged(fold, name) ** 2 for fold in folds], weights=weights)))
 
     names = ("rmse_mixture", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline", "rmse_mean_baseline")
     return {
         "method": config.method,
-        "unit": config.data.unit,
+        "unit": scale.unit(config.data.unit),
         "n_folds": len(folds),
         "n": len(predictions),
         "n_groups": None if groups is None else len(np.unique(groups)),
         "n_refused": int((predictions["status"] == "refused").sum()),
-        **regression_metrics(target, error),
+        **regression_metrics(scale.to(target), error),
         "rmse_low_95": None if np.isnan(low) else low,
         "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names},
         "rmse_validation": _pooled_validation(folds),
-        "rmse_of_folds": [fold["rmse"] for fold in folds],
+        "rmse_of_folds": [judged(fold, "rmse") for fold in folds],
         "train_seconds": sum(fold["train_seconds"] for fold in folds),
         "options": options_that_count(config),
     }

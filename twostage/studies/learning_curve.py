@@ -16,11 +16,13 @@ from twostage.errors import ConfigError, RunError
 from twostage.evaluation.confidence import percentile_interval, resampled_rmse
 from twostage.evaluation.metrics import rmse
 from twostage.evaluation.power_law import PowerLaw, fit_power_law
+from twostage.evaluation.remarks import judged
 from twostage.options.commands import LearningCurveConfig
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.report.study_figures import learning_curve_figure
+from twostage.scale import SCALES, Scale
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["learning_curve"]
@@ -54,9 +56,9 @@ def learning_curve(config: LearningCurveConfig) -> str:
         log.info("training %d of %d, with a share of %g of the training photographs", number, len(shares), share)
         train(training)
     folders = [folder / f"share_{share:g}" for share in shares]
-    errors, groups = _errors(folders)
+    errors, groups = _errors(folders, SCALES[config.data.scale])
     found = _outcome(_points(shares, folders), errors, groups)
-    png = learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), config.data.unit)
+    png = learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), _unit(config))
     study.write(folder / "learning_curve.csv", found.points.to_csv(index=False))
     study.write(folder / "learning_curve.png", png)
     study.write_json(folder / "learning_curve.json", _summary(found, config))
@@ -90,10 +92,11 @@ def _of_share(config: LearningCurveConfig, share: float) -> Config:
     return run
 
 
-def _errors(folders: list[Path]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Errors (P,N) of the N test photographs that all P runs read, and the group (N,) of each."""
+def _errors(folders: list[Path], scale: Scale) -> tuple[np.ndarray, np.ndarray | None]:
+    """Errors (P,N), on the scale, of the N test photographs that all P runs read, and the group (N,) of each."""
     frames = [read_rows(folder / "predictions.csv").set_index("image") for folder in folders]
-    errors = pd.concat([frame["concentration"] - frame["target"] for frame in frames], axis=1, join="inner").dropna()
+    of_each = [pd.Series(scale.error(frame["concentration"], frame["target"]), frame.index) for frame in frames]
+    errors = pd.concat(of_each, axis=1, join="inner").dropna()
     if errors.empty:
         raise RunError(f"no test photograph was read by all of {folders[0].parent}/share_*: see their report.html")
     splits = read_rows(folders[0] / "splits.csv").set_index("image")
@@ -107,7 +110,8 @@ def _points(shares: list[float], folders: list[Path]) -> pd.DataFrame:
         metrics = json.loads((folder / "metrics.json").read_text())
         splits = read_rows(folder / "splits.csv")
         groups = splits.loc[splits["split"] == "train", "group"].nunique() if "group" in splits else None
-        kept = {key: metrics[key] for key in ("n_train", "rmse_colour_baseline", "train_seconds")}
+        kept = {key: metrics[key] for key in ("n_train", "train_seconds")}
+        kept["rmse_colour_baseline"] = judged(metrics, "rmse_colour_baseline")
         rows.append({"share": share, "n_groups": groups, **kept})
     return pd.DataFrame(rows)
 
@@ -143,7 +147,7 @@ def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
     rows = found.points.astype(object).where(found.points.notna(), None).to_dict("records")
     return {
         "method": config.method,
-        "unit": config.data.unit,
+        "unit": _unit(config),
         "seed": config.seed,
         "trainings": rows,
         "law": {name: float(value) for name, value in asdict(found.law).items()},
@@ -159,8 +163,13 @@ def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
     }
 
 
+def _unit(config: Config) -> str:
+    """Of errors."""
+    return SCALES[config.data.scale].unit(config.data.unit)
+
+
 def _text(found: _Found, config: Config, folder: Path) -> str:
-    unit, minutes = config.data.unit, config.train.minutes
+    unit, minutes = _unit(config), config.train.minutes
     training = f"{minutes:g} minutes of training each" if minutes else "as many images shown to all"
     shown = pd.DataFrame({"share": found.points["share"], "photographs": found.points["n_train"]})
     if found.points["n_groups"].notna().all():

@@ -264,7 +264,7 @@ class _Training:
 
     @torch.no_grad()
     def _validation_rmse(self) -> float:
-        """RMSE of one view of each photograph, in the unit of the concentration."""
+        """RMSE of one view of each photograph, as stages count concentrations."""
         examples, course = self.validation, self.course
         self.kept.eval()
         set_precision(self.kept, torch.float32)  # as in prediction

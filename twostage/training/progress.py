@@ -15,7 +15,7 @@ log = logging.getLogger("twostage")
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of history.csv; `validation_rmse` in the unit of the concentration."""
+    """One row of history.csv; `validation_rmse` in the unit of the concentration, or in decades."""
 
     epoch: int
     learning_rate: float

@@ -18,10 +18,22 @@ from twostage.options.family import resolve
 from twostage.stages.reading import Reading
 from twostage.trust.status import Status
 
-__all__ = ["BEYOND", "Check", "Seen", "gives", "look", "not_finite", "out_of_range"]
+__all__ = [
+    "BEYOND",
+    "CONTRADICTION",
+    "Check",
+    "Seen",
+    "contradicts_itself",
+    "gives",
+    "look",
+    "not_finite",
+    "out_of_range",
+]
 
 BEYOND = 0.1
 """A concentration this many widths of the end bin beyond the range is out of range; less is within the error."""
+CONTRADICTION = 0.5
+"""A concentration this many widths outside the likeliest bin contradicts it; less is the border between two."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,23 @@ def not_finite(seen: Seen) -> dict[int, str]:
 @gives(Status.OUT_OF_RANGE)
 def out_of_range(seen: Seen) -> dict[int, str]:
     """The number lies beyond the bins."""
-    edges, width = seen.bins.edges, 2 * seen.bins.half_width
-    low, high = edges[0] - BEYOND * width[0], edges[-1] + BEYOND * width[-1]
-    beyond = (seen.concentration < low) | (seen.concentration > high)
+    edges, end = seen.bins.edges, seen.bins.index(seen.concentration)
+    beyond = np.abs(seen.bins.offset(seen.concentration, end)) > 1 + 2 * BEYOND
     why = f"outside {edges[0]:g}..{edges[-1]:g}, the bins of the model"
     return dict.fromkeys(np.flatnonzero(beyond).tolist(), why)
+
+
+@gives(Status.LOW_CONFIDENCE)
+def contradicts_itself(seen: Seen) -> dict[int, str]:
+    """The number lies well outside the likeliest bin, on a side where there are other bins."""
+    found, bins = {}, seen.bins
+    likeliest = np.nan_to_num(seen.reading.probabilities).argmax(1)
+    offset = bins.offset(seen.concentration, likeliest)
+    beside = np.where(offset > 0, likeliest < bins.count - 1, likeliest > 0)
+    for i in np.flatnonzero((np.abs(offset) > 1 + 2 * CONTRADICTION) & beside):
+        k = likeliest[i]
+        found[int(i)] = (
+            f"the stages disagree: {seen.concentration[i]:.4g} lies outside the likeliest bin, "
+            f"{bins.edges[k]:g}..{bins.edges[k + 1]:g}"
+        )
+    return found

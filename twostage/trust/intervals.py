@@ -96,7 +96,7 @@ class Conformal(Intervals):
     least = 9  # of so many and a new one, the largest error holds with 0.9
 
     def __init__(self, half_length: float) -> None:
-        """`half_length` of every interval, in the unit of the concentration."""
+        """`half_length` of every interval, on the scale: in the unit of the concentration, or in decades."""
         self.half_length = half_length
 
     @classmethod
@@ -108,7 +108,7 @@ class Conformal(Intervals):
         Raises:
             DataError: Fewer than nine specimens (or photographs, where none are named): an interval would be endless.
         """
-        error = np.abs(bins.difference(concentration, target))
+        error = np.abs(bins.scale.error(concentration, target))
         _, which, counts = np.unique(
             np.arange(len(error)) if groups is None else groups, return_inverse=True, return_counts=True
         )
@@ -119,8 +119,8 @@ class Conformal(Intervals):
         return cls(float(error[order][enough[0]]))
 
     def bounds(self, bins: Bins, reading: Reading, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The concentration minus and plus the half length."""
-        return concentration - self.half_length, concentration + self.half_length
+        """The concentration minus and plus the half length, on the scale."""
+        return bins.scale.shifted(concentration, -self.half_length), bins.scale.shifted(concentration, self.half_length)
 
     def to_json(self) -> dict[str, Any]:
         """The half length."""

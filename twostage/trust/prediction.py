@@ -10,7 +10,7 @@ import pandas as pd
 
 from twostage.bins import Bins
 from twostage.data.store import Pixels
-from twostage.stages.combination import combine
+from twostage.stages.combination import at_least, combine
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, look
 from twostage.trust.intervals import Intervals, NoIntervals
@@ -25,7 +25,8 @@ class Prediction:
 
     `concentration`, `lower`, `upper` float64 (N,), NaN where refused; lower and upper are NaN throughout for a model
     without intervals. `bin_index` (N,) int64, -1 where refused; `reading` is what both stages say, its arrays (N,K) NaN
-    where refused; `status` (N,) holds the values of `Status`; `reason` (N,) says why a status is not "ok".
+    where refused; `status` (N,) holds the values of `Status`; `reason` (N,) says why a status is not "ok", or
+    that a number was below the least that there can be.
     """
 
     bins: Bins
@@ -97,15 +98,21 @@ def predict(
     method: str,
     intervals: Intervals | None = None,
     failed: Mapping[int, str] | None = None,
+    minimum: float | None = None,
 ) -> Prediction:
     """Combine and check what both stages say of photographs (N,H,W,3).
 
     Args:
         method: How bins and offsets become one concentration, a member of `COMBINATIONS`.
+        minimum: The least concentration that there can be: what is read below it becomes it, and the reason says so.
         failed: Rows that could not be decoded, with the reason.
     """
     concentration = combine(bins, reading, method)
-    found = [*look(Seen(pixels, reading, concentration, bins)), (Status.REFUSED, dict(failed or {}))]
+    found = [
+        (Status.OK, _below(concentration, minimum)),
+        *look(Seen(pixels, reading, concentration, bins)),
+        (Status.REFUSED, dict(failed or {})),
+    ]
     status, reason = [Status.OK] * len(reading), [""] * len(reading)
     for given, rows in found:
         for i, why in rows.items():
@@ -114,6 +121,7 @@ def predict(
     refused = np.array([one is Status.REFUSED for one in status], bool)
     concentration = np.where(refused, np.nan, concentration)
     lower, upper = (intervals or NoIntervals()).bounds(bins, reading, concentration)
+    concentration, lower, upper = (at_least(values, minimum) for values in (concentration, lower, upper))
     return Prediction(
         bins,
         Reading(*(np.where(refused[:, None], np.nan, said) for said in reading)),
@@ -124,3 +132,9 @@ def predict(
         np.array([one.value for one in status], dtype=str),
         np.array(reason, dtype=str),
     )
+
+
+def _below(concentration: np.ndarray, minimum: float | None) -> dict[int, str]:
+    """Rows that were read below the least concentration, with what was read."""
+    rows = [] if minimum is None else np.flatnonzero(concentration < minimum).tolist()
+    return {i: f"read as {concentration[i]:.4g}, below data.minimum={minimum:g}" for i in rows}

@@ -1,0 +1,35 @@
+"""What must be said beside the figures of a run, wherever they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["FEW_GROUPS", "FEW_PHOTOGRAPHS", "judged", "remarks"]
+
+FEW_PHOTOGRAPHS, FEW_GROUPS = 30, 10
+"""Test sets of fewer say little."""
+
+
+def judged(metrics: Mapping[str, Any], key: str) -> float:
+    """A figure of metrics.json as it is judged: in decades on a logarithmic scale, else in the unit."""
+    return float(metrics.get(f"{key}_decades", metrics[key]))
+
+
+def remarks(metrics: Mapping[str, Any], n_groups: int | None) -> list[str]:
+    """Sentences on the figures of a run, metrics.json's, with so many groups in its test set where they are known."""
+    said = []
+    mine, mean = judged(metrics, "rmse"), judged(metrics, "rmse_mean_baseline")
+    if mine >= mean:
+        said.append(
+            f"no better than the mean of the training targets (RMSE {mine:.3g} and {mean:.3g}): its numbers say nothing"
+        )
+    read, few_groups = metrics["n_test"] - metrics["n_refused"], n_groups is not None and n_groups < FEW_GROUPS
+    if read < FEW_PHOTOGRAPHS or few_groups:
+        of_groups = f" of {n_groups} specimen{'s' * (n_groups != 1)}" if few_groups else ""
+        one = read == 1
+        said.append(
+            f"{read} test photograph{'s' * (not one)}{of_groups} {'says' if one else 'say'} little, another test set "
+            f"may give another figure: twostage crossval reads every photograph"
+        )
+    return said

@@ -96,7 +96,7 @@ def test_mean_of_soft_targets_is_the_concentration_in_mid_range(smoothing):
 @ALL
 def test_soft_targets_far_outside_are_the_end_bin(bins):
     low, high = bins.places[[0, -1]]
-    first, last = bins.soft_targets(bins.scale.back([low - 100 * (high - low), high + 50 * (high - low)]), 0.25)
+    first, last = bins.soft_targets(bins.scale.back([low - 20 * (high - low), high + 20 * (high - low)]), 0.25)
     assert first.tolist() == [1.0] + [0.0] * (bins.count - 1)
     assert last.tolist() == [0.0] * (bins.count - 1) + [1.0]
 

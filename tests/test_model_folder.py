@@ -611,7 +611,7 @@ def test_refused_wins_over_out_of_range():
 def test_a_number_that_is_none_is_not_ok(bad):
     offsets = np.zeros((2, 3))
     offsets[1, 0] = bad
-    prediction = predict(BINS, np.zeros((2, 0)), reading(np.full((2, 3), 1 / 3), offsets), "mixture")
+    prediction = predict(BINS, np.zeros((2, 0)), reading(np.eye(3)[[1, 0]], offsets), "mixture")
     assert prediction.status[0] == "ok"
     assert prediction.status[1] != "ok"
     assert prediction.reason[1]

@@ -145,6 +145,7 @@ def error_budget(costs: pd.DataFrame, borders: pd.DataFrame, unit: str) -> bytes
         left.annotate(f" {error:.3g}", (error, place), va="center")
     left.set_yticks(range(len(colors)), [COMBINATION_NAMES[name].replace(" (", "\n(") for name in colors])
     left.set_xlim(0, 1.25 * costs["rmse"].max() or 1)
+    left.xaxis.set_major_locator(MaxNLocator(4))
     left.invert_yaxis()
     left.set_xlabel(named("RMSE", unit))
     places = np.arange(len(borders))

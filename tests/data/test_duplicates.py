@@ -243,7 +243,7 @@ def test_an_unknown_word_gets_one_line(here, run):
 def test_simulated_photographs_are_not_searched(here, once, monkeypatch):
     assert once("train", *TINY, "run=a")[0] == 0
     assert json.loads((here / "outputs/a/metrics.json").read_text())["n_duplicate_pairs"] is None
-    monkeypatch.setattr("twostage.run.preparation.near_duplicates", lambda _: pytest.fail("searched"))
+    monkeypatch.setattr("twostage.run.data.near_duplicates", lambda _: pytest.fail("searched"))
     assert prepare(load_config([*TINY, "run=a"]), RunFolder(here / "outputs/a")).part("test").size
 
 

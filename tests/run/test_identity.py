@@ -106,7 +106,7 @@ def test_a_finished_run_is_shown_again_without_opening_the_test_set(photos, once
     rewrite(day=lambda days: days + "!")  # a column that no option names
     pd.read_csv("photos.csv")[::-1].to_csv("photos.csv", index=False)  # groups are drawn by their names
     monkeypatch.setattr("twostage.predictor.Predictor.read", lambda *_: pytest.fail("opened"))
-    monkeypatch.setattr("twostage.run.preparation.near_duplicates", lambda *_: pytest.fail("looked for duplicates"))
+    monkeypatch.setattr("twostage.run.data.near_duplicates", lambda *_: pytest.fail("looked for duplicates"))
     for command in (["train", *GROUPED], ["evaluate", "run=a"]):
         status, out, err = run(*command)
         assert (status, out) == (0, first[1]), err

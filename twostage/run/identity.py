@@ -12,8 +12,8 @@ from twostage.data.table import Table
 from twostage.errors import DataError, ModelFolderError, NotThereError, RunError, some
 from twostage.files import text_of
 from twostage.options.run import Config
+from twostage.run.data import splits_today
 from twostage.run.folder import RunFolder
-from twostage.run.preparation import splits_today
 from twostage.run.start import load_start
 
 __all__ = ["changes_since", "compare_with_today"]

@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate predict crossval compare learning-curve sweep bench test test-all lint check docs
+.PHONY: help setup train train-classifier train-regressor evaluate check-data predict crossval compare learning-curve sweep bench test test-all lint check docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -31,6 +31,9 @@ train-regressor: $(READY)  ## stage 2 alone, after stage 1: ARGS="run=NAME"
 
 evaluate: $(READY)  ## combine trained stages and evaluate: ARGS="run=NAME"
 	@$(RUN) evaluate $(ARGS)
+
+check-data: $(READY)  ## look at table and photographs before training: ARGS="data=csv data.table=photos.csv"
+	@$(RUN) check-data $(ARGS)
 
 predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=table.csv"
 	@$(RUN) predict $(ARGS)

@@ -14,14 +14,14 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.errors import DeviceError, Stopped, StorageError, TwoStageError, suggest
+from twostage.errors import DataError, DeviceError, Stopped, StorageError, TwoStageError, suggest
 from twostage.files import as_bytes, given_path, refuse_unwritable, write_output
-from twostage.options.commands import COMMANDS, Command, PredictConfig
+from twostage.options.commands import COMMANDS, CheckDataConfig, Command, PredictConfig
 from twostage.options.family import resolve
 from twostage.options.run import Config
 from twostage.terminal import LineFormatter, let_names_through, printable
 
-__all__ = ["evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
+__all__ = ["check_data", "evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -208,6 +208,18 @@ def train_classifier(config: Config) -> str:
 def train_regressor(config: Config) -> str:
     """Train stage 2; where it is, and what comes next."""
     return _one_stage("regressor", config)
+
+
+def check_data(config: CheckDataConfig) -> str:
+    """Look at the photographs without training; status 1, after the screen, where training would refuse them."""
+    from twostage.studies.data_check import as_json, check_data, screen
+
+    found = check_data(config)
+    text = as_json(found) if config.json else screen(found)
+    if found["refused"]:
+        _print(text, config.json)
+        raise DataError(found["refused"][0])
+    return text
 
 
 def _one_stage(stage: str, config: Config) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "NETWORK_METHODS",
     "BackbonesConfig",
     "BackbonesRuntimeConfig",
+    "CheckDataConfig",
     "Command",
     "CompareConfig",
     "ComparisonConfig",
@@ -68,6 +69,16 @@ class LearningCurveConfig(Config):
 
     shares: list[float] = option(
         [0.125, 0.25, 0.5, 1.0], "shares of the training photographs, three or more, each a training of its own"
+    )
+
+
+@dataclass
+class CheckDataConfig(Config):
+    """Options of `twostage check-data`: those of train, and what it writes."""
+
+    json: bool = option(False, "print JSON instead of a screen; --json is short for it")
+    sheet: str | None = option(
+        "outputs/check_data.png", "picture of a photograph of each level, as the network will see it; null: none"
     )
 
 
@@ -167,6 +178,11 @@ COMMANDS: Family[Command] = Family(
         ),
         "predict": Command(
             "read photographs with a trained model", PredictConfig, "twostage.cli:predict", prints_data=True
+        ),
+        "check-data": Command(
+            "look at table and photographs before training: what is there, what would be refused, which options suit",
+            CheckDataConfig,
+            "twostage.cli:check_data",
         ),
         "backbones": Command(
             "list backbones: parameters, multiply-adds, speed on this machine, symmetry",

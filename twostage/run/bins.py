@@ -10,10 +10,12 @@ from twostage.errors import DataError, some
 from twostage.options.run import BinsConfig, Config
 from twostage.scale import Scale
 
-__all__ = ["beyond_training", "lay_bins"]
+__all__ = ["beyond_training", "lay_bins", "spanned_decades"]
 
 MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""
+DECADES = 2
+"""Concentrations that span so many are asked about in percent, not in units."""
 BEYOND_TRAINING = 0.05
 """Share of the training range; less beyond it comes of drawing parts at random."""
 
@@ -79,6 +81,13 @@ def beyond_training(scale: Scale, targets: np.ndarray, parts: np.ndarray) -> lis
         f"photographs with concentrations beyond {low:g}..{high:g}, those that are learned from: {', '.join(found)}; a "
         f"network reads them badly, so train on more levels, or split otherwise"
     ]
+
+
+def spanned_decades(config: Config, targets: np.ndarray) -> float:
+    """How many decades concentrations (N,) span that are to be read on a linear scale; 0 for less than `DECADES`."""
+    least, most = float(targets.min()), float(targets.max())
+    worth = config.data.scale == "linear" and least > 0 and most >= 10**DECADES * least
+    return float(np.log10(most / least)) if worth else 0.0
 
 
 def _laid(options: BinsConfig, targets: np.ndarray, low: float, high: float, scale: str) -> tuple[Bins, list[str]]:

@@ -20,11 +20,11 @@ from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import Config
-from twostage.run.bins import beyond_training, lay_bins
+from twostage.run.bins import beyond_training, lay_bins, spanned_decades
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import refuse_few
 
-__all__ = ["RunData", "load_data", "splits_today"]
+__all__ = ["RunData", "load_data", "load_photos", "splits_today"]
 
 log = logging.getLogger("twostage")
 
@@ -61,7 +61,7 @@ def load_data(config: Config) -> RunData:
     Raises:
         DataError: Table, photographs, split or targets cannot be used.
     """
-    photos = _loaded(config)
+    photos = load_photos(config)
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
     held = photos.table.select(parts == "calibration")
@@ -70,6 +70,8 @@ def load_data(config: Config) -> RunData:
     bins, notes = lay_bins(config, train.targets, train.groups)
     notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, parts), *notes]
     notes += [f"left out {name}: {reason}" for name, reason in photos.skipped.items()]
+    if decades := spanned_decades(config, photos.table.targets):
+        notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")
     data = RunData(config, photos, parts, bins, notes, pairs)
     if data.leaks is not None and len(data.leaks):
         notes.append(duplicates_message(photos.table.images, parts, data.leaks))
@@ -85,13 +87,13 @@ def splits_today(config: Config) -> str:
         NotThereError: The table is not there, or photographs of it are not.
         DataError: The photographs, or their table, cannot be used.
     """
-    photos = _loaded(config)
+    photos = load_photos(config)
     pairs = _near_duplicates(config, photos) if config.split.duplicates == "group" else None
     photos, parts = _split(config, photos, pairs)
     return splits_table(photos.table, parts, photos.digests, photos.skipped)
 
 
-def _loaded(config: Config) -> Photographs:
+def load_photos(config: Config) -> Photographs:
     """The photographs, which the first process brings to the store for all."""
     cache, runtime = given_path(config.runtime.cache_dir, "runtime.cache_dir"), config.runtime
     with first_process_first():

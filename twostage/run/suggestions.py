@@ -1,0 +1,72 @@
+"""Which options the photographs and their concentrations ask for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from twostage.data.duplicates import across_parts
+from twostage.errors import DataError
+from twostage.run.bins import lay_bins, spanned_decades
+from twostage.run.data import RunData
+
+__all__ = ["MANY_GROUPS", "Suggestion", "suggestions"]
+
+MANY_GROUPS = 50
+"""With fewer specimens one test set is a matter of luck."""
+
+
+class Suggestion(NamedTuple):
+    """An option as it is written on the command line, and why."""
+
+    option: str
+    why: str
+
+
+def suggestions(data: RunData, columns: Sequence[str] = ()) -> list[Suggestion]:
+    """What to add to the options; `columns` are the names of the table's columns."""
+    return [*_targets(data), *_groups(data, columns), *_bins(data)]
+
+
+def _targets(data: RunData) -> Iterator[Suggestion]:
+    config, targets = data.config, data.photos.table.targets
+    if decades := spanned_decades(config, targets):
+        yield Suggestion(
+            "data.scale=log", f"concentrations span {decades:.1f} decades: learn and judge them in percent"
+        )
+    elif config.data.minimum is None and config.data.scale == "linear" and targets.min() == 0:
+        yield Suggestion("data.minimum=0", "the least concentration is 0: no reading should lie below")
+
+
+def _groups(data: RunData, columns: Sequence[str]) -> Iterator[Suggestion]:
+    config, groups = data.config, data.photos.table.groups
+    named = [name for name in columns if name.lower() in ("group", "specimen")]
+    if groups is None and len(named) == 1:
+        yield Suggestion(
+            f"data.group_column={named[0]}", "photographs of one specimen must stay on one side of the split"
+        )
+    elif data.pairs is not None and len(across_parts(data.pairs, data.parts)) and config.split.duplicates == "warn":
+        yield Suggestion("split.duplicates=group", "near-duplicates lie on both sides of the split")
+
+
+def _bins(data: RunData) -> Iterator[Suggestion]:
+    """Equal counts where bins of equal width are mostly empty, and no bins where one is left."""
+    config, table = data.config, data.photos.table.select(data.part("train"))
+    if config.method == "direct" or config.bins.edges:
+        return
+    quantile = copy.deepcopy(config)
+    quantile.bins.scheme = "quantile"
+    try:
+        count = lay_bins(quantile, table.targets, table.groups)[0].count
+    except DataError:
+        return
+    if (
+        config.bins.scheme == "uniform"
+        and count > 1
+        and count >= data.bins.count + 2
+        and not spanned_decades(config, table.targets)
+    ):
+        yield Suggestion("bins.scheme=quantile", f"it keeps {count} bins, bins of equal width {data.bins.count}")
+    elif data.bins.count == 1:
+        yield Suggestion("method=direct", "one bin is left, where a classifier has nothing to learn")

@@ -1,0 +1,259 @@
+"""``twostage check-data``: what training would find in table and photographs, without training, in one screen."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from twostage.data.facts import PhotographFacts, describe_photograph
+from twostage.data.overview import Shapes, fate
+from twostage.data.photographs import Photographs
+from twostage.data.splits import PARTS, UNUSED
+from twostage.errors import DataError, ImageError, some
+from twostage.files import given_path, refuse_unwritable, write_output
+from twostage.options.commands import CheckDataConfig
+from twostage.options.flat import as_arguments
+from twostage.options.run import Config
+from twostage.report.contact_sheet import contact_sheet, rows_to_show
+from twostage.run.data import RunData, load_data, load_photos
+from twostage.run.suggestions import MANY_GROUPS, suggestions
+from twostage.training.device import use_threads
+
+__all__ = ["as_json", "check_data", "screen"]
+
+
+def check_data(config: CheckDataConfig) -> dict[str, Any]:
+    """Look at the photographs as training would, and at nothing else.
+
+    Returns:
+        What was found, as JSON can hold it; `refused` are the lines with which training would stop. What could not be
+        looked at because of them is missing.
+
+    Raises:
+        StorageError: The photographs cannot be read at the moment, or the sheet cannot be written.
+    """
+    use_threads(config.runtime.threads)
+    sheet = None if config.sheet is None else given_path(config.sheet, "sheet")
+    if sheet is not None:
+        refuse_unwritable(sheet, "sheet")
+    refused: list[str] = []
+    data, photos = _loaded(config, refused)
+    found: dict[str, Any] = {"source": config.data.describe(), "refused": refused}
+    if photos is not None:
+        found |= {"photographs": _photographs(photos, config), "targets": _targets(photos), "groups": _groups(photos)}
+    if data is not None:
+        found |= {"parts": _parts(data), "bins": _bins(data), "near_duplicates": _duplicates(data)}
+        found |= {"notes": data.notes, "suggestions": [one._asdict() for one in suggestions(data)]}
+        found["command"] = _command(data.config, found)
+    if photos is not None and sheet is not None:
+        write_output(sheet, _sheet(photos, config))
+        found["sheet"] = str(sheet)
+    return found
+
+
+def _loaded(config: Config, refused: list[str]) -> tuple[RunData | None, Photographs | None]:
+    """All that training would load; where it would stop, what is left when that is left out, and why it would."""
+    relaxed = copy.deepcopy(config)
+    for option in ("on_error", "on_target_error"):
+        if hasattr(relaxed.data, option):
+            setattr(relaxed.data, option, "skip")
+    for one in (config, relaxed):
+        try:
+            data = load_data(one)
+        except DataError as error:
+            refused += [str(error)] if str(error) not in refused else []
+        else:
+            return data, data.photos
+    try:
+        return None, load_photos(relaxed)
+    except DataError:  # which is said already
+        return None, None
+
+
+def _photographs(photos: Photographs, config: Config) -> dict[str, Any]:
+    """How many of what kind and size, and what becomes of them."""
+    table = photos.table
+    found: dict[str, Any] = {"count": len(table), "left_out": photos.skipped, "network_sees": config.image.size}
+    if not table.paths:
+        return found
+    facts = _facts(photos, config.runtime.threads)
+    shapes = Shapes(np.array([[one.width, one.height] for one in facts]))
+    return found | {
+        "kinds": Counter(map(_kind, facts)),
+        "sizes": shapes.sizes(),
+        "not_square": fate(shapes, config.image.fit),
+        "enlarged": shapes.smaller_than(config.image.size),
+    }
+
+
+def _facts(photos: Photographs, threads: int) -> list[PhotographFacts]:
+    """Of each photograph; one that has changed since it was decoded has none."""
+
+    def describe(path: Any) -> PhotographFacts | None:
+        try:
+            return describe_photograph(path)
+        except ImageError:
+            return None
+
+    paths = list(dict.fromkeys(photos.table.paths))
+    with ThreadPoolExecutor(threads or None) as pool:
+        of_path = dict(zip(paths, pool.map(describe, paths), strict=True))
+    return [one for one in (of_path[path] for path in photos.table.paths) if one is not None]
+
+
+def _kind(facts: PhotographFacts) -> str:
+    channels = {1: "gray", 2: "gray with transparency", 3: "colour", 4: "four channels", 5: "five channels"}
+    tag = f", {facts.color} ({facts.color_tag})" if facts.color_tag else ""
+    return f"{facts.kind}, {facts.bits} bits, {channels.get(facts.channels, '')}{tag}"
+
+
+def _targets(photos: Photographs) -> dict[str, Any]:
+    targets = photos.table.targets
+    levels, counts = np.unique(targets, return_counts=True)
+    return {
+        "low": float(targets.min()),
+        "high": float(targets.max()),
+        "levels": len(levels),
+        "photographs_of_a_level": [int(counts.min()), int(counts.max())],
+    }
+
+
+def _groups(photos: Photographs) -> dict[str, Any] | None:
+    if photos.table.groups is None:
+        return None
+    _, counts = np.unique(photos.table.groups, return_counts=True)
+    return {"count": len(counts), "photographs_of_a_group": [int(counts.min()), int(counts.max())]}
+
+
+def _parts(data: RunData) -> list[dict[str, Any]]:
+    table, found = data.photos.table, []
+    for part in (*PARTS, UNUSED):
+        rows = data.part(part)
+        if len(rows):
+            groups = None if table.groups is None else len(np.unique(table.groups[rows]))
+            low, high = float(table.targets[rows].min()), float(table.targets[rows].max())
+            found.append({"part": part, "photographs": len(rows), "groups": groups, "low": low, "high": high})
+    return found
+
+
+def _bins(data: RunData) -> list[dict[str, Any]]:
+    """The bins, with the photographs that are trained on in each."""
+    bins, train = data.bins, data.photos.table.select(data.part("train"))
+    index = bins.index(train.targets)
+    return [
+        {"low": float(bins.edges[k]), "high": float(bins.edges[k + 1]), "photographs": int((index == k).sum())}
+        for k in range(bins.count)
+    ]
+
+
+def _duplicates(data: RunData) -> dict[str, int] | None:
+    if data.pairs is None or data.leaks is None:
+        return None
+    return {"pairs": len(data.pairs), "across_parts": len(data.leaks)}
+
+
+def _command(config: Config, found: Mapping[str, Any]) -> str:
+    """The command line to copy: the options that were given, and those that are suggested."""
+    few = found["groups"] is not None and found["groups"]["count"] < MANY_GROUPS
+    fixed = config.split.column or config.data.split_column or config.split.folds
+    command = "crossval" if few and not fixed else "train"
+    added = [one["option"] for one in found["suggestions"]]
+    return shlex.join(["twostage", command, *as_arguments(config), *added])
+
+
+def _sheet(photos: Photographs, config: Config) -> bytes:
+    table, unit = photos.table, config.data.unit
+    rows = rows_to_show(table.targets)
+    levels, title = len(np.unique(table.targets)), f"{len(rows)} photographs at {config.image.size} pixels"
+    title += f", one of each level{f' ({unit})' if unit else ''}"
+    title += f" of every {levels / len(rows):.3g}" if levels > len(rows) else ""
+    return contact_sheet(photos.pixels[rows], [f"{table.targets[i]:.5g}" for i in rows], title)
+
+
+def as_json(found: Mapping[str, Any]) -> str:
+    """What was found, for programs."""
+    return json.dumps(found, indent=2, ensure_ascii=False)
+
+
+def screen(found: Mapping[str, Any]) -> str:
+    """What was found, for a person."""
+    rows = [("source", found["source"])]
+    if "photographs" in found:
+        rows += _photograph_rows(found["photographs"]) + _target_rows(found)
+    if "parts" in found:
+        rows += [*_part_rows(found["parts"]), *_bin_rows(found["bins"])]
+        pairs = found["near_duplicates"]
+        said = (
+            "not looked for" if pairs is None else f"{pairs['pairs']} pairs, {pairs['across_parts']} across the split"
+        )
+        rows.append(("near-duplicates", said))
+    lines = [f"{name:<18}{text}" for name, text in rows]
+    for title, key in (("Training would stop", "refused"), ("Told in training", "notes")):
+        if found.get(key):
+            lines += ["", f"{title}:", *(f"  {text}" for text in found[key][:10])]
+            lines += [f"  ... and {len(found[key]) - 10} more (--json has all)"] * (len(found[key]) > 10)
+    if found.get("suggestions"):
+        lines += ["", "Suggested:", *(f"  {one['option']:<28}{one['why']}" for one in found["suggestions"])]
+    if "command" in found:
+        lines += ["", f"Next:  {found['command']}"]
+    if "sheet" in found:
+        lines.append(f"Sheet: {found['sheet']}")
+    return "\n".join(lines)
+
+
+def _photograph_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    left_out = len(found["left_out"])
+    rows = [("photographs", f"{found['count']}" + (f", and {left_out} left out" if left_out else ""))]
+    if "kinds" in found:
+        enlarged = f"; {found['enlarged']} are smaller and are enlarged" if found["enlarged"] else ""
+        rows += [
+            ("  kind", _counted(found["kinds"])),
+            ("  size", f"{_counted(found['sizes'])}; the network sees {found['network_sees']} pixels{enlarged}"),
+        ]
+        rows += [("", found["not_square"])] if found["not_square"] else []
+    return rows
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return some((f"{count} {name}" for name, count in ordered), 4)
+
+
+def _target_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    targets, groups = found["targets"], found["groups"]
+    text = f"{targets['low']:g}..{targets['high']:g}, {targets['levels']} different"
+    rows = [("concentrations", f"{text}, {_between(targets['photographs_of_a_level'])} photographs of each")]
+    named = "none are named" if groups is None else ""
+    return [
+        *rows,
+        ("specimens", named or f"{groups['count']}, {_between(groups['photographs_of_a_group'])} photographs of each"),
+    ]
+
+
+def _between(ends: list[int]) -> str:
+    return f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _part_rows(parts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    rows = []
+    for k, one in enumerate(parts):
+        of_groups = "" if one["groups"] is None else f" of {one['groups']} specimens"
+        text = f"{one['part']:<12}{one['photographs']}{of_groups}, {one['low']:g}..{one['high']:g}"
+        rows.append(("split" if k == 0 else "", text))
+    return rows
+
+
+def _bin_rows(bins: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    edges = [bins[0]["low"], *(one["high"] for one in bins)]
+    counts = [one["photographs"] for one in bins]
+    return [
+        ("bins", f"{len(bins)}, with edges at {some((f'{edge:.4g}' for edge in edges), 12)}"),
+        ("", f"{some(map(str, counts), 12)} photographs to train on"),
+    ]

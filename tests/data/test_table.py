@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from twostage.data.folders import find_photographs, read_folder
 from twostage.data.photographs import load_photographs
-from twostage.data.table import Table, find_photographs, read_folder, read_table
+from twostage.data.table import Table, read_table
 from twostage.errors import DataError, ImageError
 from twostage.options.data import CsvConfig, FolderConfig
 from twostage.options.run import ImageConfig, SplitConfig

@@ -1,0 +1,244 @@
+"""What the cells of one column, or the names of folders, say as numbers: all are read together, in one way.
+
+A decimal point or comma, separators of thousands, a unit or a name that all cells share. Where a column can be read in
+two ways it is refused: "1,234" alone may be 1234 or 1.234.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from twostage.errors import DataError
+
+__all__ = ["Numbers", "is_number", "read_numbers"]
+
+DECIMALS = ".,"
+SPACES = " \u00a0\u2009\u202f"
+THOUSANDS = "'\u2019" + SPACES
+"""What separates thousands and nothing else. A point or a comma may, too, and an underscore beside cells without."""
+LETTER = r"[^\W\d_]"
+BEFORE = rf"(?P<before>{LETTER}(?:{LETTER}|[{SPACES}._:=/%-])*?)"
+DIGITS = rf"(?P<digits>[.,]?[0-9]+(?:[._,{THOUSANDS}][0-9]+)*[.,]?)(?P<exponent>[eE][+-]?[0-9]+)?"
+SUPERSCRIPTS = "\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207a\u207b\u2080-\u2089"
+# digits belong to a unit after a slash or a power, and as in g/cm3: 12h30, 0x10 and 5 to 10 are no numbers with a unit
+AFTER = (
+    rf"(?P<after>(?![eE][+-]?[0-9])(?:{LETTER}|[%\u2030\u00b0])"
+    rf"(?:{LETTER}|[{SPACES}.%\u00b0/\u00b7^()\[\]{SUPERSCRIPTS}-]|(?<=[/^-])[0-9]+|(?<=[A-Za-z]m)[23](?![\w]))*)"
+)
+CELL = re.compile(rf"{BEFORE}?(?P<sign>[+\u2212-]?){DIGITS}[{SPACES}_]*{AFTER}?")
+UNIT_DIGITS = frozenset("0123456789\u00b2\u00b3\u00b9" + "".join(map(chr, range(0x2070, 0x208F))))
+COUNTED = frozenset(
+    "batch class day frame group image img level lot no nr photo picture plate probe rep replicate run s sample serie "
+    "series set specimen tag test train well".split()
+)
+"""What is numbered and not measured: "specimen 3" is no concentration of 3."""
+
+
+class Cell(NamedTuple):
+    """A cell taken apart: what all share, and the digits with their marks."""
+
+    shared: tuple[str, str]
+    sign: str
+    digits: str
+    exponent: str
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """N numbers: `values` (N,) float64, NaN where a cell is none, or none in the unit of most cells.
+
+    `before` and `unit` are what all other cells have around their digits; `notes` say what a reader should know.
+    """
+
+    values: np.ndarray
+    before: str = ""
+    unit: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def is_number(cell: str) -> bool:
+    """Is a cell, by itself, a number in one way or another?
+
+    >>> [is_number(cell) for cell in ("-1,5", "1'000", "12_5", "5 mg/L", "-1-1")]
+    [True, True, False, False, False]
+    """
+    taken = _taken_apart(cell, True)
+    return taken is not None and taken.shared == ("", "") and any(_is_finite(taken, {mark}) for mark in DECIMALS)
+
+
+def read_numbers(
+    cells: Sequence[str],
+    places: Sequence[str],
+    what: str,
+    *,
+    decimal: str | None = None,
+    likely: str = "",
+    exponent: bool = True,
+    option: str = "data.decimal",
+) -> Numbers:
+    """Read N cells as numbers, all in the same way.
+
+    A separator before exactly three digits is one of thousands where it stands beside cells below 1,000 that have none;
+    a decimal mark where any cell shows that. Else the column is refused.
+
+    Args:
+        places: Where each cell is, for messages: "row 4".
+        what: What they are, for messages: "t.csv: column 'target'".
+        decimal: The decimal mark, "." or ",", where the user says it.
+        likely: The decimal mark of a program that separates columns as this table's are separated, "" if unknown.
+        exponent: Is ``1.2e-05`` a number? Programs write it into cells; as a person's name for a folder it is a code.
+        option: How the user says `decimal`.
+
+    Raises:
+        DataError: Two readings are possible, or cells share no unit.
+
+    >>> read_numbers(["2,520", "911"], ["row 2", "row 3"], "column 'c'").values.tolist()
+    [2520.0, 911.0]
+    >>> read_numbers(["2,5 mg/L", "911 mg/L"], ["row 2", "row 3"], "column 'c'").unit
+    'mg/L'
+    """
+    taken = [_taken_apart(cell, exponent) for cell in cells]
+    shared = _shared(taken, cells, places, what)
+    alike = [one if one is not None and one.shared == shared else None for one in taken]
+    read = [i for i, one in enumerate(alike) if one is not None]
+    found = [one for one in alike if one is not None]
+    shown = [f"{places[i]} '{' '.join(cells[i].split())[:40]}'".strip() for i in read]
+    notes: list[str] = []
+    marks = {decimal} if decimal else _decimal_marks(found, shown, what, likely, option, notes)
+    underscore = "_" if _grouped_beside("_", found) else ""
+    values = [math.nan if one is None else _value(one, marks, underscore) for one in alike]
+    before, unit = shared
+    if any(shared):
+        said = " and ".join(f"'{text}' {side} it" for text, side in ((before, "before"), (unit, "after")) if text)
+        notes.append(f"{what}: every number has {said}, which is left out")
+    return Numbers(np.array(values, np.float64), before, unit, tuple(notes))
+
+
+def _taken_apart(cell: str, exponent: bool) -> Cell | None:
+    cell = cell.strip().replace("\u03bc", "\u00b5")  # the Greek letter, for the micro sign
+    found = CELL.fullmatch(cell)
+    if found is None or (found["exponent"] and not exponent):
+        return None
+    before, after = (found["before"] or "").strip(), " ".join((found["after"] or "").split())
+    if found["sign"] and re.search(r"[\w.]$", found["before"] or ""):  # nitrite-80: a minus or a hyphen
+        return None
+    if any(unicodedata.numeric(one, None) is not None and one not in UNIT_DIGITS for one in before + after):  # 12½, 5万
+        return None
+    if before.rstrip(" ._:=-").casefold() in COUNTED:
+        return None
+    sign = "-" if found["sign"] in ("-", "\u2212") else ""
+    return Cell((before, after), sign, found["digits"], found["exponent"] or "")
+
+
+def _shared(taken: Sequence[Cell | None], cells: Sequence[str], places: Sequence[str], what: str) -> tuple[str, str]:
+    """What most numbers have before and after their digits; there must be one such."""
+    counts = Counter(one.shared for one in taken if one is not None).most_common(2)
+    if len(counts) == 2 and counts[0][1] == counts[1][1]:
+        two = [next(i for i, one in enumerate(taken) if one and one.shared == shared) for shared, _ in counts]
+        shown = " and ".join(f"{places[i]} '{cells[i]}'".strip() for i in two)
+        raise DataError(
+            f"{what} must be finite numbers in one unit, written with every one of them or with none: {shown} differ"
+        )
+    return counts[0][0] if counts else ("", "")
+
+
+def _decimal_marks(
+    found: list[Cell], shown: list[str], what: str, likely: str, option: str, notes: list[str]
+) -> set[str]:
+    """Which of point and comma are decimal marks in a column; the other, if any, separates thousands."""
+    proofs = {mark: [_proof(one, mark) for one in found] for mark in DECIMALS}
+    first = {(mark, kind): proofs[mark].index(kind) for mark in DECIMALS for kind in "dt?" if kind in proofs[mark]}
+    marks = {mark for mark in DECIMALS if (mark, "d") in first}
+    for mark, other in (".,", ",."):
+        if (mark, "d") in first and (mark, "t") in first:
+            both = f"{shown[first[mark, 'd']]} and {shown[first[mark, 't']]}"
+            raise DataError(
+                f"{what}: '{mark}' is a decimal mark and a separator of thousands at once: {both}; write one of them"
+            )
+        doubtful = first.get((mark, "?"))
+        if doubtful is None or (mark, "t") in first:
+            continue
+        if (mark in marks) != (other in marks):
+            continue
+        if (other, "t") in first or any(set(one.digits) & set(THOUSANDS) for one in found):
+            marks.add(mark)
+            continue
+        reading = "" if {mark, other} <= marks or (other, "?") in first else _reading(mark, other, found, likely)
+        if not reading:
+            raise DataError(_two_readings(found, shown, doubtful, mark, what, option))
+        if reading == "decimal":
+            marks.add(mark)
+        else:
+            value = _value(found[doubtful], set(), "")
+            notes.append(
+                f"{what}: '{mark}' is read as a separator of thousands, {shown[doubtful]} as {value:g}: "
+                f"{option}={mark} would say otherwise"
+            )
+    return marks
+
+
+def _proof(cell: Cell, mark: str) -> str:
+    """What one cell shows of a mark: d decimal, t thousands, ? either, "" where it has none."""
+    digits, other = cell.digits, DECIMALS[1 - DECIMALS.index(mark)]
+    if mark not in digits:
+        return ""
+    if digits.count(mark) > 1 or mark in digits[: max(0, digits.rfind(other))]:
+        return "t"
+    lead, rest = digits.split(mark)
+    grouped = re.fullmatch(r"[1-9][0-9]{0,2}", lead) and re.fullmatch(r"[0-9]{3}", rest)
+    return "d" if cell.exponent or not grouped else "?"
+
+
+def _grouped_beside(mark: str, found: list[Cell]) -> bool:
+    """Do numbers from 1,000 on have this mark, all of them, and those below not? Zero is written in every way."""
+    without = [one.digits for one in found if mark not in one.digits and one.digits.strip("0.,")]
+    return bool(without) and all(len(re.split("[.,]", digits)[0]) <= 3 for digits in without)
+
+
+def _reading(mark: str, other: str, found: list[Cell], likely: str) -> str:
+    """How to read a mark that always stands before three digits: "decimal", "thousands", or "" for either."""
+    rest = [one.digits for one in found if mark not in one.digits and one.digits.strip("0")]
+    # a program writes the same number of decimals in every cell, or no zero at the end of any
+    as_decimals = not rest or not any(one.digits.endswith("0") for one in found if mark in one.digits)
+    as_thousands = _grouped_beside(mark, found)
+    if mark == likely == ".":  # between commas, a decimal comma must be put in quotes: nobody's language does that
+        return "decimal" if as_decimals or not as_thousands else ""
+    expected = likely or "."
+    return "thousands" if as_thousands and (not as_decimals or expected == other) else ""
+
+
+def _two_readings(found: list[Cell], shown: list[str], doubtful: int, mark: str, what: str, option: str) -> str:
+    cell = found[doubtful]
+    large, small = _value(cell, set(), ""), _value(cell, {mark}, "")
+    second = next((shown[i] for i, one in enumerate(found) if i != doubtful and one.digits != cell.digits), "")
+    beside = f" (beside {second})" if second else ""
+    other = DECIMALS[1 - DECIMALS.index(mark)]
+    return (
+        f"{what} can be read in two ways: {shown[doubtful]}{beside} may be {large:g} or {small:g}; say which mark is "
+        f"the decimal one: {option}={other} for {large:g}, {option}={mark} for {small:g}"
+    )
+
+
+def _value(cell: Cell, decimals: set[str], underscore: str) -> float:
+    """The number; NaN where the digits are not grouped in threes by one separator."""
+    at = max((cell.digits.rfind(mark) for mark in decimals), default=-1)
+    whole, rest = (cell.digits, "") if at < 0 else (cell.digits[:at], cell.digits[at + 1 :])
+    separators = "".join(mark for mark in DECIMALS if mark not in decimals) + THOUSANDS + underscore
+    if not re.fullmatch(rf"[0-9]*|[1-9][0-9]{{0,2}}(?:([{separators}])[0-9]{{3}})(?:\1[0-9]{{3}})*", whole):
+        return math.nan
+    if not re.fullmatch("[0-9]*", rest) or not whole + rest:
+        return math.nan
+    value = float(cell.sign + re.sub(r"\D", "", whole) + "." + rest + cell.exponent)
+    return value if math.isfinite(value) else math.nan
+
+
+def _is_finite(cell: Cell, decimals: set[str]) -> bool:
+    return math.isfinite(_value(cell, decimals, ""))

@@ -40,6 +40,8 @@ COUNTED = frozenset(
     "series set specimen tag test train well".split()
 )
 """What is numbered and not measured: "specimen 3" is no concentration of 3."""
+QUANTITIES = frozenset({"ph"})
+"""What is written without a space before the number; other letters there make it a code, such as S3."""
 
 
 class Cell(NamedTuple):
@@ -116,10 +118,23 @@ def read_numbers(
     underscore = "_" if _grouped_beside("_", found) else ""
     values = [math.nan if one is None else _value(one, marks, underscore) for one in alike]
     before, unit = shared
+    if before and not unit and before.rstrip(" _=:.").casefold() not in QUANTITIES:
+        _refuse_counted(values, before, what)
     if any(shared):
         said = " and ".join(f"'{text}' {side} it" for text, side in ((before, "before"), (unit, "after")) if text)
         notes.append(f"{what}: every number has {said}, which is left out")
     return Numbers(np.array(values, np.float64), before, unit, tuple(notes))
+
+
+def _refuse_counted(values: list[float], before: str, what: str) -> None:
+    """Refuse what may be no measurement: things with a name and the numbers 1, 2, 3, ..."""
+    distinct = sorted({value for value in values if math.isfinite(value)})
+    if len(distinct) > 2 and distinct[0] in (0, 1) and distinct == [distinct[0] + i for i in range(len(distinct))]:
+        last = f"{distinct[-1]:g}"
+        raise DataError(
+            f"{what} read '{before}' with {distinct[0]:g} to {last}, as things are numbered: concentrations must be "
+            f"written with their unit, or alone"
+        )
 
 
 def _taken_apart(cell: str, exponent: bool) -> Cell | None:
@@ -132,7 +147,8 @@ def _taken_apart(cell: str, exponent: bool) -> Cell | None:
         return None
     if any(unicodedata.numeric(one, None) is not None and one not in UNIT_DIGITS for one in before + after):  # 12½, 5万
         return None
-    if before.rstrip(" ._:=-").casefold() in COUNTED:
+    name = before.rstrip(" ._:=-").casefold()
+    if name in COUNTED or (name not in QUANTITIES and re.search(r"\w$", found["before"] or "") and before[-1] != "_"):
         return None
     sign = "-" if found["sign"] in ("-", "\u2212") else ""
     return Cell((before, after), sign, found["digits"], found["exponent"] or "")

@@ -57,12 +57,14 @@ class Cell(NamedTuple):
 class Numbers:
     """N numbers: `values` (N,) float64, NaN where a cell is none, or none in the unit of most cells.
 
-    `before` and `unit` are what all other cells have around their digits; `notes` say what a reader should know.
+    `before` and `unit` are what all other cells have around their digits, `decimal` is the decimal mark, None where the
+    cells show none; `notes` say what a reader should know.
     """
 
     values: np.ndarray
     before: str = ""
     unit: str = ""
+    decimal: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -123,7 +125,8 @@ def read_numbers(
     if any(shared):
         said = " and ".join(f"'{text}' {side} it" for text, side in ((before, "before"), (unit, "after")) if text)
         notes.append(f"{what}: every number has {said}, which is left out")
-    return Numbers(np.array(values, np.float64), before, unit, tuple(notes))
+    mark = next(iter(marks)) if len(marks) == 1 else None
+    return Numbers(np.array(values, np.float64), before, unit, mark, tuple(notes))
 
 
 def _refuse_counted(values: list[float], before: str, what: str) -> None:
@@ -180,7 +183,10 @@ def _decimal_marks(
                 f"{what}: '{mark}' is a decimal mark and a separator of thousands at once: {both}; write one of them"
             )
         doubtful = first.get((mark, "?"))
-        if doubtful is None or (mark, "t") in first:
+        if (mark, "t") in first:
+            marks |= {other} if (other, "t") not in first else set()
+            continue
+        if doubtful is None:
             continue
         if (mark in marks) != (other in marks):
             continue
@@ -190,9 +196,8 @@ def _decimal_marks(
         reading = "" if {mark, other} <= marks or (other, "?") in first else _reading(mark, other, found, likely)
         if not reading:
             raise DataError(_two_readings(found, shown, doubtful, mark, what, option))
-        if reading == "decimal":
-            marks.add(mark)
-        else:
+        marks.add(mark if reading == "decimal" else other)
+        if reading == "thousands":
             value = _value(found[doubtful], set(), "")
             notes.append(
                 f"{what}: '{mark}' is read as a separator of thousands, {shown[doubtful]} as {value:g}: "

@@ -168,11 +168,11 @@ def _rows_equal(cells: np.ndarray, value: str, decimal: str | None) -> np.ndarra
     texts = [str(cell) for cell in cells]
     try:
         column = read_numbers(texts, texts, "", decimal=decimal)
-        written = value if not column.unit or column.unit in value else f"{column.before}{value} {column.unit}"
-        numbers = read_numbers([*texts, written], [*texts, value], "", decimal=decimal).values
+        given = read_numbers([value], [value], "", decimal=column.decimal)
     except DataError:  # a text, then, that is not there
         return np.zeros(len(cells), bool)
-    return np.asarray(numbers[:-1] == numbers[-1])
+    same = (given.before, given.unit) in (("", ""), (column.before, column.unit))
+    return np.asarray((column.values == given.values[0]) & same)
 
 
 def _check(parts: np.ndarray, table: Table, split_column: str | None) -> None:

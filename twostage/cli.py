@@ -123,6 +123,9 @@ def _run(name: str, overrides: list[str]) -> None:
 
 def _work(command: Command, config: Any, overrides: list[str]) -> None:
     """Call a command's function, print what it returns, and after each run of a sweep how the sweep stands."""
+    import pandas as pd
+
+    pd.set_option("mode.string_storage", "python")  # pyarrow, where it is there, takes no name that is no Unicode
     sweep = None
     if isinstance(config, Config):
         sweep = _sweep_folder(config)

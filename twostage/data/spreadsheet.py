@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from twostage.data.header import LONGEST_TITLE, Row, find_header, named_columns, without_header
@@ -186,7 +187,8 @@ def _parquet(path: Path, raw: bytes) -> list[Row]:
         raise DataError(f"{path}: not a Parquet file that can be read; save it again, or as CSV") from error
     if any(frame.index.names):
         frame = frame.reset_index()
-    return [(0, [str(name).strip() for name in frame.columns]), *_filled(frame.itertuples(index=False), 1)]
+    columns = [frame.iloc[:, i].to_numpy() for i in range(frame.shape[1])]  # each keeps its own precision
+    return [(0, [str(name).strip() for name in frame.columns]), *_filled(zip(*columns, strict=True), 1)]
 
 
 def _filled(rows: Any, first: int) -> list[Row]:
@@ -199,6 +201,8 @@ def _written(value: Any) -> str:
     """What a cell holds, as one would write it: a day without midnight, nothing for nothing."""
     if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return ""
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value).strip()

@@ -82,7 +82,7 @@ def test_a_mixed_folder_counts_what_is_no_photograph(trained, run):
     status, out, err = run("predict", "input=new")
     assert status == 0
     assert len(out.splitlines()) == 2
-    assert "1 hidden files" in err
+    assert "1 hidden files and folders" in err
     assert "left out: 1 .txt" in err
 
 

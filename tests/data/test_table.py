@@ -277,7 +277,7 @@ def test_empty_group_and_empty_photograph_are_refused_with_their_rows(tmp_path):
     path = write(tmp_path / "t.csv", "image,target,group\na.png,1,g\nb.png,2,\n\nc.png,3,  \n")
     refused(lambda: read_table(path, group_column="group"), "column 'group' is empty in row 3, 5")
     path = write(tmp_path / "t.csv", "image,target\na.png,1\n,2\n  ,3\n")
-    refused(lambda: read_table(path), "no photograph named in row 3, 4")
+    refused(lambda: read_table(path), "no photograph named in row 3 ('2'), 4 ('3')")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from twostage.data.kinds import SUFFIXES, kind_of
-from twostage.errors import some
+from twostage.data.kinds import SUFFIXES, kind_of, open_regular
+from twostage.errors import ImageError, some
 
 __all__ = ["Found", "walk"]
 
@@ -32,11 +32,13 @@ class Found:
         notes = []
         if self.hidden:
             notes.append(
-                f"{folder}: {len(self.hidden)} hidden files, which systems and programs leave, are left out: "
-                f"{some(self.hidden, 2)}"
+                f"{folder}: {len(self.hidden)} hidden files and folders, which systems and programs leave, are left "
+                f"out: {some(self.hidden, 2)}"
             )
         if self.others:
-            kinds = some((f"{count} {kind}" for kind, count in self.others.most_common()), 6)
+            kinds = some(
+                (f"{count} {kind}" for kind, count in sorted(self.others.items(), key=lambda one: (-one[1], one[0]))), 6
+            )
             notes.append(f"{folder}: files that are no photographs are left out: {kinds}")
         return notes
 
@@ -45,29 +47,38 @@ def walk(folder: Path, most: int | None = None) -> Found:
     """All that lies below a folder, links to folders included; hidden files and folders are left out and counted.
 
     Args:
-        most: Stop after so many photographs.
+        most: Look at so many files, by their names alone, and pass over folders that cannot be read.
+
+    Raises:
+        OSError: A folder cannot be read.
     """
-    found = Found()
-    for at, folders, files in os.walk(folder, followlinks=True):
+    found, left = Found(), most
+    for at, folders, files in os.walk(folder, followlinks=True, onerror=_raised if most is None else None):
         inside = "" if Path(at) == folder else f"{Path(at).relative_to(folder).as_posix()}/"
-        hidden = any(map(_is_hidden, PurePosixPath(inside).parts))
         if inside and os.path.islink(at) and Path(at).resolve() in [above.resolve() for above in Path(at).parents]:
             folders.clear()  # a link to a folder above it would never end
             continue
-        for name in sorted(files):
+        hidden = [*filter(_is_hidden, folders)]
+        folders[:] = [name for name in folders if name not in hidden]
+        found.hidden += [f"{inside}{name}/" for name in hidden]
+        for name in files[:left]:
             path = os.path.join(at, name)
-            if hidden or _is_hidden(name):
+            if _is_hidden(name):
                 found.hidden.append(inside + name)
-            elif os.path.isfile(path) or os.path.islink(path):
-                suffix = os.path.splitext(name)[1].lower()
-                if suffix in SUFFIXES or _kind(path) in BY_CONTENT:
-                    found.photographs.append(inside + name)
-                else:
-                    found.others[suffix or "without suffix"] += 1
-        if most is not None and len(found.photographs) > most:
+            elif os.path.splitext(name)[1].lower() in SUFFIXES or (most is None and _kind(path) in BY_CONTENT):
+                found.photographs.append(inside + name)
+            else:
+                found.others[os.path.splitext(name)[1].lower() or "without suffix"] += 1
+        left = None if left is None else max(0, left - len(files))
+        if left == 0:
             break
+    found.hidden.sort()
     found.photographs.sort(key=lambda path: path.split("/"))
     return found
+
+
+def _raised(error: OSError) -> None:
+    raise error
 
 
 def _is_hidden(name: str) -> bool:
@@ -76,7 +87,9 @@ def _is_hidden(name: str) -> bool:
 
 def _kind(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return kind_of(file.read(HEAD))
+    except ImageError:
+        return ""
     except OSError:
         return ""

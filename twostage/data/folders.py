@@ -52,7 +52,7 @@ def read_folder(root: str | Path, pattern: str | None = None, decimal: str | Non
         )
     notes = found.notes(root)
     said = _by_pattern(root, found.photographs, pattern) if pattern else _by_folders(root, found.photographs, notes)
-    values = _concentrations(root, said.texts, pattern, decimal, notes)
+    values, unit = _concentrations(root, said.texts, pattern, decimal, notes)
     return Table(
         said.paths,
         [root / path for path in said.paths],
@@ -60,14 +60,15 @@ def read_folder(root: str | Path, pattern: str | None = None, decimal: str | Non
         None if said.groups is None else np.array(said.groups),
         {} if said.parts is None else {"split": np.array(said.parts)},
         split_column=None if said.parts is None else "split",
+        unit=unit,
         notes=notes,
     )
 
 
 def _concentrations(
     root: Path, texts: Sequence[str], pattern: str | None, decimal: str | None, notes: list[str]
-) -> dict[str, float]:
-    """What each of the names says as a number, all read in the same way."""
+) -> tuple[dict[str, float], str]:
+    """What each of the names says as a number, all read in the same way, and the unit."""
     names = sorted(set(texts))
     what = f"{root}: what data.pattern finds" if pattern else f"{root}: the names of the folders"
     numbers = read_numbers(names, [""] * len(names), what, decimal=decimal, exponent=False)
@@ -81,7 +82,7 @@ def _concentrations(
             f"the paths have it, or list the photographs in a table (data=csv)"
         )
     notes += numbers.notes
-    return dict(zip(names, numbers.values.tolist(), strict=True))
+    return dict(zip(names, numbers.values.tolist(), strict=True)), numbers.unit
 
 
 def _by_pattern(root: Path, paths: list[str], pattern: str) -> _Said:

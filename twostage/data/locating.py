@@ -18,7 +18,7 @@ from twostage.errors import DataError, some
 __all__ = ["Places"]
 
 MOST = 200_000
-"""Photographs below a folder among which a name is looked for; a whole disk would take too long."""
+"""Files below a folder among which a name is looked for; a whole disk would take too long."""
 
 
 @dataclass

@@ -147,7 +147,12 @@ def load_files(table: Table, request: Request) -> Photographs:
     table, digests = table.select(left), [digests[i] for i in left]
     if not len(table):
         raise DataError(f"no photograph is left: {some(skipped.values(), 1)}")
-    notes = [*table.notes, *copies_message(table, digests), *alike_names(table.groups)]
+    notes = [
+        *table.notes,
+        *_unit_message(table.unit, data.unit),
+        *copies_message(table, digests),
+        *alike_names(table.groups),
+    ]
     store = _decoded(table.paths, digests, request.image, request.cache_dir, request.progress, request.threads)
     if store.failed and data.on_error == "stop":
         raise ImageError(
@@ -158,6 +163,14 @@ def load_files(table: Table, request: Request) -> Photographs:
     skipped |= {table.images[i]: reason for i, reason in store.failed.items()}
     kept = [digests[i] for i in good]
     return Photographs(table.select(good), Rows(store.pixels, good), kept, store, skipped, notes)
+
+
+def _unit_message(written: str, given: str) -> list[str]:
+    if not written or "".join(written.split()) == "".join(given.split()):
+        return []
+    if given:
+        return [f"the concentrations are written in '{written}', and data.unit={given} says another unit"]
+    return [f"data.unit={written} would name the unit of the concentrations in tables and report"]
 
 
 def _missing(table: Table, missing: list[int], data: Any) -> str:

@@ -25,8 +25,8 @@ class Table:
     `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
     `columns` holds further columns by name, as text (N,), `split_column` the one of them that names each photograph's
     part, where the photographs themselves say it. `rows` tell where each is in the file that lists them, and `folder`
-    where its names start, if there is one. `skipped` maps the name of each row that was left out to the reason; `notes`
-    are lines about how all this was read.
+    where its names start, if there is one; `unit` is what its concentrations are written with. `skipped` maps the name
+    of each row that was left out to the reason; `notes` are lines about how all this was read.
     """
 
     images: list[str]
@@ -37,6 +37,7 @@ class Table:
     split_column: str | None = None
     rows: list[str] = field(default_factory=list)
     folder: Path | None = None
+    unit: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -95,11 +96,11 @@ def read_table(
     notes = list(sheet.notes)
     places = Places(images_folder(path, images, "data.images"))
     names, paths = photographs_in(sheet, image_column, places, notes)
-    targets, skipped = np.full(len(names), np.nan), dict[int, str]()
+    targets, skipped, unit = np.full(len(names), np.nan), dict[int, str](), ""
     if target_column:
         _refuse_duplicates(path, sheet.frame, paths)
         numbers = _targets(sheet, target_column, decimal)
-        targets, notes = numbers.values, [*notes, *numbers.notes]
+        targets, unit, notes = numbers.values, numbers.unit, [*notes, *numbers.notes]
         skipped = _no_numbers(sheet, target_column, targets, on_target_error)
     groups = None
     if group_column:
@@ -124,6 +125,7 @@ def read_table(
         extra,
         rows=rows_of(sheet),
         folder=places.folder,
+        unit=unit,
         skipped={names[i]: why for i, why in skipped.items()},
         notes=notes,
     )
@@ -150,7 +152,11 @@ def photographs_in(sheet: Sheet, column: str, places: Places, notes: list[str]) 
     """
     names = sheet.column(column)
     if (names == "").any():
-        raise DataError(f"{sheet.path}: no photograph named in row {some(sheet.frame.index[names == ''])}")
+        empty = [
+            f"{row} ({', '.join(repr(cell) for cell in sheet.frame.loc[row] if cell)[:60]})"
+            for row in sheet.frame.index[names == ""]
+        ]
+        raise DataError(f"{sheet.path}: no photograph named in row {some(empty)}: name it, or remove the row")
     paths, found = places.find(list(names), rows_of(sheet))
     notes += found
     return list(names), paths
@@ -171,10 +177,12 @@ def _no_numbers(sheet: Sheet, column: str, targets: np.ndarray, on_error: str) -
     bad, cells, rows = np.flatnonzero(np.isnan(targets)).tolist(), list(sheet.column(column)), rows_of(sheet)
     if len(bad) and (on_error == "stop" or len(bad) == len(targets)):
         shown = [f"{rows[i]} '{' '.join(cells[i].split())[:40]}'" for i in bad]
+        good = np.flatnonzero(np.isfinite(targets))
+        like = f" (row {sheet.frame.index[good[0]]} '{cells[good[0]]}' does)" if len(good) else ""
         skip = ": correct them, or leave their rows out with data.on_target_error=skip" if on_error == "stop" else ""
         raise DataError(
-            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; {len(bad)} do not: "
-            f"{some(shown)}{skip}"
+            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; {len(bad)} do not"
+            f"{like}: {some(shown)}{skip}"
         )
     return {i: f"{rows[i]}: '{cells[i]}' is no concentration" for i in bad}
 

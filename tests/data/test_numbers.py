@@ -82,7 +82,7 @@ def test_where_two_readings_are_possible_the_user_decides(cells, likely):
 
 
 def test_a_mark_cannot_be_both():
-    with pytest.raises(DataError, match="row 1 '12,5' and row 0 '1,234,567'"):
+    with pytest.raises(DataError, match=r"row 0 '1,234,567' \(beside row 1 '12,5'\)"):
         read("1,234,567", "12,5")
 
 
@@ -106,6 +106,27 @@ def test_what_is_numbered_is_not_measured(cell):
         assert np.isnan(values(*cells)).all()
     except DataError as error:
         assert "as things are numbered" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("cells", "typing", "likely"),
+    [
+        (["2,520", "1,528", "911"], "2,52", "."),
+        (["2.520", "1.528", "911"], "2.52", ","),
+        (["1,528", "2,347"], "12.5", ","),
+        (["2,520", "1,530"], "1 528", "."),
+        (["123.456", "234.560"], "1.234.567", "."),
+    ],
+)
+def test_one_mistyped_cell_does_not_move_the_others(cells, typing, likely):
+    try:
+        before = values(*cells, likely=likely)
+    except DataError:
+        before = None
+    try:
+        assert values(*cells, typing, likely=likely)[:-1] == before
+    except DataError as error:
+        assert "two ways" in str(error)  # noqa: PT017
 
 
 def test_units_must_agree():

@@ -133,7 +133,9 @@ def test_what_is_no_table_is_refused_in_one_line(folder, head):
 
 def test_rows_without_a_number_stop_or_are_left_out_and_listed(folder):
     put(folder / "t.csv", "image,target\na.png,<100\nb.png,91\nc.png,n.d.\n")
-    with pytest.raises(DataError, match=r"2 do not: row 2 '<100', row 4 'n\.d\.'.*data\.on_target_error=skip"):
+    with pytest.raises(
+        DataError, match=r"2 do not \(row 3 '91' does\): row 2 '<100', row 4 'n\.d\.'.*data\.on_target_error=skip"
+    ):
         read_table(folder / "t.csv")
     table = read_table(folder / "t.csv", on_target_error="skip")
     assert table.images == ["b.png"]

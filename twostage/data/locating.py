@@ -69,7 +69,7 @@ class Places:
     def nearest(self, name: str) -> str:
         """The photograph below the folder that is called most alike; "" for none."""
         files = {Path(one).name: one for one in self._below}
-        near = get_close_matches(name.replace("\\", "/").rpartition("/")[2], files, n=1, cutoff=0.0)
+        near = get_close_matches(name.replace("\\", "/").rpartition("/")[2], files, n=1)
         return files[near[0]] if near else ""
 
     @cached_property

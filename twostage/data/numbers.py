@@ -12,18 +12,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from twostage.data.marks import DECIMALS, SPACES, THOUSANDS, Cell, are_thousands, decimal_marks, value_of
 from twostage.errors import DataError
 
 __all__ = ["Numbers", "is_number", "read_numbers"]
 
-DECIMALS = ".,"
-SPACES = " \u00a0\u2009\u202f"
-THOUSANDS = "'\u2019" + SPACES
-"""What separates thousands and nothing else. A point or a comma may, too, and an underscore beside cells without."""
 LETTER = r"[^\W\d_]"
 BEFORE = rf"(?P<before>{LETTER}(?:{LETTER}|[{SPACES}._:=/%-])*?)"
 DIGITS = rf"(?P<digits>[.,]?[0-9]+(?:[._,{THOUSANDS}][0-9]+)*[.,]?)(?P<exponent>[eE][+-]?[0-9]+)?"
@@ -42,15 +38,6 @@ COUNTED = frozenset(
 """What is numbered and not measured: "specimen 3" is no concentration of 3."""
 QUANTITIES = frozenset({"ph"})
 """What is written without a space before the number; other letters there make it a code, such as S3."""
-
-
-class Cell(NamedTuple):
-    """A cell taken apart: what all share, and the digits with their marks."""
-
-    shared: tuple[str, str]
-    sign: str
-    digits: str
-    exponent: str
 
 
 @dataclass(frozen=True)
@@ -116,9 +103,9 @@ def read_numbers(
     found = [one for one in alike if one is not None]
     shown = [f"{places[i]} '{' '.join(cells[i].split())[:40]}'".strip() for i in read]
     notes: list[str] = []
-    marks = {decimal} if decimal else _decimal_marks(found, shown, what, likely, option, notes)
-    underscore = "_" if _grouped_beside("_", found) else ""
-    values = [math.nan if one is None else _value(one, marks, underscore) for one in alike]
+    marks = {decimal} if decimal else decimal_marks(found, shown, what, likely, option, notes)
+    underscore = "_" if are_thousands("_", found) else ""
+    values = [math.nan if one is None else value_of(one, marks, underscore) for one in alike]
     before, unit = shared
     if before and not unit and before.rstrip(" _=:.").casefold() not in QUANTITIES:
         _refuse_counted(values, before, what)
@@ -169,97 +156,5 @@ def _shared(taken: Sequence[Cell | None], cells: Sequence[str], places: Sequence
     return counts[0][0] if counts else ("", "")
 
 
-def _decimal_marks(
-    found: list[Cell], shown: list[str], what: str, likely: str, option: str, notes: list[str]
-) -> set[str]:
-    """Which of point and comma are decimal marks in a column; the other, if any, separates thousands."""
-    proofs = {mark: [_proof(one, mark) for one in found] for mark in DECIMALS}
-    first = {(mark, kind): proofs[mark].index(kind) for mark in DECIMALS for kind in "dt?" if kind in proofs[mark]}
-    marks = {mark for mark in DECIMALS if (mark, "d") in first}
-    for mark, other in (".,", ",."):
-        if (mark, "d") in first and (mark, "t") in first:
-            both = f"{shown[first[mark, 'd']]} and {shown[first[mark, 't']]}"
-            raise DataError(
-                f"{what}: '{mark}' is a decimal mark and a separator of thousands at once: {both}; write one of them"
-            )
-        doubtful = first.get((mark, "?"))
-        if (mark, "t") in first:
-            marks |= {other} if (other, "t") not in first else set()
-            continue
-        if doubtful is None:
-            continue
-        if (mark in marks) != (other in marks):
-            continue
-        if (other, "t") in first or any(set(one.digits) & set(THOUSANDS) for one in found):
-            marks.add(mark)
-            continue
-        reading = "" if {mark, other} <= marks or (other, "?") in first else _reading(mark, other, found, likely)
-        if not reading:
-            raise DataError(_two_readings(found, shown, doubtful, mark, what, option))
-        marks.add(mark if reading == "decimal" else other)
-        if reading == "thousands":
-            value = _value(found[doubtful], set(), "")
-            notes.append(
-                f"{what}: '{mark}' is read as a separator of thousands, {shown[doubtful]} as {value:g}: "
-                f"{option}={mark} would say otherwise"
-            )
-    return marks
-
-
-def _proof(cell: Cell, mark: str) -> str:
-    """What one cell shows of a mark: d decimal, t thousands, ? either, "" where it has none."""
-    digits, other = cell.digits, DECIMALS[1 - DECIMALS.index(mark)]
-    if mark not in digits:
-        return ""
-    if digits.count(mark) > 1 or mark in digits[: max(0, digits.rfind(other))]:
-        return "t"
-    lead, rest = digits.split(mark)
-    grouped = re.fullmatch(r"[1-9][0-9]{0,2}", lead) and re.fullmatch(r"[0-9]{3}", rest)
-    return "d" if cell.exponent or not grouped else "?"
-
-
-def _grouped_beside(mark: str, found: list[Cell]) -> bool:
-    """Do numbers from 1,000 on have this mark, all of them, and those below not? Zero is written in every way."""
-    without = [one.digits for one in found if mark not in one.digits and one.digits.strip("0.,")]
-    return bool(without) and all(len(re.split("[.,]", digits)[0]) <= 3 for digits in without)
-
-
-def _reading(mark: str, other: str, found: list[Cell], likely: str) -> str:
-    """How to read a mark that always stands before three digits: "decimal", "thousands", or "" for either."""
-    rest = [one.digits for one in found if mark not in one.digits and one.digits.strip("0")]
-    # a program writes the same number of decimals in every cell, or no zero at the end of any
-    as_decimals = not rest or not any(one.digits.endswith("0") for one in found if mark in one.digits)
-    as_thousands = _grouped_beside(mark, found)
-    if mark == likely == ".":  # between commas, a decimal comma must be put in quotes: nobody's language does that
-        return "decimal" if as_decimals or not as_thousands else ""
-    expected = likely or "."
-    return "thousands" if as_thousands and (not as_decimals or expected == other) else ""
-
-
-def _two_readings(found: list[Cell], shown: list[str], doubtful: int, mark: str, what: str, option: str) -> str:
-    cell = found[doubtful]
-    large, small = _value(cell, set(), ""), _value(cell, {mark}, "")
-    second = next((shown[i] for i, one in enumerate(found) if i != doubtful and one.digits != cell.digits), "")
-    beside = f" (beside {second})" if second else ""
-    other = DECIMALS[1 - DECIMALS.index(mark)]
-    return (
-        f"{what} can be read in two ways: {shown[doubtful]}{beside} may be {large:g} or {small:g}; say which mark is "
-        f"the decimal one: {option}={other} for {large:g}, {option}={mark} for {small:g}"
-    )
-
-
-def _value(cell: Cell, decimals: set[str], underscore: str) -> float:
-    """The number; NaN where the digits are not grouped in threes by one separator."""
-    at = max((cell.digits.rfind(mark) for mark in decimals), default=-1)
-    whole, rest = (cell.digits, "") if at < 0 else (cell.digits[:at], cell.digits[at + 1 :])
-    separators = "".join(mark for mark in DECIMALS if mark not in decimals) + THOUSANDS + underscore
-    if not re.fullmatch(rf"[0-9]*|[1-9][0-9]{{0,2}}(?:([{separators}])[0-9]{{3}})(?:\1[0-9]{{3}})*", whole):
-        return math.nan
-    if not re.fullmatch("[0-9]*", rest) or not whole + rest:
-        return math.nan
-    value = float(cell.sign + re.sub(r"\D", "", whole) + "." + rest + cell.exponent)
-    return value if math.isfinite(value) else math.nan
-
-
 def _is_finite(cell: Cell, decimals: set[str]) -> bool:
-    return math.isfinite(_value(cell, decimals, ""))
+    return math.isfinite(value_of(cell, decimals, ""))

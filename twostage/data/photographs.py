@@ -181,11 +181,11 @@ def _missing(table: Table, missing: list[int], data: Any) -> str:
     if table.folder is None:
         return f"{said}give the same command again{skip}"
     near = Places(table.folder).nearest(table.images[first])
-    near = f"the nearest is '{near}'" if near else "none is there"
-    return (
-        f"{said}tried were {table.paths[first]} and photographs below {table.folder} called so ({near}): correct the "
-        f"paths, or say with data.images=FOLDER where they start{skip}"
-    )
+    near = f" (the nearest is '{near}')" if near else ""
+    said += f"tried were {table.paths[first]} and photographs below {table.folder} called so{near}: "
+    if len(missing) == len(table):
+        return f"{said}correct the paths, or say with data.images=FOLDER where they start"
+    return f"{said}correct the paths, or remove the rows{skip}"
 
 
 def _decoded(

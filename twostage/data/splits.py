@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,8 @@ __all__ = [
     "split_table",
     "splits_table",
 ]
+
+log = logging.getLogger("twostage")
 
 PARTS = ("train", "validation", "calibration", "test")
 PART_CALLED = {part: part for part in PARTS} | {
@@ -89,6 +92,7 @@ def split_table(
 
 def _draw_missing(parts: np.ndarray, table: Table, validation: float, calibration: float, seed: int) -> None:
     """Move training rows to validation, and to calibration if nothing is there either, by their shares of all."""
+    log.info("no photograph is named for validation: it is drawn from those for training")
     left = float(np.mean(parts == "train"))
     if not (parts == "calibration").any():
         _draw(parts, table, "calibration", min(calibration, left / 3), left, seed + 1)

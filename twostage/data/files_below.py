@@ -16,7 +16,7 @@ LEFT_BEHIND = frozenset("__macosx thumbs.db ehthumbs.db desktop.ini @eadir #recy
 """What systems leave in folders, apart from all that begins with a dot."""
 BY_CONTENT = ("JPEG", "PNG", "WebP", "GIF", "HEIC", "AVIF")
 """Kinds whose first bytes leave no doubt, whatever a file is called."""
-HEAD = 32
+HEAD = 64
 
 
 @dataclass

@@ -397,7 +397,6 @@ def test_mistakes_get_one_line(here, run, options, words):
     [
         ("", ["empty"]),
         ("image,target\n", ["no rows"]),
-        ("image|target\np00.png|3\n", ["image|target", "semicolon"]),
         ("photo,target\np00.png,3\n", ["'image'", "photo"]),
         ("image,target\np00.png,abc\np01.png,nan\np02.png,3\n", ["row 2 'abc'", "row 3 'nan'"]),
         ("image,target\nno1.png,3\nno2.png,4\np02.png,5\n", ["2 of 3", "no1.png", "no2.png"]),

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.errors import DataError, DeviceError, Stopped, StorageError, TwoStageError, suggest
+from twostage.errors import DataError, DeviceError, RefusedError, Stopped, StorageError, TwoStageError, suggest
 from twostage.files import as_bytes, given_path, refuse_unwritable, write_output
 from twostage.options.commands import COMMANDS, CheckDataConfig, Command, PredictConfig
 from twostage.options.family import resolve
@@ -123,6 +123,9 @@ def _run(name: str, overrides: list[str]) -> None:
 
 def _work(command: Command, config: Any, overrides: list[str]) -> None:
     """Call a command's function, print what it returns, and after each run of a sweep how the sweep stands."""
+    import pandas as pd
+
+    pd.set_option("mode.string_storage", "python")  # pyarrow, where it is there, takes no name that is no Unicode
     sweep = None
     if isinstance(config, Config):
         sweep = _sweep_folder(config)
@@ -138,7 +141,7 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         name = config.run if sweep is None else RunFolder(sweep).run
         raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
-    _print(text, command.prints_data and config.output is None)
+    _print(text)
     if sweep is not None and _speaks():
         from twostage.studies.sweep import sweep_so_far
 
@@ -232,7 +235,11 @@ def _one_stage(stage: str, config: Config) -> str:
 
 
 def predict(config: PredictConfig) -> str:
-    """Read photographs; the rows as CSV, or with `output` where they are and how many have which status."""
+    """Read photographs; the rows as CSV, or with `output` where they are. Then say how many have which status.
+
+    Raises:
+        RefusedError: With `strict`, a photograph was refused; all is written before.
+    """
     from twostage import orchestrator
 
     path = None if config.output is None else given_path(config.output, "output")
@@ -240,8 +247,16 @@ def predict(config: PredictConfig) -> str:
         refuse_unwritable(path, "output")
     frame = orchestrator.predict(config)
     text = str(frame.to_csv(index=False))
-    if path is None:
-        return text
-    write_output(path, as_bytes(text))
+    if path is not None:
+        write_output(path, as_bytes(text))
+        text = ""
+    _print(text, is_data=True)
     counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
-    return f"{len(frame)} photographs read into {path}: {counts}"
+    said = f"{len(frame)} photographs{'' if path is None else f', written to {path}'}: {counts}"
+    refused = frame[frame["status"] == "refused"]
+    if len(refused) and (config.strict or len(refused) == len(frame)):
+        said += f"; the first refused: {refused['reason'].iloc[0]}"
+    if len(refused) and config.strict:
+        raise RefusedError(said)
+    logging.getLogger("twostage").info("%s", said)
+    return ""

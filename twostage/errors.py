@@ -14,6 +14,7 @@ __all__ = [
     "ImageError",
     "ModelFolderError",
     "NotThereError",
+    "RefusedError",
     "RunError",
     "Stopped",
     "StorageError",
@@ -50,6 +51,10 @@ class NotThereError(DataError):
 
 class ImageError(DataError):
     """A photograph is missing or cannot be decoded."""
+
+
+class RefusedError(TwoStageError):
+    """With ``predict strict=true``: photographs were refused; what could be read is written."""
 
 
 class DeviceError(TwoStageError, RuntimeError):

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twostage.data.folders import find_photographs
 from twostage.data.new_photographs import beside, for_spreadsheet, read_new
-from twostage.data.table import Table, find_photographs
+from twostage.data.spreadsheet import TABLE_SUFFIXES
+from twostage.data.table import Table
 from twostage.errors import RunError
 from twostage.files import given_path
 from twostage.options.choices import METHODS
@@ -116,10 +118,14 @@ def predict(config: PredictConfig) -> pd.DataFrame:
 
 def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
     """The photographs, and the further columns of a table that lists them."""
-    if Path(config.input).suffix.lower() not in (".csv", ".tsv", ".txt"):
-        return find_photographs(config.input), pd.DataFrame()
-    data = trained.data
-    return read_new(config.input, config.image_column or data.image_column, config.target_column, data.target_column)
+    path, data = given_path(config.input, "input"), trained.data
+    if path.suffix.lower() not in TABLE_SUFFIXES or path.is_dir():
+        table = find_photographs(config.input)
+        for note in table.notes:
+            log.warning("%s", note)
+        return table, pd.DataFrame()
+    columns = (config.image_column or data.image_column, config.target_column, data.target_column)
+    return read_new(config.input, *columns, config.images, config.decimal or data.decimal)
 
 
 def _open(config: Config) -> RunFolder:

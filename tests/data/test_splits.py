@@ -86,11 +86,28 @@ def test_split_column_with_an_unknown_word_is_refused():
         split(make_table(4, part=["train", "x", "holdout", "test"]), split_column="part")
 
 
-@pytest.mark.parametrize("lacking", ["train", "validation", "test"])
+@pytest.mark.parametrize("lacking", ["train", "test"])
 def test_split_column_without_a_part_is_refused(lacking):
     words = [word for word in ["train", "validation", "calibration", "test"] if word != lacking]
     with pytest.raises(DataError, match=f"the {lacking} set is empty .*write {lacking} into rows of column 'part'"):
         split(make_table(3, part=words), split_column="part")
+
+
+def test_without_a_word_for_validation_it_is_drawn_from_the_training_rows():
+    parts = split(make_table(100, part=["train"] * 60 + ["test"] * 40), split_column="part")
+    assert (parts[60:] == "test").all()
+    assert (parts[:60] != "test").all()
+    assert 5 < (parts == "validation").sum() < 20
+    assert 5 < (parts == "calibration").sum() < 20
+
+
+def test_a_test_value_is_also_found_as_a_number():
+    dose = ["1,000 ppm", "2,000 ppm", "500 ppm", "0 ppm"] * 25
+    for value in ("1000", "1,000", "1000 ppm"):
+        parts = split(make_table(100, dose=dose), test_column="dose", test_values=[value, "0.0"])
+        assert set(np.flatnonzero(parts == "test") % 4) == {0, 3}
+    with pytest.raises(DataError, match="'1001' is not in column 'dose'"):
+        split(make_table(100, dose=dose), test_column="dose", test_values=["1001"])
 
 
 def test_split_column_with_straddling_groups_is_refused():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from twostage.data.folders import read_folder
 from twostage.data.photographs import Photographs, Request, load_files
-from twostage.data.table import read_csv, read_folder, read_table
-from twostage.files import given_path
+from twostage.data.table import read_table
 
 __all__ = ["load_csv", "load_folder"]
 
@@ -13,17 +13,20 @@ def load_csv(request: Request) -> Photographs:
     """The photographs of a table."""
     data = request.data
     extra = tuple(dict.fromkeys(name for name in (data.split_column, request.split.column) if name))
-    table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
-    notes = []
-    if not data.group_column:
-        for name in {"group", "specimen"} & set(read_csv(given_path(data.table, "data.table"), []).columns):
-            notes.append(
-                f"the table names specimens in a column '{name}': data.group_column={name} would keep photographs of "
-                f"one specimen on one side of the split; without it the figures may be too good"
-            )
-    return load_files(table, notes, request)
+    table = read_table(
+        data.table,
+        data.image_column,
+        data.target_column,
+        data.group_column,
+        extra,
+        images=data.images,
+        decimal=data.decimal,
+        on_target_error=data.on_target_error,
+    )
+    return load_files(table, request)
 
 
 def load_folder(request: Request) -> Photographs:
     """The photographs of a folder with one folder per concentration."""
-    return load_files(read_folder(request.data.root), [], request)
+    data = request.data
+    return load_files(read_folder(data.root, data.pattern, data.decimal), request)

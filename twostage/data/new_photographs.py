@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from twostage.data.table import Table, locate, number, read_csv
+from twostage.data.header import column_called
+from twostage.data.locating import Places
+from twostage.data.numbers import is_number, read_numbers
+from twostage.data.spreadsheet import Sheet, read_sheet
+from twostage.data.table import Table, images_folder, photographs_in, rows_of
 from twostage.errors import DataError, some
 from twostage.files import given_path
 
@@ -21,11 +24,20 @@ FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """With these a spreadsheet lets a formula begin, in their wide forms as well."""
 
 
-def read_new(source: str, image_column: str, target_column: str | None, usual: str) -> tuple[Table, pd.DataFrame]:
+def read_new(
+    source: str,
+    image_column: str,
+    target_column: str | None,
+    usual: str,
+    images: str | None = None,
+    decimal: str | None = None,
+) -> tuple[Table, pd.DataFrame]:
     """Read a table of photographs for prediction, every row of it.
 
     Args:
         target_column: With concentrations where they are known; None: the `usual` one, where the table has it.
+        images: The folder where the names of the photographs start; None: the table's.
+        decimal: The decimal mark of the concentrations, where it must be said.
 
     Returns:
         The photographs, with targets NaN where none is known, and the further columns, as text.
@@ -35,29 +47,49 @@ def read_new(source: str, image_column: str, target_column: str | None, usual: s
             else than numbers.
     """
     path = given_path(source, "input")
-    frame = read_csv(path, [name for name in (image_column, target_column) if name])
-    images = frame[image_column]
-    if (images == "").any():
-        raise DataError(f"{path}: no photograph named in row {some(frame.index[images == ''])}")
-    column = target_column or (usual if list(frame.columns).count(usual) == 1 else None)
-    targets = np.full(len(frame), np.nan)
+    columns = {image_column: "image_column"} | ({target_column: "target_column"} if target_column else {})
+    sheet = read_sheet(path, columns, image_column, target_column or "")
+    places, notes = Places(images_folder(path, images, "images")), list(sheet.notes)
+    names, paths = photographs_in(sheet, image_column, places, notes)
+    column = target_column or column_called(usual, list(sheet.frame.columns), sheet.path, notes)
+    targets = np.full(len(names), np.nan)
     if column and column != image_column:
-        targets = _known(str(path), frame[column], named=target_column is not None)
+        targets = _known(sheet, column, decimal, target_column is not None, notes)
     used = {image_column, column} if np.isfinite(targets).any() else {image_column}
-    further = frame.loc[:, [name not in used for name in frame.columns]].reset_index(drop=True)
-    return Table(list(images), [locate(path.parent, name) for name in images], targets), further
+    further = sheet.frame.loc[:, [name not in used for name in sheet.frame.columns]].reset_index(drop=True)
+    for note in notes:
+        log.warning("%s", note)
+    return Table(names, paths, targets), further
 
 
-def _known(path: str, column: pd.Series, named: bool) -> np.ndarray:
+def _known(sheet: Sheet, column: str, decimal: str | None, named: bool, notes: list[str]) -> np.ndarray:
     """Concentrations (N,), NaN where the cell is empty, or is no number in a column that nobody has named."""
-    values = np.array([number(cell) for cell in column], np.float64)
-    bad = column[np.isnan(values) & (column != "").to_numpy()]
-    if len(bad):
-        cells = some(f"row {row} '{' '.join(cell.split())[:40]}'" for row, cell in bad.items())
-        what = f"{path}: column '{column.name}' should hold concentrations, and {len(bad)} cells are no number: {cells}"
+    cells, rows, what = list(sheet.column(column)), rows_of(sheet), f"{sheet.path}: column '{column}'"
+    filled = [i for i, cell in enumerate(cells) if cell]
+    values = np.full(len(cells), np.nan)
+    try:
+        numbers = read_numbers(
+            [cells[i] for i in filled],
+            [rows[i] for i in filled],
+            what,
+            decimal=decimal,
+            likely=sheet.likely,
+            option="decimal",
+        )
+    except DataError as error:
         if named:
-            raise DataError(f"{what}; correct or empty them")
-        log.warning("%s; their target stays unknown", what)
+            raise
+        notes.append(f"{error}; the targets stay unknown")
+        return values
+    values[filled] = numbers.values
+    notes += numbers.notes
+    bad = [i for i in filled if np.isnan(values[i])]
+    if bad:
+        shown = some(f"{rows[i]} '{' '.join(cells[i].split())[:40]}'" for i in bad)
+        said = f"{what} should hold concentrations, and {len(bad)} cells are no number: {shown}"
+        if named:
+            raise DataError(f"{said}; correct or empty them")
+        notes.append(f"{said}; their target stays unknown")
     return values
 
 
@@ -83,7 +115,7 @@ def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
     """A table in which no text begins a formula: an apostrophe before it, which a spreadsheet does not show."""
 
     def safe(cell: Any) -> Any:
-        formula = isinstance(cell, str) and cell.startswith(FORMULAS) and math.isnan(number(cell))
+        formula = isinstance(cell, str) and cell.startswith(FORMULAS) and not is_number(cell)
         return f"'{cell}" if formula else cell
 
     columns = [frame.iloc[:, i] for i in range(frame.shape[1])]  # by position: two may be called alike

@@ -15,8 +15,10 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from twostage.data.copies import alike_names, contradicting_copies, copies_message
 from twostage.data.images import DECODER, decode_photograph
 from twostage.data.kinds import open_regular
+from twostage.data.locating import Places
 from twostage.data.quiet import quiet
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table
@@ -138,24 +140,31 @@ def _refuse_impossible(table: Table, data: DataConfig) -> None:
         raise DataError(f"{bad.sum()} of {len(table)} targets contradict {why}: {rows}; take them out, or change that")
 
 
-def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
+def load_files(table: Table, request: Request) -> Photographs:
     """The photographs of a table of files, decoded into the store; those that cannot be read stop it or are skipped.
 
     Raises:
         NotThereError: Some are missing, and are not to be skipped; or all are.
+        DataError: The same file has different concentrations, and is not to be skipped.
         ImageError: Some cannot be decoded, and are not to be skipped.
     """
     data = request.data
-    missing = [name for name, path in zip(table.images, table.paths, strict=True) if not os.path.isfile(path)]
+    missing = [i for i, path in enumerate(table.paths) if not os.path.isfile(path)]
     if missing and (data.on_error == "stop" or len(missing) == len(table)):
-        skip = " or set data.on_error=skip" if data.on_error == "stop" else ""
-        raise NotThereError(
-            f"{len(missing)} of {len(table)} photographs are missing: {some(missing)}; correct the paths "
-            f"(relative ones start from the table's folder){skip}",
-            table,
-            missing,
-        )
+        raise NotThereError(_missing(table, missing, data), table, [table.images[i] for i in missing])
     digests = _digests(table.paths, request.threads)
+    contradicting = contradicting_copies(table, digests, data.on_target_error)
+    skipped = table.skipped | {table.images[i]: why for i, why in contradicting.items()}
+    left = np.setdiff1d(np.arange(len(table)), list(contradicting))
+    table, digests = table.select(left), [digests[i] for i in left]
+    if not len(table):
+        raise DataError(f"no photograph is left: {some(skipped.values(), 1)}")
+    notes = [
+        *table.notes,
+        *_unit_message(table.unit, data.unit),
+        *copies_message(table, digests),
+        *alike_names(table.groups),
+    ]
     store = _decoded(table.paths, digests, request.image, request.cache_dir, request.progress, request.threads)
     if store.failed and data.on_error == "stop":
         raise ImageError(
@@ -163,9 +172,32 @@ def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
             f"repair or remove them, or set data.on_error=skip"
         )
     good = np.setdiff1d(np.arange(len(table)), list(store.failed))
-    skipped = {table.images[i]: reason for i, reason in store.failed.items()}
+    skipped |= {table.images[i]: reason for i, reason in store.failed.items()}
     kept = [digests[i] for i in good]
     return Photographs(table.select(good), Rows(store.pixels, good), kept, store, skipped, notes)
+
+
+def _unit_message(written: str, given: str) -> list[str]:
+    if not written or "".join(written.split()) == "".join(given.split()):
+        return []
+    if given:
+        return [f"the concentrations are written in '{written}', and data.unit={given} says another unit"]
+    return [f"data.unit={written} would name the unit of the concentrations in tables and report"]
+
+
+def _missing(table: Table, missing: list[int], data: Any) -> str:
+    """What to say about photographs that are not there: what was tried, and where others are."""
+    names = [f"{table.rows[i]} '{table.images[i]}'" if table.rows else table.images[i] for i in missing]
+    said = f"{len(missing)} of {len(table)} photographs are missing: {some(names)}; "
+    first, skip = missing[0], ", or set data.on_error=skip" if data.on_error == "stop" else ""
+    if table.folder is None:
+        return f"{said}give the same command again{skip}"
+    near = Places(table.folder).nearest(table.images[first])
+    near = f" (the nearest is '{near}')" if near else ""
+    said += f"tried were {table.paths[first]} and photographs below {table.folder} called so{near}: "
+    if len(missing) == len(table):
+        return f"{said}correct the paths, or say with data.images=FOLDER where they start"
+    return f"{said}correct the paths, or remove the rows{skip}"
 
 
 def _decoded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
+from twostage.data.numbers import read_numbers
 from twostage.data.table import Table
 from twostage.errors import DataError, RunError, some, suggest
 from twostage.files import text_of
 
 __all__ = [
     "PARTS",
+    "PART_CALLED",
     "UNUSED",
     "changed_photographs",
     "read_names",
@@ -24,7 +27,16 @@ __all__ = [
     "splits_table",
 ]
 
+log = logging.getLogger("twostage")
+
 PARTS = ("train", "validation", "calibration", "test")
+PART_CALLED = {part: part for part in PARTS} | {
+    "val": "validation",
+    "valid": "validation",
+    "cal": "calibration",
+    "training": "train",
+}
+"""What people call the parts, in lower case."""
 UNUSED = "unused"
 """Training photographs that a `train_share` below 1 leaves out."""
 
@@ -42,11 +54,13 @@ def split_table(
     folds: int | None = None,
     fold: int = 0,
     train_share: float = 1.0,
+    decimal: str | None = None,
 ) -> np.ndarray:
     """Assign each photograph to a part: (N,) of the words in `PARTS`, and `UNUSED`.
 
-    Photographs of one group always share a part. Either `split_column` names the part of every row, or the rows whose
-    `test_column` is one of `test_values` are the test set, or it is one of so many `folds`, or drawn like the others.
+    Photographs of one group always share a part. Either `split_column` names the part of every row (if none is for
+    validation, it is drawn from the training rows), or the rows whose `test_column` is one of `test_values`, as text or
+    as number, are the test set, or it is one of so many `folds`, or drawn like the others.
     Only `train_share` of the training photographs is used, whole groups; for one seed the fewer are among the more.
 
     Raises:
@@ -54,10 +68,12 @@ def split_table(
     """
     if split_column:
         parts = _from_column(table, split_column)
+        if not (parts == "validation").any():
+            _draw_missing(parts, table, validation, calibration, seed)
     else:
         parts = np.full(len(table), "train", dtype="<U11")
         if test_column:
-            parts[_rows_with(table, test_column, test_values or [])] = "test"
+            parts[_rows_with(table, test_column, test_values or [], decimal)] = "test"
         elif folds:
             parts[_rows_of_fold(table, folds, fold, seed)] = "test"
             test = 1 / folds
@@ -72,6 +88,16 @@ def split_table(
     if train_share < 1:
         _leave_out(parts, table, train_share, seed)
     return parts
+
+
+def _draw_missing(parts: np.ndarray, table: Table, validation: float, calibration: float, seed: int) -> None:
+    """Move training rows to validation, and to calibration if nothing is there either, by their shares of all."""
+    log.info("no photograph is named for validation: it is drawn from those for training")
+    left = float(np.mean(parts == "train"))
+    if not (parts == "calibration").any():
+        _draw(parts, table, "calibration", min(calibration, left / 3), left, seed + 1)
+        left = float(np.mean(parts == "train"))
+    _draw(parts, table, "validation", min(validation, left / 3), left, seed + 2)
 
 
 def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, seed: int) -> None:
@@ -119,32 +145,46 @@ def _rows_of_fold(table: Table, folds: int, fold: int, seed: int) -> np.ndarray:
 
 
 def _from_column(table: Table, column: str) -> np.ndarray:
-    words = np.char.lower(table.columns[column])
-    aliases = {"val": "validation", "valid": "validation", "cal": "calibration", "training": "train"}
-    words = np.array([aliases.get(word, word) for word in words])
+    words = np.array([PART_CALLED.get(word, word) for word in np.char.lower(table.columns[column])])
     unknown = sorted(set(words) - set(PARTS))
     if unknown:
         raise DataError(f"column '{column}' holds {some(unknown)}; allowed are {', '.join(PARTS)}")
     return words.astype("<U11")
 
 
-def _rows_with(table: Table, column: str, values: list[str]) -> np.ndarray:
-    present = set(table.columns[column])
+def _rows_with(table: Table, column: str, values: list[str], decimal: str | None) -> np.ndarray:
+    cells = table.columns[column]
+    present, rows = set(cells), np.isin(cells, values)
     if not values:
         raise DataError(f"split.column={column} needs split.test_values=[...]; it holds {some(sorted(present), 8)}")
     for value in values:
-        if value not in present:
+        equal = _rows_equal(cells, value, decimal) if value not in present else rows
+        rows = rows | equal
+        if not equal.any():
             raise DataError(f"split.test_values: '{value}' is not in column '{column}'; {suggest(value, present)}")
-    rows = np.isin(table.columns[column], values)
     if rows.all():
         raise DataError(f"split.test_values covers every row of column '{column}': nothing is left to train on")
     return rows
+
+
+def _rows_equal(cells: np.ndarray, value: str, decimal: str | None) -> np.ndarray:
+    """Where a column says the same number as a value, which may lack the unit: "100" for 100.0 or 100 ppm."""
+    texts = [str(cell) for cell in cells]
+    try:
+        column = read_numbers(texts, texts, "", decimal=decimal)
+        given = read_numbers([value], [value], "", decimal=column.decimal)
+    except DataError:  # a text, then, that is not there
+        return np.zeros(len(cells), bool)
+    same = (given.before, given.unit) in (("", ""), (column.before, column.unit))
+    return np.asarray((column.values == given.values[0]) & same)
 
 
 def _check(parts: np.ndarray, table: Table, split_column: str | None) -> None:
     for part in ("train", "validation", "test"):
         if not (parts == part).any():
             found = f"the {part} set is empty ({len(table)} photographs in all): "
+            if table.split_column:
+                raise DataError(f"{found}no folder {part}/ holds photographs")
             if split_column:
                 raise DataError(
                     f"{found}write {part} into rows of column '{split_column}', or leave data.split_column out"

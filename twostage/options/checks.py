@@ -21,7 +21,7 @@ __all__ = ["check", "check_together", "known_options", "unknown_option"]
 def check(key: str, value: Any, metadata: dict[str, Any]) -> None:
     """Raise ConfigError unless a value is among the choices, and in the range, of its option."""
     choices, low, high = metadata.get("choices"), metadata.get("low"), metadata.get("high")
-    if choices and str(value) not in choices:
+    if choices and value is not None and str(value) not in choices:
         raise ConfigError(f"{key}={value} is not known: {suggest(str(value), choices)}")
     if low is not None and high is not None and value is not None and not low <= value <= high:
         raise ConfigError(f"{key}={value} is out of range: allowed is {low:g}..{high:g}")

@@ -97,12 +97,17 @@ class PredictConfig:
     """Options of `twostage predict`."""
 
     run: str = option("latest", "the run (or model folder) that predicts")
-    input: str = option(MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv)")
+    input: str = option(
+        MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)"
+    )
     output: str | None = option(None, "the table to write; without it the rows are printed")
     image_column: str | None = option(None, "column of a table with the paths; default: as in training")
+    images: str | None = option(None, "folder where the paths in a table start; null: the table's")
     target_column: str | None = option(
         None, "column of a table with known concentrations; default: as in training, where the table has it"
     )
+    decimal: str | None = option(None, "decimal mark of these; default: as in training", choices=". ,")
+    strict: bool = option(False, "exit status 1, after all is written, if a photograph was refused")
     spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
     runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 
@@ -138,14 +143,13 @@ class BackbonesConfig:
 class Command:
     """A command: its meaning in one line, the class of its options, and a function from these to the text to print.
 
-    `continues`: it goes on with a run that is there, and takes that run's options. `prints_data`: programs read it.
+    `continues`: it goes on with a run that is there, and takes that run's options.
     """
 
     meaning: str
     options: type
     function: Any
     continues: bool = False
-    prints_data: bool = False
 
 
 COMMANDS: Family[Command] = Family(
@@ -176,9 +180,7 @@ COMMANDS: Family[Command] = Family(
             LearningCurveConfig,
             "twostage.studies.learning_curve:learning_curve",
         ),
-        "predict": Command(
-            "read photographs with a trained model", PredictConfig, "twostage.cli:predict", prints_data=True
-        ),
+        "predict": Command("read photographs with a trained model", PredictConfig, "twostage.cli:predict"),
         "check-data": Command(
             "look at table and photographs before training: what is there, what would be refused, which options suit",
             CheckDataConfig,

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from twostage.options.family import Family
 from twostage.options.field import option
 
-__all__ = ["SOURCES", "CsvConfig", "DataConfig", "FolderConfig", "SimulatedConfig", "Source"]
+__all__ = ["SOURCES", "CsvConfig", "DataConfig", "FilesConfig", "FolderConfig", "SimulatedConfig", "Source"]
 
 
 @dataclass
@@ -36,6 +36,11 @@ class DataConfig:
     @property
     def split_column(self) -> str | None:
         """Column that names the part of the split for every photograph."""
+        return None
+
+    @property
+    def decimal(self) -> str | None:
+        """Decimal mark, where it must be said."""
         return None
 
     @property
@@ -73,16 +78,31 @@ class SimulatedConfig(DataConfig):
 
 
 @dataclass
-class CsvConfig(DataConfig):
+class FilesConfig(DataConfig):
+    """What the sources have in common whose photographs are files."""
+
+    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+    on_target_error: str = option(
+        "stop",
+        "a concentration that is no number, or contradicts a copy's: stop, or skip and list",
+        choices="stop skip",
+    )
+    decimal: str | None = option(
+        None, "decimal mark of the concentrations, where they can be read in two ways", choices=". ,"
+    )
+
+
+@dataclass
+class CsvConfig(FilesConfig):
     """Photographs listed in a table."""
 
     kind: str = "csv"
-    table: str = option(MISSING, "the table: comma, semicolon or tab separated, one row per photograph")
-    image_column: str = option("image", "column with the photograph's path, absolute or relative to the table")
+    table: str = option(MISSING, "the table, one row per photograph: CSV, Excel (.xlsx) or Parquet")
+    images: str | None = option(None, "folder where the paths of the photographs start; null: the table's")
+    image_column: str = option("image", "column with the photograph's path, absolute or relative to data.images")
     target_column: str = option("target", "column with the concentration")
     group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
     split_column: str | None = option(None, "column that says train, validation, calibration or test")
-    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
 
     has_columns = True
 
@@ -92,12 +112,14 @@ class CsvConfig(DataConfig):
 
 
 @dataclass
-class FolderConfig(DataConfig):
+class FolderConfig(FilesConfig):
     """Photographs in one folder per concentration."""
 
     kind: str = "folder"
     root: str = option(MISSING, "folder with one folder per concentration: root/123.5/*.jpg")
-    on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+    pattern: str | None = option(
+        None, "regular expression over the path below root instead, with (?P<target>...) and maybe (?P<group>...)"
+    )
 
     def describe(self) -> str:
         """Where the photographs are from, in words."""

@@ -45,7 +45,7 @@ class Text:
             return value
         chosen = re.fullmatch(r"choice\((.*)\)", value, re.S)
         values = _split(chosen[1] if chosen else value, self.many)
-        if len(values) == 1:
+        if len(values) == 1 or not any(map(str.strip, values)):  # one value, or nothing but commas
             return self._one(key, value if chosen is None else values[0].strip())
         if key == "run":
             raise ConfigError(f"run={value}: a sweep has one name, its runs are NAME/0, NAME/1, ...; give run=NAME")

@@ -119,6 +119,11 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         table, count = replace(table, groups=groups), len(np.unique(groups))
         hint = "; near-duplicates are one group: set split.duplicates=warn to leave them apart"
         log.info("split.duplicates=group: %d pairs of near-duplicates leave %d groups", len(pairs), count)
+    if table.split_column and config.split.folds:
+        raise DataError(
+            "split.folds draws the test set, and the folders train/ and test/ name it: give one of them as data.root, "
+            "or no folds"
+        )
     try:
         parts = split_table(
             table,
@@ -126,12 +131,13 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
             calibration=config.split.calibration,
             test=config.split.test,
             seed=config.seed,
-            split_column=config.data.split_column,
+            split_column=config.data.split_column or table.split_column,
             test_column=config.split.column,
             test_values=config.split.test_values,
             folds=config.split.folds,
             fold=config.split.fold,
             train_share=config.split.train_share,
+            decimal=config.data.decimal,
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error

@@ -70,6 +70,8 @@ def _changed_rows(table: Table, before: str, config: Config) -> list[str]:
     frame = pd.DataFrame({"image": table.images, "target": table.targets.astype(object)})
     if table.groups is not None and config.split.duplicates != "group":  # else they have other names in splits.csv
         frame["group"] = table.groups
+    left_out = pd.DataFrame({"image": list(table.skipped)}).reindex(columns=frame.columns, fill_value="")
+    frame = pd.concat([frame, left_out], ignore_index=True)
     frame.loc[frame["image"].isin(rows["image"][rows["split"] == "skipped"]), frame.columns[1:]] = ""
     return changed_photographs(str(frame.to_csv(index=False)), before)
 

@@ -36,6 +36,7 @@ class Table:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     split_column: str | None = None
     rows: list[str] = field(default_factory=list)
+    header: list[str] = field(default_factory=list)
     folder: Path | None = None
     unit: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
@@ -124,6 +125,7 @@ def read_table(
         groups,
         extra,
         rows=rows_of(sheet),
+        header=[str(name) for name in sheet.frame.columns],
         folder=places.folder,
         unit=unit,
         skipped={names[i]: why for i, why in skipped.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from twostage.data.duplicates import across_parts
@@ -24,9 +24,9 @@ class Suggestion(NamedTuple):
     why: str
 
 
-def suggestions(data: RunData, columns: Sequence[str] = ()) -> list[Suggestion]:
-    """What to add to the options; `columns` are the names of the table's columns."""
-    return [*_targets(data), *_groups(data, columns), *_bins(data)]
+def suggestions(data: RunData) -> list[Suggestion]:
+    """What to add to the options."""
+    return [*_targets(data), *_groups(data), *_bins(data)]
 
 
 def _targets(data: RunData) -> Iterator[Suggestion]:
@@ -39,9 +39,9 @@ def _targets(data: RunData) -> Iterator[Suggestion]:
         yield Suggestion("data.minimum=0", "the least concentration is 0: no reading should lie below")
 
 
-def _groups(data: RunData, columns: Sequence[str]) -> Iterator[Suggestion]:
+def _groups(data: RunData) -> Iterator[Suggestion]:
     config, groups = data.config, data.photos.table.groups
-    named = [name for name in columns if name.lower() in ("group", "specimen")]
+    named = [name for name in data.photos.table.header if name.lower() in ("group", "specimen")]
     if groups is None and len(named) == 1:
         yield Suggestion(
             f"data.group_column={named[0]}", "photographs of one specimen must stay on one side of the split"

@@ -24,9 +24,10 @@ class Table:
 
     `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
     `columns` holds further columns by name, as text (N,), `split_column` the one of them that names each photograph's
-    part, where the photographs themselves say it. `rows` tell where each is in the file that lists them, and `folder`
-    where its names start, if there is one; `unit` is what its concentrations are written with. `skipped` maps the name
-    of each row that was left out to the reason; `notes` are lines about how all this was read.
+    part, where the photographs themselves say it. `rows` tell where each is in the file that lists them, `header` what
+    columns that has, and `folder` where its names start, if there is one; `unit` is what its concentrations are written
+    with. `skipped` maps the name of each row that was left out to the reason; `notes` are lines about how all this was
+    read.
     """
 
     images: list[str]

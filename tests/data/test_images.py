@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from twostage.data import decoder
+from twostage.data import headers
 from twostage.data.decoder import opened
 from twostage.data.images import decode_photograph
 from twostage.data.photographs import decode_photographs
@@ -318,9 +318,9 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 
 def test_too_many_pixels_are_refused(tmp_path, monkeypatch):
     path = saved(tmp_path, noise(40, 30))
-    monkeypatch.setattr(decoder, "MAX_PIXELS", 1200)
+    monkeypatch.setattr(headers, "MAX_PIXELS", 1200)
     decode(path)
-    monkeypatch.setattr(decoder, "MAX_PIXELS", 1199)
+    monkeypatch.setattr(headers, "MAX_PIXELS", 1199)
     refused(path, path, "30x40", "million pixels", "make it smaller")
     refused(Image.new("RGB", (30, 40)), "million pixels")
 

@@ -173,8 +173,8 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
         name = TiffImagePlugin.COMPRESSION_INFO.get(compression, compression)
         allowed = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
         raise ImageError(f"TIFF compression {name} hides damage; save it with one of {allowed}, or as PNG")
-    if planar == 2 and max(bits) > 8:
-        raise ImageError("16-bit TIFF with separate planes is not read rightly; save it with interleaved channels")
+    if planar == 2 and max(bits) > 8 and image.mode == "CMYK":
+        raise ImageError("16-bit CMYK in separate planes (PlanarConfiguration 2) is not read; save it as RGB")
     strips = _strips(image)
     counts = strips.counts or (0,) * len(strips.places)
     if len(strips.places) < strips.expected or len(counts) != len(strips.places):

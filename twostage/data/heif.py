@@ -1,0 +1,38 @@
+"""Decode HEIC with pillow-heif (the extra `heic`); AVIF, which is stored alike, is read by Pillow."""
+
+from __future__ import annotations
+
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from twostage.data.headers import Header
+from twostage.errors import ImageError
+
+__all__ = ["decode_heic", "memory"]
+
+
+def memory(header: Header, length: int) -> int:
+    """Bytes that decoding takes: the file, the decoder's picture and that of the result."""
+    wide = 2 if header.bits > 8 else 1
+    return 3 * length + header.width * header.height * 12 * wide
+
+
+def decode_heic(file: IO[bytes]) -> tuple[Image.Image, Image.Image | None]:
+    """The primary picture, upright; of more than 8 bits the upper and the lower bytes of numbers whose white is 65535.
+
+    Raises:
+        ImageError: Its numbers are multiplied by transparency.
+    """
+    import pillow_heif
+
+    file.seek(0)
+    opened = pillow_heif.open_heif(file, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    if opened.premultiplied_alpha:
+        raise ImageError("its colours are multiplied by transparency; save it without transparency")
+    values, bits = np.asarray(opened), int(opened.info["bit_depth"])
+    if values.dtype == np.uint8:
+        return Image.fromarray(values), None
+    values = (values * np.float32(65535 / ((1 << bits) - 1)) + np.float32(0.5)).astype(np.uint16)
+    return Image.fromarray((values >> 8).astype(np.uint8)), Image.fromarray((values & 255).astype(np.uint8))

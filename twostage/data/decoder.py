@@ -16,20 +16,19 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from twostage.data import heif, kinds
-from twostage.data.area import BAND
-from twostage.data.budget import DECODING, MEMORY, give_back
+from twostage.data import kinds
+from twostage.data.budget import DECODING, give_back
 from twostage.data.headers import Header, of_image, read_header
-from twostage.data.integrity import check_png, check_png_rows, check_tiff, largest_strip
+from twostage.data.heif import decode_heic
+from twostage.data.integrity import check_png, check_png_rows, check_tiff
 from twostage.data.jpeg import decode_jpeg, read_layout
+from twostage.data.limits import MAX_FILE, band, check_length, check_memory, kept, memory
 from twostage.data.photo import Photo, check_bits, check_transparency, load_deep
 from twostage.data.quiet import quiet
 from twostage.errors import ImageError
 
 __all__ = ["Source", "name_of", "open_source", "opened", "refusing"]
 
-MAX_FILE = 200_000_000
-"""Bytes of a file that is read as a whole (JPEG, WebP, HEIC, AVIF, and what Pillow decodes in Python)."""
 SMALL_FILE = 1 << 22
 """Bytes of a file that is read at once, because it is read here and there."""
 MAX_SLOW = 2_000_000
@@ -99,7 +98,7 @@ def open_source(source: Any, stack: ExitStack) -> IO[bytes]:
             source.seek(at)
     if not isinstance(content, bytes):
         raise ImageError("it is open as text; open it with mode 'rb'")
-    _check_length(len(content))
+    check_length(len(content))
     return io.BytesIO(content)
 
 
@@ -117,8 +116,6 @@ def _open(source: Any, name: str, size: int, stack: ExitStack) -> Photo:
     file.seek(0)
     if kind == "JPEG":
         return _open_jpeg(file, length, name, size, stack)
-    if kind in ("WebP", "HEIC", "AVIF"):
-        _check_length(length)
     if length < SMALL_FILE and not isinstance(file, io.BytesIO):
         file = io.BytesIO(file.read())
     return _open_other(file, kind, length, name, stack)
@@ -146,11 +143,11 @@ def _unread_file(image: Image.Image) -> IO[bytes] | None:
 
 def _loaded(image: Image.Image, name: str, stack: ExitStack) -> Photo:
     header = of_image(image)
-    stack.enter_context(DECODING.hold(_band(image.width, image.height)))
+    stack.enter_context(DECODING.hold(band(image.width, image.height)))
     with _CALLERS:
         image.load()
         if header.bits == 16:
-            check_bits(image, False, header.white)
+            check_bits(image, None, header.white)
         return _photo(name, header, image)
 
 
@@ -174,7 +171,7 @@ def _photo(name: str, header: Header, image: Image.Image, low: Image.Image | Non
 
 
 def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitStack) -> Photo:
-    _check_length(length)
+    check_length(length)
     data = file.read()
     layout = read_layout(data)
     header = read_header(io.BytesIO(data), "JPEG")
@@ -185,8 +182,8 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
     least = max(4 * size, -(-min(width, height) // 4))
     image.draft(None, (least, least))
     scale = image.decoderconfig[0] if image.decoderconfig else 1
-    need = _pixels(image) + 2 * layout.coefficients + length + _band(*image.size)
-    _check_memory(width, height, need)
+    need = kept(image) + 2 * layout.coefficients + length + band(*image.size)
+    check_memory(width, height, need)
     _hold(need, stack)
     decode_jpeg(image, data, layout)
     return _photo(name, header, image, scale=scale)
@@ -196,14 +193,11 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     header = read_header(file, kind)
     if kind == "PNG":
         check_png(file)
-    width, height = header.width, header.height
-    need = _band(width, height)
-    if kind in ("HEIC", "AVIF", "WebP"):
-        need += heif.memory(header, length) if kind != "WebP" else 20 * width * height + 2 * length
-        _check_memory(width, height, need)  # before any decoder reserves it
+    need = memory(kind, (header.width, header.height), length, header.bits, header.image)
+    check_memory(header.width, header.height, need)  # before a decoder reserves it, or any strip is looked into
     if kind == "HEIC":
         _hold(need, stack)
-        header.image, low = heif.decode_heic(file)
+        header.image, low = decode_heic(file)
         header.white = 65535
         return _photo(name, header, header.image, low)
     if header.image is None:
@@ -211,14 +205,8 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     image = stack.enter_context(header.image)
     if image.tile and image.tile[0][0] in Image.DECODERS:
         _check_slow(image, file, length)
-    is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
-    deep = 2 if header.bits == 16 and not image.mode.startswith("I") else 1
-    need += deep * _pixels(image) * (2 if kind == "GIF" else 1)  # a GIF is kept for its next picture
-    if is_tiff:
-        need += largest_strip(image) + (_pixels(image) if image.tag_v2.get(274, 1) != 1 else 0)  # Pillow turns it
-        _check_memory(width, height, need)  # before any strip is looked into
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         check_tiff(image, file)
-    _check_memory(width, height, need)
     _hold(need, stack)
     if not header.text_behind:
         _ = header.space, header.orientation  # decoding changes what the file says
@@ -226,7 +214,7 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     if kind == "PNG":
         check_png_rows(image, file)
     if low is not None or pixels.mode[0] in "IF":
-        check_bits(pixels, low is not None, header.white)
+        check_bits(pixels, low, header.white)
     return _photo(name, header, pixels, low)
 
 
@@ -241,34 +229,10 @@ def _hold(need: int, stack: ExitStack) -> None:
     stack.callback(give_back, need)
 
 
-def _check_length(length: int) -> None:
-    if length > MAX_FILE:
-        raise ImageError(f"its file has {length / 1e6:.0f} MB, more than {MAX_FILE // 10**6} MB; make it smaller")
-
-
 def _check_slow(image: Image.Image, file: IO[bytes], length: int) -> None:
     """Pillow's decoder for this way of storing is written in Python."""
-    _check_length(8 * length)
+    check_length(8 * length)
     at = file.tell()
     if image.width * image.height > MAX_SLOW or (image.format == "PPM" and file.read().count(b"#") > 100):
         raise ImageError("it is stored in a way that takes minutes to decode; save it as PNG")
     file.seek(at)
-
-
-def _check_memory(width: int, height: int, need: int) -> None:
-    if need > MEMORY:
-        raise ImageError(
-            f"{width}x{height} in this format takes {need / 1e6:.0f} MB to decode, more than {MEMORY // 10**6} MB; "
-            f"make it smaller or save it as baseline JPEG or PNG"
-        )
-
-
-def _pixels(image: Image.Image) -> int:
-    """Bytes that Pillow keeps a picture in."""
-    each = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
-    return image.width * image.height * each
-
-
-def _band(width: int, height: int) -> int:
-    """Bytes of what is averaged at a time."""
-    return 40 * min(width * height, BAND)

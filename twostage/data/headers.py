@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,20 +10,16 @@ from typing import IO, Any
 
 from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
-from twostage.data import kinds
+from twostage.data import kinds, limits
 from twostage.data.boxes import Boxed, read_boxes
 from twostage.data.integrity import check_gif, check_webp
 from twostage.data.spaces import Space
 from twostage.data.tags import EXIF_IFD, INTEROPERABILITY_IFD, Said, space_of
-from twostage.data.tiff import check_pages, explain_tags, white_of
+from twostage.data.tiff import check_tags, explain_tags, white_of
 from twostage.errors import ImageError
 
-__all__ = ["MAX_JPEG_PIXELS", "MAX_PIXELS", "Header", "check_size", "of_image", "read_header"]
+__all__ = ["Header", "of_image", "read_header"]
 
-MAX_PIXELS = 150_000_000
-MAX_JPEG_PIXELS = 600_000_000
-"""A JPEG is decoded at a quarter of its sides where that is enough; `budget.MEMORY` holds as well."""
-MAX_SIDE = 65_535
 MAX_CHUNKS = 100_000
 COLOR_CHUNKS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
 MAX_CHUNK = 1 << 20
@@ -90,7 +87,7 @@ def _said_by_boxes(boxed: Boxed) -> Said:
     numbers = bytes([*boxed.nclx[:2], 0, 1]) if boxed.nclx else b""
     if boxed.profile and (not numbers or numbers[1] not in (16, 18)):
         numbers = b""
-    return Said({"cICP": numbers} if numbers else {}, boxed.profile)
+    return Said({"nclx": numbers} if numbers else {}, boxed.profile)
 
 
 def read_header(file: IO[bytes], kind: str) -> Header:
@@ -99,22 +96,27 @@ def read_header(file: IO[bytes], kind: str) -> Header:
     Raises:
         ImageError: It is too large, or holds what is no photograph.
     """
+    length = file.seek(0, io.SEEK_END)
+    if kind in ("JPEG", "WebP", "HEIC", "AVIF"):
+        limits.check_length(length)
     file.seek(0)
     if kind in ("HEIC", "AVIF"):
         return _boxed(file, kind)
     if kind == "PNG":
         head = file.read(26)
-        check_size(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+        limits.check_size(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
     elif kind == "GIF":
         check_gif(file)
     elif kind == "WebP":
-        check_size(*check_webp(file))
+        size = check_webp(file)
+        limits.check_size(*size)
+        limits.check_memory(*size, limits.memory(kind, size, length, 8, None))  # Pillow reserves it when it opens
     file.seek(0)
     if kind == "JPEG":
         image: Any = JpegImagePlugin.JpegImageFile(file)  # Image.open has a limit of its own, for what is decoded whole
     else:
         image = _open(file, kind)
-    check_size(image.width, image.height, MAX_JPEG_PIXELS if kind == "JPEG" else MAX_PIXELS)
+    limits.check_size(image.width, image.height, limits.MAX_JPEG_PIXELS if kind == "JPEG" else None)
     header = Header(kind, image, image.width, image.height)
     if kind == "PNG":
         header.bits = head[24]
@@ -125,8 +127,10 @@ def read_header(file: IO[bytes], kind: str) -> Header:
         raise ImageError("CMYK without Adobe's marker (APP14) does not say whether 0 is ink; save it as RGB")
     elif kind == "PPM" and image.mode.startswith("I"):
         header.bits = 16
+    if image.mode == "F":
+        raise ImageError("floating point has no defined white; save it with 8 or 16 bits")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        check_pages(image, file)
+        check_tags(image, file)
         header.bits = max(image.tag_v2.get(258, (1,)))
         header.white = white_of(image.tag_v2, header.bits)
     else:
@@ -145,7 +149,7 @@ def _open(file: IO[bytes], kind: str) -> Any:
 
 def of_image(image: Image.Image) -> Header:
     """An image that a caller has decoded: what it says of itself is in its `info`."""
-    check_size(image.width, image.height)
+    limits.check_size(image.width, image.height)
     info, chunks = image.info, {}
     if isinstance(gamma := info.get("gamma"), int | float) and gamma > 0:
         chunks["gAMA"] = round(gamma * 100_000).to_bytes(4, "big")
@@ -155,28 +159,15 @@ def of_image(image: Image.Image) -> Header:
         chunks["sRGB"] = bytes([int(info["srgb"]) & 255])
     if isinstance(nclx := info.get("nclx_profile"), dict) and not info.get("icc_profile"):
         numbers = [int(nclx.get(name, 2)) & 255 for name in ("color_primaries", "transfer_characteristics")]
-        chunks["cICP"] = bytes([*numbers, 0, 1])
+        chunks["nclx"] = bytes([*numbers, 0, 1])
     sixteen = image.mode[0] in "IF"
     return Header("", image, image.width, image.height, 16 if sixteen else 8, 65535 if sixteen else 255, chunks)
-
-
-def check_size(width: int, height: int, most: int | None = None) -> None:
-    """Refuse what has more pixels than are decoded.
-
-    Raises:
-        ImageError: It has.
-    """
-    most = MAX_PIXELS if most is None else most
-    if width * height > most:
-        raise ImageError(f"{width}x{height} is more than {most // 10**6} million pixels; make it smaller")
-    if max(width, height) > MAX_SIDE:
-        raise ImageError(f"{width}x{height}: no side may have more than {MAX_SIDE} pixels; make it smaller")
 
 
 def _boxed(file: IO[bytes], kind: str) -> Header:
     boxed = read_boxes(file)
     width, height = boxed.upright
-    check_size(width, height)
+    limits.check_size(width, height)
     if kind == "AVIF" and boxed.clipped:
         raise ImageError("it is cropped by a tag (clap) that is not applied; save it again")
     return Header(kind, None, width, height, boxed.bits, (1 << boxed.bits) - 1, boxed=boxed)

@@ -7,16 +7,9 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from twostage.data.headers import Header
 from twostage.errors import ImageError
 
-__all__ = ["decode_heic", "memory"]
-
-
-def memory(header: Header, length: int) -> int:
-    """Bytes that decoding takes: the file, the decoder's picture and that of the result."""
-    wide = 2 if header.bits > 8 else 1
-    return 3 * length + header.width * header.height * 12 * wide
+__all__ = ["decode_heic"]
 
 
 def decode_heic(file: IO[bytes]) -> tuple[Image.Image, Image.Image | None]:

@@ -142,29 +142,37 @@ def _tell(image: Any, change: Callable[[str], str]) -> None:
     image.tile = [tile._replace(args=arguments(tile.args)) for tile in image.tile]
 
 
-def check_bits(image: Image.Image, is_deep: bool, white: int) -> None:
+def check_bits(image: Image.Image, low: Image.Image | None, white: int) -> None:
     """Refuse numbers whose white is not known: below zero, of more than 16 bits, or using only the lower of 16.
 
     A camera's 10, 12 or 14 bits, of which no tag tells, would be nearly black.
 
     Args:
-        is_deep: `image` has the upper bytes.
+        low: The lower bytes, where `image` has the upper ones.
 
     Raises:
         ImageError: They are such.
     """
-    extremes: Any = image.getextrema()
-    bands = [extremes] if not isinstance(extremes[0], tuple) else list(extremes)
-    least, most = min(low for low, _ in bands), max(high for _, high in bands[: -1 if image.mode == "RGBA" else None])
+    least, most = _extremes(image)
     if image.mode == "F" or least < 0 or most > 65535:
         raise ImageError(f"pixels of mode {image.mode} have no defined white; save it with 8 or 16 bits")
-    most = (int(most) << 8) + 255 if is_deep else int(most)
-    if most < DARKEST_WHITE and white == 65535 and image.mode != "CMYK":
-        bits = max(most.bit_length(), 8)
+    if low is not None:
+        most = 256 * most + 255 if most else _extremes(low)[1]
+    if 0 < most < DARKEST_WHITE and white == 65535 and image.mode != "CMYK":  # black is black in all of them
+        bits = max(int(most).bit_length(), 8)
         raise ImageError(
             f"its 16 bits hold no number above {(1 << bits) - 1}: they are {bits} bits, and its white is not known; "
             f"save it with MaxSampleValue (tag 281), or scaled to 16 bits"
         )
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """The least and the largest number, transparency left aside."""
+    found: Any = image.getextrema()
+    bands = found if isinstance(found[0], tuple) else (found,)
+    if image.mode in ("LA", "RGBA"):
+        bands = bands[:-1]
+    return min(low for low, _ in bands), max(high for _, high in bands)
 
 
 def check_transparency(image: Image.Image) -> bool:

@@ -1,8 +1,8 @@
 """What a file says of its colours: one table of tags, the first that speaks decides.
 
 The order for PNG is that of the third edition of its specification: cICP, iCCP, sRGB, then gAMA with cHRM. A HEIC or
-AVIF has an ICC profile or the numbers of ITU-T H.273, as a cICP has them. EXIF comes last. Where nothing speaks, it is
-sRGB.
+AVIF has an ICC profile or, as nclx, the numbers of ITU-T H.273 that a cICP has. EXIF comes last. Where nothing speaks,
+it is sRGB.
 """
 
 from __future__ import annotations
@@ -78,10 +78,11 @@ def space_of(said: Said) -> Space:
 
 
 def _by_cicp(said: Said) -> Space | None:
-    if "cICP" not in said.chunks:
+    name = next((name for name in ("cICP", "nclx") if name in said.chunks), "")
+    if not name:
         return None
-    primaries, transfer, matrix, whole = struct.unpack(">BBBB", said.chunks["cICP"][:4].ljust(4, b"\0"))
-    tag = f"cICP {primaries}/{transfer}"
+    primaries, transfer, matrix, whole = struct.unpack(">BBBB", said.chunks[name][:4].ljust(4, b"\0"))
+    tag = f"{name} {primaries}/{transfer}"
     if transfer in H273_HDR:
         raise ImageError(f"{tag}: the high dynamic range {H273_HDR[transfer]} has no defined white; {SAVE}")
     if primaries not in H273_PRIMARIES or transfer not in H273_CURVES or matrix or not whole:

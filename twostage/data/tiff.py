@@ -11,22 +11,39 @@ from PIL import TiffImagePlugin
 from twostage.data.kinds import DEVELOP
 from twostage.errors import ImageError
 
-__all__ = ["check_pages", "explain_tags", "white_of"]
+__all__ = ["check_tags", "explain_tags", "white_of"]
 
 MAX_PAGES = 1000
+COMPRESSIONS = {
+    1: "raw",
+    5: "LZW",
+    7: "JPEG",
+    8: "deflate",
+    32773: "PackBits",
+    32946: "deflate",
+    34925: "LZMA",
+    50000: "Zstandard",
+}
 CFA, LINEAR_RAW = 32803, 34892
 SIGNED, FLOAT = 2, 3
 PHOTOMETRIC = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "ICCLab"}
 DNG_VERSION, SUB_IFDS, NEW_SUBFILE, DESCRIPTION, MAX_SAMPLE = 50706, 330, 254, 270, 281
 
 
-def check_pages(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
-    """See that the first page is the photograph.
+def check_tags(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
+    """See that the first page is the photograph, and that its numbers are read rightly.
 
     Raises:
-        ImageError: It is a small copy of another page, one of several channels, or the preview of a raw photograph.
+        ImageError: It is a small copy of another page, one of several channels, or the preview of a raw photograph; or
+            it is stored in a way in which damage cannot be told, or that Pillow reads as something else.
     """
     tags = image.tag_v2
+    if (compression := tags.get(259, 1)) not in COMPRESSIONS:
+        name = TiffImagePlugin.COMPRESSION_INFO.get(compression, compression)
+        allowed = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
+        raise ImageError(f"TIFF compression {name} hides damage; save it with one of {allowed}, or as PNG")
+    if tags.get(284, 1) == 2 and max(tags.get(258, (1,))) > 8 and image.mode == "CMYK":
+        raise ImageError("16-bit CMYK in separate planes (PlanarConfiguration 2) is not read; save it as RGB")
     if DNG_VERSION in tags or tags.get(262) in (CFA, LINEAR_RAW):
         raise ImageError(f"a raw photograph: {DEVELOP}")
     if int(tags.get(NEW_SUBFILE, 0)) & 1:

@@ -18,16 +18,16 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from twostage.data import kinds
 from twostage.data.budget import DECODING, give_back
-from twostage.data.headers import Header, of_image, read_header
 from twostage.data.heif import decode_heic
 from twostage.data.integrity import check_png, check_png_rows, check_tiff
 from twostage.data.jpeg import decode_jpeg, read_layout
 from twostage.data.limits import MAX_FILE, band, check_length, check_memory, kept, memory
-from twostage.data.photo import Photo, check_bits, check_transparency, load_deep
+from twostage.data.photo import Photo, check_bits, check_transparency, load_deep, refusing
+from twostage.data.photo_header import Header, of_image, read_header
 from twostage.data.quiet import quiet
 from twostage.errors import ImageError
 
-__all__ = ["Source", "name_of", "open_source", "opened", "refusing"]
+__all__ = ["Photo", "Source", "name_of", "open_source", "opened", "refusing"]
 
 SMALL_FILE = 1 << 22
 """Bytes of a file that is read at once, because it is read here and there."""
@@ -37,26 +37,6 @@ MAX_SLOW = 2_000_000
 Source = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
 _CALLERS = threading.Lock()
 """Images and files that callers have opened are not ours, and two threads may be given the same one."""
-
-
-@contextmanager
-def refusing(name: str) -> Iterator[None]:
-    """Around calls of Pillow: all that it raises becomes an ImageError of one line."""
-    try:
-        yield
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
-    except FileNotFoundError as error:
-        raise ImageError(f"{name}: no such photograph") from error
-    except MemoryError as error:
-        raise ImageError(f"{name}: needs more memory than is free; make it smaller") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: more pixels than are decoded; make it smaller") from error
-    except (Image.UnidentifiedImageError, SyntaxError) as error:
-        raise ImageError(f"{name}: not a photograph that can be read: its header is damaged") from error
-    except Exception as error:  # on hostile files Pillow raises nearly every kind
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageError(f"{name}: cannot be decoded: {text}") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from twostage.data import kinds, limits
 from twostage.data.decoder import Source, name_of, open_source, refusing
-from twostage.data.headers import read_header
+from twostage.data.photo_header import read_header
 from twostage.data.quiet import quiet
 
 __all__ = ["PhotographFacts", "describe_photograph"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from twostage.data.area import to_square
-from twostage.data.decoder import Source, opened, refusing
-from twostage.data.photo import Photo
+from twostage.data.decoder import Photo, Source, opened, refusing
 from twostage.data.spaces import to_srgb
 
 __all__ = ["DECODER", "decode_photograph"]
@@ -42,20 +41,15 @@ def decode_photograph(source: Source, size: int, fit: str = "crop") -> np.ndarra
             memory or time than one photograph may (`twostage.data.decoder`).
     """
     with opened(source, size) as photo:
-        converts = not photo.space.is_srgb or photo.image.mode == "CMYK"
-
-        def read(top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, int]:
-            with refusing(photo.name):
-                return photo.numbers((left, top, right, bottom))
-
-        square = to_square(read, photo.width, photo.height, size, fit, photo.scale, rounded=not converts)
+        rounded = not photo.converts
+        square = to_square(photo.read, photo.width, photo.height, size, fit, photo.scale, rounded=rounded)
         with refusing(photo.name):
             return _finished(photo, square)
 
 
 def _finished(photo: Photo, square: np.ndarray) -> np.ndarray:
     """To sRGB (size,size,3), and upright."""
-    if square.dtype != np.uint8:
+    if photo.converts:
         square = to_srgb(photo.space, square)
     square = np.broadcast_to(square, (*square.shape[:2], 3))
     return np.require(UPRIGHT.get(photo.orientation, lambda a: a)(square), requirements=["C", "W"])

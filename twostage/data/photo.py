@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,31 @@ from twostage.data.area import BAND
 from twostage.data.spaces import SRGB, Space
 from twostage.errors import ImageError
 
-__all__ = ["Photo", "check_bits", "check_transparency", "load_deep"]
+__all__ = ["Photo", "check_bits", "check_transparency", "load_deep", "refusing"]
 
 DARKEST_WHITE = 1 << 14
 """Where no number of 16 bits reaches this, they are those of a camera of 14 bits or fewer, or of a black picture."""
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Around calls of Pillow: all that it raises becomes an ImageError of one line."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such photograph") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: needs more memory than is free; make it smaller") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: more pixels than are decoded; make it smaller") from error
+    except (Image.UnidentifiedImageError, SyntaxError) as error:
+        raise ImageError(f"{name}: not a photograph that can be read: its header is damaged") from error
+    except Exception as error:  # on hostile files Pillow raises nearly every kind
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded: {text}") from error
 
 
 @dataclass(frozen=True)
@@ -41,12 +62,17 @@ class Photo:
     space: Space = SRGB
     orientation: int = 1
 
-    def numbers(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
-        """Some pixels, (rows,columns,C) with C = 1 (gray), 3 (RGB) or 4 (CMYK), and the value of white (of no ink).
+    @property
+    def converts(self) -> bool:
+        """Whether the averages become sRGB by more than rounding; they should not be rounded before."""
+        return not self.space.is_srgb or self.image.mode == "CMYK"
 
-        Args:
-            box: left, top, right, bottom.
-        """
+    def read(self, top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, int]:
+        """Some pixels, (rows,columns,C) with C = 1 (gray), 3 (RGB) or 4 (CMYK), and the value of white (of no ink)."""
+        with refusing(self.name):
+            return self._numbers((left, top, right, bottom))
+
+    def _numbers(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
         band = _cut(self.image, box)
         if band.mode in ("I", "F") or band.mode.startswith("I;"):
             return self._on_white(self._sixteen_bit(band)[..., None], None)

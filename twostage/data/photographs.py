@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 import PIL
-from PIL import Image
 
+from twostage.data.decoder import Source
 from twostage.data.images import DECODER, decode_photograph
 from twostage.data.kinds import open_regular
 from twostage.data.quiet import quiet
@@ -60,7 +60,7 @@ class Photographs:
 
 
 def decode_photographs(
-    sources: Sequence[str | Path | Image.Image], size: int, fit: str, *, kept: bool = False, threads: int = 0
+    sources: Sequence[Source], size: int, fit: str, *, kept: bool = False, threads: int = 0
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode N photographs, in parallel, to uint8 (N,size,size,3).
 

@@ -11,8 +11,8 @@ from typing import IO, Any
 from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from twostage.data import kinds, limits
-from twostage.data.boxes import Boxed, read_boxes
 from twostage.data.integrity import check_gif, check_webp
+from twostage.data.isobmff import Boxed, read_boxes
 from twostage.data.spaces import Space
 from twostage.data.tags import EXIF_IFD, INTEROPERABILITY_IFD, Said, space_of
 from twostage.data.tiff import check_tags, explain_tags, white_of

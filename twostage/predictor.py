@@ -67,12 +67,11 @@ class Predictor:
         Raises:
             ConfigError: `images` is none of these.
         """
+        chunks = chunks_of(images, CHUNK)  # so that a million photographs need no more memory than these
+        hidden = None if progress else True  # None: where there is no terminal
+        bar = tqdm(total=count_of(images), desc="reading", unit="photo", leave=False, disable=hidden)
         parts = []
-        bar = tqdm(
-            total=count_of(images), desc="reading", unit="photo", leave=False, disable=None if progress else True
-        )
-        # in chunks, so that a million photographs need no more memory than these; one chunk even of none
-        for chunk in chunks_of(images, CHUNK):
+        for chunk in chunks:
             parts.append(self.read(*self._decode(chunk)))
             bar.update(len(parts[-1]))
         bar.close()

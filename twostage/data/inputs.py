@@ -28,7 +28,7 @@ def count_of(images: Any) -> int | None:
     return len(images) if isinstance(images, Sized) else None
 
 
-def chunks_of(images: Any, most: int) -> Iterator[list[Source] | np.ndarray]:
+def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.ndarray]:
     """The photographs, at most so many at a time, in their order; of a generator no more are taken. At least one chunk.
 
     Raises:

@@ -194,11 +194,20 @@ def check_bits(image: Image.Image, low: Image.Image | None, white: int) -> None:
 
 def _extremes(image: Image.Image) -> tuple[float, float]:
     """The least and the largest number, transparency left aside."""
+    if image.mode == "I;16B":  # which Pillow does not count
+        ends = [(int(values.min()), int(values.max())) for values in map(np.asarray, _bands(image))]
+        return min(low for low, _ in ends), max(high for _, high in ends)
     found: Any = image.getextrema()
     bands = found if isinstance(found[0], tuple) else (found,)
     if image.mode in ("LA", "RGBA"):
         bands = bands[:-1]
     return min(low for low, _ in bands), max(high for _, high in bands)
+
+
+def _bands(image: Image.Image) -> Iterator[Image.Image]:
+    """One part of the rows after another, so that copies stay small."""
+    step = max(1, BAND // image.width)
+    return (image.crop((0, top, image.width, min(top + step, image.height))) for top in range(0, image.height, step))
 
 
 def check_transparency(image: Image.Image) -> bool:
@@ -209,9 +218,7 @@ def check_transparency(image: Image.Image) -> bool:
     """
     if image.mode not in ("LA", "La", "RGBA", "RGBa"):
         return False
-    step = max(1, BAND // image.width)
-    bands = (image.crop((0, top, image.width, min(top + step, image.height))) for top in range(0, image.height, step))
-    extremes: list[Any] = [band.getchannel(len(band.getbands()) - 1).getextrema() for band in bands]
+    extremes: list[Any] = [band.getchannel(len(band.getbands()) - 1).getextrema() for band in _bands(image)]
     most = max(high for _, high in extremes)
     if 0 < most < 255:
         raise ImageError("it is transparent everywhere (alpha), which no photograph is; save it without transparency")

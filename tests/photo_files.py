@@ -145,8 +145,10 @@ def page(pixels, photometric, start, order="<", planar=1, compression=1, followi
     packed[273] = struct.pack(f"{order}{len(strips)}I", *places)
     table, extra = struct.pack(order + "H", len(entries)), b""
     for tag in sorted(entries):
-        value, kind = packed[tag], 2 if isinstance(entries[tag], bytes) else 4 if tag in LONGS else 3
-        count = len(value) // {2: 1, 3: 2, 4: 4}[kind]
+        value, kind = packed[tag], 4 if tag in LONGS else 3
+        if isinstance(entries[tag], bytes):
+            kind = 7 if tag == 34675 else 2
+        count = len(value) // {2: 1, 3: 2, 4: 4, 7: 1}[kind]
         if len(value) > 4:
             value, extra = struct.pack(order + "I", at + len(extra)), extra + value + bytes(len(value) % 2)
         table += struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")

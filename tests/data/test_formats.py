@@ -82,7 +82,7 @@ FILES = {
         written("JPEG", make.p3(), icc_profile=icc("P3")),
         (written("JPEG", make.adobe(), icc_profile=icc("Adobe", 563 / 256)), SCENE, 2),
         (written("JPEG", make.adobe(), icc_profile=icc("Adobe", 563 / 256), exif=exif(0xFFFF, "R03")), SCENE, 2),
-        (written("JPEG", make.levels(make.decoded(GRAY / 255)), icc_profile=icc(gamma=1, gray=True)), GRAY_SCENE, 4),
+        (written("JPEG", make.levels(make.LIGHT[..., 1] ** 0.5), icc_profile=icc(gamma=2, gray=True)), GRAY_SCENE),
     ],
     ("JPEG", "RGB profile on gray"): lambda: [(written("JPEG", GRAY, icc_profile=icc("P3")), GRAY_SCENE)],
     ("JPEG", "profile for other channels, or damaged"): lambda: [

@@ -7,6 +7,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from twostage.data.area import BAND
 from twostage.errors import ImageError
 
 __all__ = ["decode_heic"]
@@ -27,5 +28,9 @@ def decode_heic(file: IO[bytes]) -> tuple[Image.Image, Image.Image | None]:
     values, bits = np.asarray(opened), int(opened.info["bit_depth"])
     if values.dtype == np.uint8:
         return Image.fromarray(values), None
-    values = (values * np.float32(65535 / ((1 << bits) - 1)) + np.float32(0.5)).astype(np.uint16)
-    return Image.fromarray((values >> 8).astype(np.uint8)), Image.fromarray((values & 255).astype(np.uint8))
+    high, low = np.empty(values.shape, np.uint8), np.empty(values.shape, np.uint8)
+    step = max(1, BAND // values.shape[1])
+    for rows in (slice(top, top + step) for top in range(0, len(values), step)):
+        whole = np.rint(values[rows] * (65535 / ((1 << bits) - 1))).astype(np.uint16)
+        high[rows], low[rows] = whole >> 8, whole & 255
+    return Image.fromarray(high), Image.fromarray(low)

@@ -18,7 +18,7 @@ MAX_BOXES = 10_000
 
 @dataclass
 class Boxed:
-    """The primary picture: its coded size, bits, `nclx` (primaries, transfer, matrix, range), ICC, and its turns.
+    """The primary picture: its size before it is turned, bits, `nclx` (primaries, transfer, matrix, range), ICC, and its turns.
 
     `quarter_turns` is counterclockwise, `mirrored` says whether it is mirrored as well.
     """
@@ -141,6 +141,10 @@ def _apply(boxed: Boxed, kind: bytes, body: bytes) -> None:
         boxed.mirrored = True
     elif kind == b"clap":
         boxed.clipped = True
+        sides = [_number(body, at, 4) // max(1, _number(body, at + 4, 4)) for at in (0, 8)]
+        boxed.width, boxed.height = (
+            min(side, own) for side, own in zip(sides, (boxed.width, boxed.height), strict=True)
+        )
 
 
 def _check_extents(iloc: bytes, length: int) -> None:

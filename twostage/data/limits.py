@@ -79,7 +79,7 @@ def memory(kind: str, size: tuple[int, int], length: int, bits: int, image: Any)
     if kind == "WebP":
         return need + 20 * pixels + 2 * length  # two canvases, the decoder's own, a copy, and the picture
     if kind in ("HEIC", "AVIF"):
-        return need + 3 * length + pixels * (30 if bits > 8 else 12)  # the decoder's planes, a copy, and the picture
+        return need + 3 * length + pixels * (26 if bits > 8 else 12)  # the decoder's planes, a copy, and the picture
     deep = bits == 16 and not image.mode.startswith("I")  # upper and lower bytes
     need += kept(image) * (2 if deep or kind == "GIF" else 1)  # a GIF is kept for its next picture
     if isinstance(image, TiffImagePlugin.TiffImageFile):

@@ -78,8 +78,9 @@ class Header:
             tags[1] = exif.get_ifd(INTEROPERABILITY_IFD).get(1, "")
         if self.image.mode == "LAB":  # Pillow makes sRGB of them, and their profile only says that they are Lab
             return Space("CIE Lab", "PhotometricInterpretation 8")
-        damaged = ("icc_profile" in info or "iCCP" in self.chunks) and not info.get("icc_profile")
-        return space_of(Said(self.chunks, None if damaged else info.get("icc_profile", b""), tags, self.channels < 3))
+        profile = info.get("icc_profile", b"")
+        damaged = ("icc_profile" in info or "iCCP" in self.chunks) and not (profile and isinstance(profile, bytes))
+        return space_of(Said(self.chunks, None if damaged else profile, tags, self.channels < 3))
 
 
 def _said_by_boxes(boxed: Boxed) -> Said:

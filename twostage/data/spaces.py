@@ -108,7 +108,11 @@ def to_srgb(space: Space, levels: np.ndarray) -> np.ndarray:
     else:
         result = np.broadcast_to(levels, (*levels.shape[:2], 3))
     if not space.profile and not space.is_srgb:
-        light = space.curve(result / 255) @ _to_linear_srgb(space.primaries).T
+        try:
+            matrix = _to_linear_srgb(space.primaries)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise ImageError(f"its primary colours ({space.tag}) are not valid; save it as 8-bit sRGB") from error
+        light = space.curve(result / 255) @ matrix.T
         result = 255 * linear_to_srgb(light.clip(0, 1))
     return np.rint(result).clip(0, 255).astype(np.uint8)
 
@@ -125,13 +129,10 @@ def _to_linear_srgb(primaries: tuple[Any, ...]) -> np.ndarray:
 def _to_xyz(primaries: tuple[Any, ...]) -> np.ndarray:
     """Columns are the primaries, which sum to a white of Y = 1."""
     x, y = np.array(primaries, float).T
-    if not (y > 1e-3).all():
-        raise ImageError("its primary colours are not valid")
+    if not (y > 0).all():
+        raise ValueError("y of a colour is not above zero")
     each = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-    try:
-        return np.asarray(each[:, :3] * np.linalg.solve(each[:, :3], each[:, 3]))
-    except np.linalg.LinAlgError as error:
-        raise ImageError("its primary colours are not valid") from error
+    return np.asarray(each[:, :3] * np.linalg.solve(each[:, :3], each[:, 3]))
 
 
 def _by_profile(profile: bytes, levels: np.ndarray) -> np.ndarray:
@@ -162,7 +163,9 @@ def _transform(profile: bytes) -> tuple[ImageCms.ImageCmsTransform, int]:
     if kind not in ("RGB", "CMYK", "GRAY"):
         raise ImageError(f"its ICC profile is for {kind}, not for RGB, gray or CMYK")
     mode = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}[kind]
-    return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB"), len(mode) if mode != "L" else 1
+    exact = ImageCms.Flags.NOOPTIMIZE  # else the curve of a gray profile is read at a few points
+    transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
+    return transform, len(mode) if mode != "L" else 1
 
 
 @lru_cache(64)

@@ -128,6 +128,8 @@ def _by_gamma(said: Said) -> Space | None:
         primaries = tuple((x[i], x[i + 1]) for i in (2, 4, 6, 0))
         primaries = PRIMARIES.get(nearest_primaries(primaries), primaries)
     value = int.from_bytes(gamma[:4], "big") or 45455
+    if not 20_000 <= value <= 500_000:
+        raise ImageError(f"gAMA {value} is no curve of a photograph; {SAVE}")
     # so the specification writes sRGB for programs that know no other chunk
     curve = CURVES["sRGB"] if 44_900 <= value <= 46_000 else power(100_000 / value)
     tag = " and ".join(name for name, there in (("gAMA", gamma), ("cHRM", points)) if there)

@@ -123,4 +123,5 @@ def explain_tags(file: IO[bytes]) -> str:
     except Exception:  # as many kinds as there are ways of damage
         return ""
     how = {SIGNED: ", signed (SampleFormat 2)", FLOAT: ", floating point (SampleFormat 3), which has no defined white"}
-    return f"a TIFF of {kind} with {max(bits)} bits{how.get(form, '')}, is not read; save it as RGB with 8 or 16 bits"
+    channels = f"{tags.get(277, 1)} x {max(bits)} bits{how.get(form, '')}"
+    return f"TIFF {kind}, {channels}: not read; save it as RGB with 8 or 16 bits"

@@ -173,8 +173,8 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     header = read_header(file, kind)
     if kind == "PNG":
         check_png(file)
-    need = memory(kind, (header.width, header.height), length, header.bits, header.image)
-    check_memory(header.width, header.height, need)  # before a decoder reserves it, or any strip is looked into
+    need = memory(kind, header.coded, length, header.bits, header.image)
+    check_memory(*header.coded, need)  # before a decoder reserves it, or any strip is looked into
     if kind == "HEIC":
         _hold(need, stack)
         header.image, low = decode_heic(file)

@@ -49,7 +49,7 @@ def describe_photograph(source: Source) -> PhotographFacts:
         kinds.refuse_unreadable(kind)
         header = read_header(file, kind)
         if kind != "JPEG":  # which is reduced while it is decoded
-            size = header.width, header.height
+            size = header.coded
             limits.check_memory(*size, limits.memory(kind, size, file.seek(0, io.SEEK_END), header.bits, header.image))
         space, orientation = header.space, header.orientation
         width, height = header.width, header.height

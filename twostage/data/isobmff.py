@@ -18,8 +18,9 @@ MAX_BOXES = 10_000
 
 @dataclass
 class Boxed:
-    """The primary picture: its size before it is turned, bits, `nclx` (primaries, transfer, matrix, range), ICC, and its turns.
+    """The primary picture: `nclx` has the numbers of its primaries, transfer and matrix, and whether its range is full.
 
+    `coded` is the size of what is decoded, `width` and `height` what is left of it (clap) before it is turned.
     `quarter_turns` is counterclockwise, `mirrored` says whether it is mirrored as well.
     """
 
@@ -32,6 +33,7 @@ class Boxed:
     quarter_turns: int = 0
     mirrored: bool = False
     clipped: bool = False
+    coded: tuple[int, int] = (0, 0)
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -127,7 +129,7 @@ def _properties_of(iprp: bytes, item: int) -> list[int]:
 
 def _apply(boxed: Boxed, kind: bytes, body: bytes) -> None:
     if kind == b"ispe":
-        boxed.width, boxed.height = _number(body, 4, 4), _number(body, 8, 4)
+        boxed.coded = boxed.width, boxed.height = _number(body, 4, 4), _number(body, 8, 4)
     elif kind == b"pixi":
         boxed.channels, boxed.bits = _number(body, 4, 1), max(body[5:], default=8)
     elif kind == b"colr" and body[:4] == b"nclx":
@@ -142,9 +144,7 @@ def _apply(boxed: Boxed, kind: bytes, body: bytes) -> None:
     elif kind == b"clap":
         boxed.clipped = True
         sides = [_number(body, at, 4) // max(1, _number(body, at + 4, 4)) for at in (0, 8)]
-        boxed.width, boxed.height = (
-            min(side, own) for side, own in zip(sides, (boxed.width, boxed.height), strict=True)
-        )
+        boxed.width, boxed.height = min(sides[0], boxed.coded[0]), min(sides[1], boxed.coded[1])
 
 
 def _check_extents(iloc: bytes, length: int) -> None:

@@ -44,6 +44,11 @@ class Header:
     text_behind: bool = False
 
     @property
+    def coded(self) -> tuple[int, int]:
+        """Width and height of what is decoded."""
+        return self.boxed.coded if self.boxed else (self.width, self.height)
+
+    @property
     def channels(self) -> int:
         """1 or 2 (gray, with transparency), 3 or 4 (RGB, with transparency; CMYK)."""
         if self.image is None:
@@ -167,8 +172,8 @@ def of_image(image: Image.Image) -> Header:
 
 def _boxed(file: IO[bytes], kind: str) -> Header:
     boxed = read_boxes(file)
+    limits.check_size(*boxed.coded)
     width, height = boxed.upright
-    limits.check_size(width, height)
     if kind == "AVIF" and boxed.clipped:
         raise ImageError("it is cropped by a tag (clap) that is not applied; save it again")
     return Header(kind, None, width, height, boxed.bits, (1 << boxed.bits) - 1, boxed=boxed)

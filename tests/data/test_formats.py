@@ -166,13 +166,12 @@ FILES = {
         *(written("TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd")),
         written("TIFF", compression="jpeg", quality=98),
     ],
-    ("TIFF", "gray, RGB, 16 bits; planes"): lambda: [
-        *(
-            tiff(SIXTEEN, order=order, planar=planar, compression=c)
-            for order in "<>"
-            for planar in (1, 2)
-            for c in (1, 8)
-        ),
+    ("TIFF", "16 bits in planes that are compressed, or CMYK"): lambda: [
+        tiff(SIXTEEN, planar=2, compression=8),
+        tiff(np.dstack([SIXTEEN, SIXTEEN[..., 0]]), 5, planar=2),
+    ],
+    ("TIFF", "gray, RGB, 16 bits; raw planes"): lambda: [
+        *(tiff(SIXTEEN, 2, order, planar=p, compression=c) for order in "<>" for p, c in ((1, 1), (1, 8), (2, 1))),
         (tiff(SIXTEEN[..., 1], 1, order=">"), GRAY_SCENE),
         tiff(with_alpha(65535, np.uint16), tag338=(2,)),
         tiff(with_alpha(65535, np.uint16), tag338=(2,), planar=2),

@@ -42,8 +42,11 @@ def check_tags(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
         name = TiffImagePlugin.COMPRESSION_INFO.get(compression, compression)
         allowed = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
         raise ImageError(f"TIFF compression {name} hides damage; save it with one of {allowed}, or as PNG")
-    if tags.get(284, 1) == 2 and max(tags.get(258, (1,))) > 8 and image.mode == "CMYK":
-        raise ImageError("16-bit CMYK in separate planes (PlanarConfiguration 2) is not read; save it as RGB")
+    if tags.get(284, 1) == 2 and max(tags.get(258, (1,))) > 8 and (compression != 1 or image.mode == "CMYK"):
+        raise ImageError(
+            "16 bits in separate planes (PlanarConfiguration 2) are read where these are raw RGB alone; "
+            "save it with interleaved channels"
+        )
     if DNG_VERSION in tags or tags.get(262) in (CFA, LINEAR_RAW):
         raise ImageError(f"a raw photograph: {DEVELOP}")
     if int(tags.get(NEW_SUBFILE, 0)) & 1:

@@ -16,7 +16,7 @@ from twostage.data import limits
 from twostage.data.area import to_square
 from twostage.data.facts import describe_photograph
 from twostage.data.images import decode_photograph
-from twostage.data.kinds import KINDS, SUFFIXES
+from twostage.data.kinds import KINDS, SUFFIXES, decoder_versions
 from twostage.data.table import find_photographs
 from twostage.errors import ImageError
 
@@ -217,6 +217,14 @@ def test_photographs_are_found_by_every_name_that_cameras_give_them_and_refused_
     table = find_photographs(str(tmp_path))
     assert sorted(path.name for path in table.paths) == sorted(names)
     refused(table.paths[0], KINDS["raw"].hint)
+
+
+@needs_heif
+def test_what_was_refused_for_want_of_a_decoder_is_tried_again_when_it_is_there(monkeypatch):
+    there = decoder_versions()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert decoder_versions() != there
+    refused(heic(), "install twostage[heic]")
 
 
 def test_facts_are_those_of_the_header_and_cost_next_to_nothing(tmp_path):

@@ -165,6 +165,7 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
     need = kept(image) + 2 * layout.coefficients + length + band(*image.size)
     check_memory(width, height, need)
     _hold(need, stack)
+    stack.callback(image.close)
     decode_jpeg(image, data, layout)
     return _photo(name, header, image, scale=scale)
 
@@ -178,6 +179,7 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     if kind == "HEIC":
         _hold(need, stack)
         header.image, low = decode_heic(file)
+        _free(stack, header.image, low)
         header.white = 65535
         return _photo(name, header, header.image, low)
     if header.image is None:
@@ -190,7 +192,9 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
     _hold(need, stack)
     if not header.text_behind:
         _ = header.space, header.orientation  # decoding changes what the file says
+    stack.callback(image.close)
     pixels, low = load_deep(image, lambda: _again(file, kind))
+    _free(stack, pixels, low)
     if kind == "PNG":
         check_png_rows(image, file)
     if low is not None or pixels.mode[0] in "IF":
@@ -201,6 +205,13 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
 def _again(file: IO[bytes], kind: str) -> Any:
     file.seek(0)
     return Image.open(file, formats=(kinds.KINDS[kind].plugin,))
+
+
+def _free(stack: ExitStack, *images: Image.Image | None) -> None:
+    """Have the pixels gone before their memory is lent again."""
+    for image in images:
+        if image is not None:
+            stack.callback(image.close)
 
 
 def _hold(need: int, stack: ExitStack) -> None:

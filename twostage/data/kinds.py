@@ -6,14 +6,16 @@ import importlib.util
 import os
 import stat
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
+import PIL
 from PIL import features
 
 from twostage.errors import ImageError
 
-__all__ = ["HEAD", "KINDS", "SUFFIXES", "Kind", "kind_of", "open_regular", "refuse_unreadable"]
+__all__ = ["HEAD", "KINDS", "SUFFIXES", "Kind", "decoder_versions", "kind_of", "open_regular", "refuse_unreadable"]
 
 HEAD = 64
 """So many bytes at the beginning tell the kind."""
@@ -103,6 +105,12 @@ def refuse_unreadable(kind: str) -> None:
         raise ImageError(f"HEIC is read by pillow-heif, which is not installed: {KINDS[kind].hint}")
     if kind == "AVIF" and not features.check("avif"):
         raise ImageError("this Pillow is built without AVIF: install pillow>=11.3, or convert it to JPEG")
+
+
+def decoder_versions() -> list[str]:
+    """What decodes photographs here: with another Pillow or pillow-heif, or without one, they may be others."""
+    heif = version("pillow-heif") if importlib.util.find_spec("pillow_heif") else ""
+    return [PIL.__version__, heif, "avif" if features.check("avif") else ""]
 
 
 def open_regular(path: str | Path) -> IO[bytes]:

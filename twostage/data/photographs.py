@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import PIL
 
 from twostage.data.decoder import Source
 from twostage.data.images import DECODER, decode_photograph
-from twostage.data.kinds import open_regular
+from twostage.data.kinds import decoder_versions, open_regular
 from twostage.data.quiet import quiet
 from twostage.data.store import Rows, Store, open_store
 from twostage.data.table import Table
@@ -165,7 +164,7 @@ def _decoded(
         return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
 
     files = hashlib.blake2b("".join(digests).encode()).hexdigest()
-    content = {"made by": [DECODER, PIL.__version__], "files": files, "fit": image.fit}
+    content = {"made by": [DECODER, *decoder_versions()], "files": files, "fit": image.fit}
     store = open_store(cache_dir, content, len(sources), image.size, fill, progress)
     # the same content may lie elsewhere today: the store does not know the files' names
     return replace(store, failed={i: f"{sources[i]}: {why}" for i, why in store.failed.items()})

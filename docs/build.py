@@ -17,6 +17,7 @@ from typing import Any
 
 import twostage
 from twostage import errors
+from twostage.data.formats import FORMATS, HEAD, Format
 from twostage.options.backbones import BACKBONES
 from twostage.options.commands import COMMANDS
 from twostage.options.flat import walk
@@ -53,6 +54,12 @@ Each class is also a standard one, so that `except ValueError` works. They are i
 
 | class | also a | meaning |
 |---|---|---|"""
+FORMATS_INTRO = """# Files of photographs
+
+`twostage formats` prints this table. The content of a file decides, not its name. [Photographs](photographs.md) says
+what else is done with them.
+
+"""
 EXAMPLES_INTRO = """# Examples
 
 These scripts are in `docs/examples`, and the tests run them. Each takes options behind its name, for example
@@ -82,6 +89,7 @@ def write_pages() -> None:
         "reference/options.md": options_page(),
         "reference/backbones.md": backbones_page(),
         "reference/errors.md": errors_page(),
+        "reference/formats.md": formats_page(),
         "reference/python.md": python_page(),
         "start/examples.md": examples_page(),
     }
@@ -145,6 +153,15 @@ def errors_page() -> str:
             bases = " and ".join(f"`{base.__name__}`" for base in kind.__bases__)
             lines.append(f"| `{name}` | {bases} | {_sentence(str(kind.__doc__))} |")
     return "\n".join(lines) + "\n"
+
+
+def formats_page() -> str:
+    """What is read, converted and refused."""
+
+    def line(row: Format) -> str:
+        return "| " + " | ".join((row.kind, row.file, row.result, row.how)) + " |"
+
+    return FORMATS_INTRO + "\n".join([line(HEAD), "|---|---|---|---|", *map(line, FORMATS)]) + "\n"
 
 
 def python_page() -> str:

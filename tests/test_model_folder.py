@@ -1,10 +1,12 @@
 import ast
 import functools
+import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -627,7 +629,10 @@ def test_an_out_of_range_photograph_of_a_model(folder, paths):
     assert (prediction.concentration > 350).all()
 
 
-@pytest.mark.parametrize("single", ["photo.png", Path("photo.png"), Image.new("RGB", (32, 32))])
+@pytest.mark.parametrize(
+    "single",
+    ["photo.png", np.str_("photo.png"), Path("photo.png"), Image.new("RGB", (32, 32)), b"", io.BytesIO(), bytearray()],
+)
 def test_one_photograph_is_not_a_list(predictor, single):
     with pytest.raises(ConfigError) as error:
         predictor.predict(single)
@@ -645,7 +650,8 @@ def test_one_photograph_is_not_a_list(predictor, single):
         np.zeros((2, 32, 32), np.uint8),
         np.zeros((2, 32, 32, 2), np.uint8),
         np.zeros((2, 3, 32, 32), np.uint8),
-        np.array(["photo.png"]),
+        np.array([["photo.png"]]),
+        np.array("photo.png"),
     ],
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
@@ -656,14 +662,78 @@ def test_other_arrays_are_refused(predictor, array):
 
 
 @pytest.mark.parametrize(
-    "given",
-    [[np.zeros((32, 32, 3), np.uint8)], [None], [3], 5, None],
-    ids=["list of arrays", "list of None", "list of numbers", "number", "None"],
+    ("given", "words"),
+    [
+        ([np.zeros((32, 32, 3), np.float32)], "photograph 0 (counted from 0) is ndarray float32 (32, 32, 3)"),
+        ([np.zeros((32, 32, 2), np.uint8)], "uint8 (32, 32, 2)"),
+        (["a.png", None], "photograph 1 (counted from 0) is NoneType"),
+        (pd.Series(["a.png", float("nan")]), "photograph 1 (counted from 0) is float nan"),
+        ((path for path in ["a.png", 3]), "is int 3"),
+        (pd.DataFrame({"image": ["a.png"]}), "DataFrame is a table: give its column"),
+        ({"a.png", "b.png"}, "set is without an order"),
+        ({"a.png": 1}, "dict is without an order"),
+        (5, "not int"),
+        (None, "not NoneType"),
+    ],
 )
-def test_what_is_no_photograph_is_refused(predictor, given):
+def test_what_is_no_photograph_is_refused(predictor, given, words):
     with pytest.raises(ConfigError) as error:
         predictor.predict(given)
-    one_line(error)
+    assert words in one_line(error)
+
+
+def test_a_wrong_element_of_a_list_is_told_before_any_is_read(predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "read", lambda *_: pytest.fail("read"))
+    with pytest.raises(ConfigError, match="photograph 300 "):
+        predictor.predict([*["a.png"] * 300, 7])
+
+
+COLLECTIONS = {
+    "tuple": tuple,
+    "generator": lambda paths: (path for path in paths),
+    "Series": lambda paths: pd.Series([str(path) for path in paths], index=[9, 8, 7, 6, 5]),
+    "Index": lambda paths: pd.Index([str(path) for path in paths]),
+    "array of texts": lambda paths: np.array([str(path) for path in paths]),
+    "array of paths": lambda paths: np.array(paths, object),
+    "dict's values": lambda paths: dict(enumerate(paths)).values(),
+    "bytes": lambda paths: [path.read_bytes() for path in paths],
+    "bytearrays": lambda paths: [bytearray(path.read_bytes()) for path in paths],
+    "memoryviews": lambda paths: [memoryview(path.read_bytes()) for path in paths],
+    "open files": lambda paths: [path.open("rb") for path in paths],
+    "files in memory": lambda paths: [io.BytesIO(path.read_bytes()) for path in paths],
+    "a mixture": lambda paths: [np.str_(paths[0]), paths[1].read_bytes(), *paths[2:]],
+}
+
+
+@pytest.mark.parametrize("kind", COLLECTIONS)
+def test_any_collection_of_any_photographs_is_read_alike(predictor, paths, expected, kind):
+    given = COLLECTIONS[kind](paths)
+    assert_same(predictor.predict(given), expected)
+    if kind != "generator":
+        assert_same(predictor.predict(given), expected)  # what was open stays as it was
+
+
+def test_arrays_of_different_sizes_in_a_list(predictor, pixels, expected):
+    given = [pixels[0], pixels[1].repeat(2, 0).repeat(2, 1), np.dstack([pixels[2], np.full((32, 32), 255, np.uint8)])]
+    assert_same(predictor.predict(given), expected, slice(3))
+
+
+def test_a_file_that_was_written_to_its_end_and_one_that_is_open_as_text(predictor, paths, pixels, expected):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[0]).save(buffer, "PNG")
+    assert_same(predictor.predict([buffer]), expected, slice(1))
+    with paths[0].open(encoding="latin-1") as text:
+        prediction = predictor.predict([text])
+    assert "open as text" in prediction.reason[0]
+
+
+def test_of_a_generator_no_more_are_taken_than_are_read_at_a_time(predictor, paths, monkeypatch):
+    taken, seen = [], []
+    monkeypatch.setattr("twostage.predictor.CHUNK", 2)
+    whole = predictor.read
+    monkeypatch.setattr(predictor, "read", lambda *given: seen.append(len(taken)) or whole(*given))
+    predictor.predict(taken.append(path) or path for path in paths)
+    assert seen == [2, 4, 5]
 
 
 def test_photographs_without_pixels_give_no_number(predictor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from twostage.data.images import decode_photograph
+from twostage.data.decoder import Source
+from twostage.data.inputs import Photographs, chunks_of, count_of
 from twostage.data.photographs import decode_photographs
 from twostage.data.store import Pixels
 from twostage.errors import ConfigError, suggest
@@ -23,10 +24,6 @@ __all__ = ["Predictor"]
 
 CHUNK = 256
 """Photographs decoded, and held in memory, at a time."""
-
-
-def _is_list_of_photographs(images: object) -> bool:
-    return isinstance(images, Sequence) and all(isinstance(image, str | Path | Image.Image) for image in images)
 
 
 class Predictor:
@@ -60,23 +57,22 @@ class Predictor:
         """Unit of the concentrations, as given in training; may be empty."""
         return str(self.model.config.data.unit)
 
-    def predict(self, images: Sequence[str | Path | Image.Image] | np.ndarray, progress: bool = False) -> Prediction:
-        """Read photographs: paths, PIL images, or an array uint8 (N,H,W,C) with C = 1, 3 or 4 in sRGB.
+    def predict(self, images: Photographs, progress: bool = False) -> Prediction:
+        """Read photographs: paths, bytes, open binary files, PIL images, arrays uint8 (H,W,C); or (N,H,W,C) at once.
 
-        A photograph that cannot be decoded is refused with its reason; no row is left out.
+        They may come in a list, a Series, an array or a generator, of which no more are taken than are read at a time.
+        Arrays are sRGB with C = 1, 3 or 4. A photograph that cannot be decoded is refused with its reason; no row is
+        left out.
 
         Raises:
             ConfigError: `images` is none of these.
         """
-        if isinstance(images, str | Path | Image.Image):
-            raise ConfigError("predict takes a list of photographs, not one: write [photograph]")
-        if not isinstance(images, np.ndarray) and not _is_list_of_photographs(images):
-            raise ConfigError("predict takes a list of paths or PIL images, or an array uint8 (N,H,W,C)")
+        chunks = chunks_of(images, CHUNK)  # so that a million photographs need no more memory than these
+        hidden = None if progress else True  # None: where there is no terminal
+        bar = tqdm(total=count_of(images), desc="reading", unit="photo", leave=False, disable=hidden)
         parts = []
-        bar = tqdm(total=len(images), desc="reading", unit="photo", leave=False, disable=None if progress else True)
-        # in chunks, so that a million photographs need no more memory than these; one chunk even of none
-        for start in range(0, max(1, len(images)), CHUNK):
-            parts.append(self.read(*self._decode(images[start : start + CHUNK])))
+        for chunk in chunks:
+            parts.append(self.read(*self._decode(chunk)))
             bar.update(len(parts[-1]))
         bar.close()
         return Prediction.joined(parts)
@@ -94,19 +90,11 @@ class Predictor:
         minimum = config.data.minimum
         return predict(model.bins, pixels, reading, config.combine.method, model.intervals, failed, minimum)
 
-    def _decode(self, images: Sequence[str | Path | Image.Image] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-        if isinstance(images, np.ndarray):
-            return self._from_array(images), {}
+    def _decode(self, images: list[Source] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image
+        if isinstance(images, np.ndarray):
+            if images.shape[1:] == (settings.size, settings.size, 3):
+                return np.require(images, requirements=["C", "W"]), {}
+            images = [Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in images]
         # as many threads as the networks may use, which runtime.threads sets
         return decode_photographs(images, settings.size, settings.fit, threads=torch.get_num_threads())
-
-    def _from_array(self, images: np.ndarray) -> np.ndarray:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape[1:]:
-            raise ConfigError(f"an array of photographs must be uint8 (N,H,W,C), not {images.dtype} {images.shape}")
-        settings = self.model.config.image
-        if images.shape[1:] == (settings.size, settings.size, 3):
-            return np.require(images, requirements=["C", "W"])
-        pictures = [Image.fromarray(image[..., 0] if images.shape[-1] == 1 else image) for image in images]
-        squares = [decode_photograph(picture, settings.size, settings.fit) for picture in pictures]
-        return np.stack(squares) if squares else np.zeros((0, settings.size, settings.size, 3), np.uint8)

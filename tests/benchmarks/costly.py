@@ -22,10 +22,13 @@ def files():
         "png rgb, 145 megapixels": lambda path: png(path, 12000, 12100, color=2),
         "png rgba, 145 megapixels": lambda path: png(path, 12000, 12100, color=6),
         "png gray 16, 145 megapixels": lambda path: png(path, 12000, 12100, color=0, depth=16),
+        "png rgb 16, 75 megapixels": lambda path: png(path, 8600, 8700, color=2, depth=16),
         "png, one row of 60,000": lambda path: png(path, 60000, 1, color=2),
         "webp, 144 megapixels": lambda path: saved(path, Image.new("RGB", (12000, 12000)), "WEBP", method=0, quality=1),
+        "avif, 48 megapixels": lambda path: saved(path, Image.new("RGB", (8000, 6000)), "AVIF", speed=10),
         "webp, 25 megapixels": lambda path: saved(path, Image.new("RGB", (5000, 5000)), "WEBP", method=0, quality=1),
         "jpeg, 144 megapixels": lambda path: saved(path, Image.new("RGB", (12000, 12000)), "JPEG"),
+        "jpeg, 590 megapixels": lambda path: saved(path, Image.new("L", (24000, 24600)), "JPEG"),
         "jpeg progressive, 100 megapixels": lambda path: saved(
             path, Image.new("RGB", (10000, 10000)), "JPEG", progressive=True, subsampling=0
         ),

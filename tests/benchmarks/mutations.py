@@ -8,6 +8,7 @@ changed files that were read, and not as the sound one: formats without checksum
 orientation or profile means so (metadata).
 """
 
+import importlib.util
 import io
 import itertools
 import json
@@ -25,6 +26,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import photo_files
 
 SIZE = 32
 COUNTS = {"photographs": 20_000, "metadata": 8_000, "tables": 3_000, "models": 200}
@@ -98,6 +102,15 @@ def sound_photographs():
         buffer = io.BytesIO()
         (gray16 if mode == "I;16" else image.convert(mode)).save(buffer, format, **options)
         sets[name] = buffer.getvalue()
+    deep = np.asarray(image).astype(np.uint16) * 257
+    sets["png rgb 16"] = photo_files.png(deep, (b"cICP", bytes([12, 13, 0, 1])), (b"gAMA", struct.pack(">I", 45455)))
+    sets["tiff rgb 16"] = photo_files.tiff(deep, order=">", compression=8)
+    sets["tiff planes 16"] = photo_files.tiff(deep, planar=2, tag281=(65535,) * 3)
+    sets["bmp 5"] = photo_files.bmp(b"MBED", profile=SRGB)
+    sets["avif"] = photo_files.written("AVIF", image, quality=90, speed=10)
+    if importlib.util.find_spec("pillow_heif"):
+        sets["heic"] = photo_files.heic(np.asarray(image), quality=90)
+        sets["heic 10"] = photo_files.heic(np.asarray(image), bits=10, quality=90, icc_profile=SRGB)
     sets["ppm plain"] = b"P3 48 48 255\n" + " ".join(map(str, np.asarray(image).ravel())).encode()
     return sets
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from twostage.data import decoder
+from twostage.data import limits
 from twostage.data.budget import MEMORY, Budget
 from twostage.data.images import decode_photograph
 from twostage.data.kinds import SUFFIXES
@@ -140,8 +140,8 @@ def test_the_memory_that_decoding_takes_is_known_before(tmp_path, monkeypatch):
     image.save(tmp_path / "baseline", "JPEG", subsampling=0)
     image.save(tmp_path / "progressive", "JPEG", subsampling=0, progressive=True)
     image.save(tmp_path / "webp", "WEBP")
-    monkeypatch.setattr(decoder, "BAND", 1000)
-    monkeypatch.setattr(decoder, "MEMORY", 5_000_000)
+    monkeypatch.setattr(limits, "BAND", 1000)
+    monkeypatch.setattr(limits, "MEMORY", 5_000_000)
     for name in ("strips", "png", "baseline"):
         decode_photograph(tmp_path / name, 32)
     for name in ("one strip", "turned", "progressive", "webp"):
@@ -162,7 +162,7 @@ def test_four_large_photographs_at_once_stay_below_a_gigabyte(tmp_path):
         f"_, failed = decode_photographs([{str(tmp_path / 'x.tif')!r}] * 4, 32, 'crop', threads=4)\n"
         "print(len(failed), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
-    root = Path(decoder.__file__).resolve().parents[2]
+    root = Path(limits.__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     failed, peak = map(int, done.stdout.split())
     assert failed == 0
@@ -200,9 +200,13 @@ def test_libtiff_and_pillow_write_nothing_on_the_terminal(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".mpo", ".png", ""])
-def test_the_kind_is_told_by_the_content_whatever_the_name(tmp_path, suffix):
+def test_the_kind_is_told_by_the_content_whatever_the_name(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     mutations.picture().save(tmp_path / f"a{suffix}", "JPEG")
     decode_photograph(tmp_path / f"a{suffix}", 32)
     assert {".jfif", ".jpe", ".mpo"} <= SUFFIXES
     (tmp_path / f"b{suffix}").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
-    refused(tmp_path / f"b{suffix}", "convert HEIC to JPEG or PNG")
+    refused(
+        tmp_path / f"b{suffix}",
+        "pillow-heif, which is not installed: install twostage[heic] or convert it to JPEG",
+    )

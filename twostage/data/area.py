@@ -64,7 +64,9 @@ def _matrix(axis: _Axis, start: int, stop: int, offset: int, count: int, dtype: 
     return csr_matrix(content, (stop - start, count))
 
 
-def to_square(read: Read, width: int, height: int, size: int, fit: str, scale: int = 1) -> np.ndarray:
+def to_square(
+    read: Read, width: int, height: int, size: int, fit: str, scale: int = 1, rounded: bool = True
+) -> np.ndarray:
     """Crop the middle square (or stretch), then average over areas.
 
     Along a direction in which the photograph is smaller than `size` it is interpolated (bicubic) instead; both
@@ -76,9 +78,10 @@ def to_square(read: Read, width: int, height: int, size: int, fit: str, scale: i
         fit: "crop" or "stretch".
         scale: `read` gives pixels that are so many times as wide and high as the photograph's (the last ones may lie
             over the edge, and count as far as they do not).
+        rounded: Else the averages stay as they are, in levels of [0, 255], for a conversion that follows.
 
     Returns:
-        uint8 (size,size,C), C as `read` gives them.
+        uint8 (float64 where not `rounded`) (size,size,C), C as `read` gives them.
 
     >>> image = np.array([[[0], [200]], [[100], [255]]], np.uint8)
     >>> to_square(lambda top, bottom, left, right: (image[top:bottom, left:right], 255), 2, 2, 1, "crop").item()
@@ -101,7 +104,8 @@ def to_square(read: Read, width: int, height: int, size: int, fit: str, scale: i
         both = across.apply(turned, math.ceil(white * down.most), slice(0, size), left).reshape(size, channels, -1)
         whole = np.multiply.outer(across.totals, down.totals_of(rows))[:, None] * (white // 255)
         # both and whole are integers below 2**53 and whole is below 2**44: the quotient is a half only where it is one
-        squares.append(np.rint(both / whole).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        levels = (both / whole).clip(0, 255).transpose(2, 0, 1)
+        squares.append(np.rint(levels).astype(np.uint8) if rounded else levels)
     return np.concatenate(squares)
 
 

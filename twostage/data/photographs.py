@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import PIL
-from PIL import Image
 
 from twostage.data.copies import alike_names, contradicting_copies, copies_message
+from twostage.data.decoder import Source
 from twostage.data.images import DECODER, decode_photograph
-from twostage.data.kinds import open_regular
+from twostage.data.kinds import decoder_versions, open_regular
 from twostage.data.locating import Places
 from twostage.data.quiet import quiet
 from twostage.data.store import Rows, Store, open_store
@@ -62,7 +61,7 @@ class Photographs:
 
 
 def decode_photographs(
-    sources: Sequence[str | Path | Image.Image], size: int, fit: str, *, kept: bool = False, threads: int = 0
+    sources: Sequence[Source], size: int, fit: str, *, kept: bool = False, threads: int = 0
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode N photographs, in parallel, to uint8 (N,size,size,3).
 
@@ -209,7 +208,7 @@ def _decoded(
         return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
 
     files = hashlib.blake2b("".join(digests).encode()).hexdigest()
-    content = {"made by": [DECODER, PIL.__version__], "files": files, "fit": image.fit}
+    content = {"made by": [DECODER, *decoder_versions()], "files": files, "fit": image.fit}
     store = open_store(cache_dir, content, len(sources), image.size, fill, progress)
     # the same content may lie elsewhere today: the store does not know the files' names
     return replace(store, failed={i: f"{sources[i]}: {why}" for i, why in store.failed.items()})

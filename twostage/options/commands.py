@@ -23,6 +23,7 @@ __all__ = [
     "Command",
     "CompareConfig",
     "ComparisonConfig",
+    "FormatsConfig",
     "LearningCurveConfig",
     "PredictConfig",
     "PredictRuntimeConfig",
@@ -139,6 +140,13 @@ class BackbonesConfig:
     runtime: BackbonesRuntimeConfig = part(BackbonesRuntimeConfig)
 
 
+@dataclass
+class FormatsConfig:
+    """Options of `twostage formats`."""
+
+    json: bool = option(False, "print JSON instead of a table; --json is short for it")
+
+
 @dataclass(frozen=True)
 class Command:
     """A command: its meaning in one line, the class of its options, and a function from these to the text to print.
@@ -190,6 +198,11 @@ COMMANDS: Family[Command] = Family(
             "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
             BackbonesConfig,
             "twostage.studies.backbone_table:print_backbones",
+        ),
+        "formats": Command(
+            "list files of photographs: read, converted (how) or refused (why)",
+            FormatsConfig,
+            "twostage.data.formats:print_formats",
         ),
     },
 )

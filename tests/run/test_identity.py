@@ -85,7 +85,7 @@ CHANGES = {
     "a photograph": (lambda: Image.open("p07.png").rotate(3).save("p07.png"), "p07.png (content "),
     "one is missing": (lambda: os.remove("p07.png"), "p07.png (no longer there)"),
     "one row less": (lambda: rewrite(image=lambda names: names.where(names != "p39.png", "p00.png")), "p00.png"),
-    "no numbers": (lambda: rewrite(target=lambda values: values.astype(str) + "x"), "must hold a finite number"),
+    "no numbers": (lambda: rewrite(target=lambda values: values.astype(str) + "?"), "must hold a finite number"),
 }
 
 
@@ -115,11 +115,12 @@ def test_a_finished_run_is_shown_again_without_opening_the_test_set(photos, once
 
 
 @pytest.mark.parametrize("gone", ["photos.csv", "p*.png"])
-def test_a_finished_run_whose_photographs_were_moved_away_is_shown_and_says_so(photos, once, run, gone):
-    first = once("train", *GROUPED)
-    (photos / "away").mkdir()
+def test_a_finished_run_whose_photographs_were_moved_away_is_shown_and_says_so(
+    photos, once, run, gone, tmp_path_factory
+):
+    first, away = once("train", *GROUPED), tmp_path_factory.mktemp("away")
     for file in photos.glob(gone):
-        shutil.move(file, photos / "away")
+        shutil.move(file, away)
     for command in (["train", *GROUPED], ["evaluate", "run=a"]):
         status, out, err = run(*command)
         assert (status, out) == (0, first[1]), err
@@ -265,7 +266,7 @@ def test_a_specimen_that_was_trained_on_cannot_be_forced_into_another_part(photo
     of_parts()
     options = [*NAMED, "data.group_column=group"]
     assert once("train-classifier", *options)[0] == 0
-    Image.open("p00.png").rotate(90).save("new.png")
+    Image.open("p00.png").rotate(180).save("new.png")
     with (photos / "photos.csv").open("a") as file:
         file.write("new.png,100,g0,test\n")
     rewrite(day=lambda days: days.where(~days.index.isin(range(4)), "test"))

@@ -477,6 +477,15 @@ def test_arrays_of_other_sizes_are_cropped_and_averaged(predictor, pixels, expec
     assert_same(predictor.predict(wide), expected)
 
 
+@pytest.mark.parametrize("fit", ["pad", "stretch", "crop"])
+def test_a_turned_photograph_that_is_not_square_has_the_same_reading(tmp_path, fit):
+    predictor = Predictor.load(write(tmp_path, build(f"image.fit={fit}")), device="cpu")
+    wide = np.random.default_rng(2).integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
+    expected = predictor.predict(wide)
+    for views in (np.rot90(wide, 1, (1, 2)), np.rot90(wide, 2, (1, 2)), wide.swapaxes(1, 2), wide[:, :, ::-1]):
+        assert_same(predictor.predict(views), expected)
+
+
 @pytest.mark.parametrize("size", [32, 48])
 def test_gray_arrays_are_read_as_gray_photographs(predictor, size):
     gray = np.random.default_rng(1).integers(0, 256, (3, size, size, 1), dtype=np.uint8)

@@ -37,7 +37,7 @@ def decode_photograph(source: str | Path | Image.Image, size: int, fit: str = "c
     a stack, the first image counts. An image that the caller has opened stays as it is.
 
     Args:
-        fit: What to do with one that is not square: "crop" its middle or "stretch" it.
+        fit: What to do with one that is not square: "pad", "crop" or "stretch" (`twostage.data.area.to_square`).
 
     Raises:
         ImageError: The file is missing, no regular file, damaged, no photograph that can be read, or would take more

@@ -21,6 +21,8 @@ __all__ = ["BAND", "Read", "to_square"]
 BAND = 1 << 17
 """About so many pixels are held as numbers at a time; they stay in a processor's cache."""
 CUBIC_ONE = 1 << 14
+GRAINS = 8
+"""The edges of a region lie at whole eighths of a pixel."""
 EXACT_FLOAT32 = 1 << 24
 
 Read = Callable[[int, int, int, int], tuple[np.ndarray, int]]
@@ -64,7 +66,15 @@ def _matrix(axis: _Axis, start: int, stop: int, offset: int, count: int, dtype: 
     return csr_matrix(content, (stop - start, count))
 
 
-def to_square(read: Read, width: float, height: float, size: int, fit: str, scale: int = 1) -> np.ndarray:
+def to_square(
+    read: Read,
+    width: float,
+    height: float,
+    size: int,
+    fit: str,
+    scale: int = 1,
+    corner: tuple[float, float] = (0, 0),
+) -> np.ndarray:
     """Bring a photograph to a square, then average over areas.
 
     Along a direction in which the photograph is smaller than `size` it is interpolated (bicubic) instead; both
@@ -72,11 +82,12 @@ def to_square(read: Read, width: float, height: float, size: int, fit: str, scal
 
     Args:
         read: Gives the photograph's pixels.
-        width, height: Of the photograph, in pixels.
+        width, height: Of the photograph, or of a region of it that is to be brought to size as if it were all.
         fit: "crop" keeps the middle square; "stretch" the whole, out of proportion; "pad" the whole in proportion:
             its longer side fills the square, and beyond the others it goes on mirrored ("pad_edge": as their average).
         scale: `read` gives pixels that are so many times as wide and high as the photograph's (the last ones may lie
             over the edge, and count as far as they do not).
+        corner: Left and top of the region, in pixels. Its edges may cut pixels; they are rounded to eighths of them.
 
     Returns:
         uint8 (size,size,C), C as `read` gives them.
@@ -85,8 +96,11 @@ def to_square(read: Read, width: float, height: float, size: int, fit: str, scal
     >>> to_square(lambda top, bottom, left, right: (image[top:bottom, left:right], 255), 2, 2, 1, "crop").item()
     139
     """
-    parts = {"stretch": (height, width), "crop": (min(width, height),) * 2}.get(fit, (max(width, height),) * 2)
-    down, across = (_axis(length, part, size, scale, fit) for length, part in zip((height, width), parts, strict=True))
+    (x, wide), (y, high) = (_grains(*one) for one in zip(corner, (width, height), strict=True))
+    parts = {"stretch": (high, wide), "crop": (min(wide, high),) * 2}.get(fit, (max(wide, high),) * 2)
+    pixel = GRAINS * scale  # axes begin within their first pixel, so that regions of one size share them
+    down, across = _axis(y % pixel, high, parts[0], size, scale, fit), _axis(x % pixel, wide, parts[1], size, scale, fit)
+    read = _moved(read, y // pixel, x // pixel)
     left, right = int(across.first.min()), int(across.stop.max())
     a_row = (right - left) * math.ceil((down.stop.max() - down.first.min()) / size)
     step = min(size, max(1, BAND // a_row))
@@ -105,6 +119,16 @@ def to_square(read: Read, width: float, height: float, size: int, fit: str, scal
     return np.concatenate(squares)
 
 
+def _grains(begin: float, length: float) -> tuple[int, int]:
+    """Where a region begins and how long it is, in grains: both ends are rounded, so that neighbours still touch."""
+    first = round(GRAINS * begin)
+    return first, max(1, round(GRAINS * (begin + length)) - first)
+
+
+def _moved(read: Read, rows: int, columns: int) -> Read:
+    return lambda top, bottom, left, right: read(top + rows, bottom + rows, left + columns, right + columns)
+
+
 def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
     """The first direction's sums (rows,columns,C), band after band, and the value of white."""
     top, bottom, left, right = box
@@ -119,10 +143,14 @@ def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) 
 
 
 @lru_cache(64)
-def _axis(length: int, part: int, size: int, scale: int, fit: str) -> _Axis:
-    """The middle `part` of `length` pixels, or these and what goes on beyond them, brought to `size`."""
-    output, pixels, weights = (_area if size <= part else _cubic)(length, part, size, scale, fit)
-    table = csr_matrix((weights, (output, pixels)), (size, -(-length // scale)))  # adds up what is met again
+def _axis(low: int, length: int, part: int, size: int, scale: int, fit: str) -> _Axis:
+    """The middle `part` of a length, or all of it and what goes on beyond, brought to `size`; all in grains.
+
+    The length begins at `low` within its first pixel.
+    """
+    grid = _grid(low, length, size, scale)
+    output, pixels, weights = (_area if GRAINS * size <= part else _cubic)(grid, part, size, fit)
+    table = csr_matrix((weights, (output, pixels)), (size, len(grid) - 1))  # adds up what is met again
     table.sort_indices()
     edges, weights = table.indptr[:-1], table.data // np.gcd.reduce(table.data)
     totals = np.add.reduceat(weights, edges).astype(np.float64)
@@ -132,16 +160,21 @@ def _axis(length: int, part: int, size: int, scale: int, fit: str) -> _Axis:
     return _Axis(weights.astype(np.float64), table.indices, table.indptr, first, stop, totals, most)
 
 
+def _grid(low: int, length: int, size: int, scale: int) -> np.ndarray:
+    """The edges of the pixels, cut at both ends, from the beginning of the length, in units of 1 / (2 * size) grains."""
+    count = -(-(low + length) // (GRAINS * scale))
+    edges = np.arange(count + 1, dtype=np.int64) * GRAINS * scale - low
+    return 2 * size * np.clip(edges, 0, length)
+
+
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Outputs, the pixels that they are made of, and the weights, one for each such pair (or several that add up)."""
 
 
-def _area(length: int, part: int, size: int, scale: int, fit: str) -> Entries:
-    """The share of each pixel in each output's length, in units of 1 / (2 * size) pixels."""
-    end = 2 * size * length
-    grid = np.append(np.arange(0, end, 2 * size * scale), end)
-    pixels = np.arange(len(grid) - 1)
-    borders = (length - part) * size + 2 * part * np.arange(size + 1, dtype=np.int64)
+def _area(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
+    """The share of each pixel in each output's length, in the grid's units."""
+    end, pixels = int(grid[-1]), np.arange(len(grid) - 1)
+    borders = end // 2 - part * size + 2 * part * np.arange(size + 1, dtype=np.int64)
     # to and fro: the photograph and beside it its mirror image, again and again
     begins, owners = np.concatenate([grid[:-1], 2 * end - grid[:0:-1]]), np.concatenate([pixels, pixels[::-1]])
     again = 2 * end * np.arange(borders[0] // (2 * end), -(-borders[-1] // (2 * end)))
@@ -153,28 +186,31 @@ def _area(length: int, part: int, size: int, scale: int, fit: str) -> Entries:
     return _spread(entries, begin < 0, begin >= end, grid, size, part) if fit == "pad_edge" else entries
 
 
-def _cubic(length: int, part: int, size: int, scale: int, fit: str) -> Entries:
+def _cubic(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
     """Keys' cubic convolution (1981) of the pixels within two of each output's middle, as integers."""
-    unit = 2 * size
-    middles = (length - part) * size + (2 * np.arange(size, dtype=np.int64) + 1) * part
-    output, pixels = np.repeat(np.arange(size), 5), ((middles // unit - 2)[:, None] + np.arange(5)).ravel()
-    t = np.abs(middles[output] - (2 * pixels + 1) * size) / unit
+    unit, end, count = 2 * size * GRAINS, int(grid[-1]), len(grid) - 1
+    start = int(grid[1]) - unit if count > 1 else 0  # where the first pixel begins that the region may cut
+    middles = end // 2 - part * size + (2 * np.arange(size, dtype=np.int64) + 1) * part
+    output, pixels = np.repeat(np.arange(size), 5), (((middles - start) // unit - 2)[:, None] + np.arange(5)).ravel()
+    t = np.abs(middles[output] - start - pixels * unit - unit // 2) / unit
     near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
     weights = np.rint(CUBIC_ONE * np.where(t < 1, near, np.where(t < 2, far, 0))).astype(np.int64)
-    before, after = pixels < 0, pixels >= length
-    if part <= length:
+    before, after = pixels < 0, pixels >= count
+    if 2 * size * part <= end:
         kept = (t < 2) & ~before & ~after
         return output[kept], pixels[kept], weights[kept]
-    turned = pixels % (2 * length)
-    entries = output, np.minimum(turned, 2 * length - 1 - turned), weights
-    return _spread(entries, before, after, unit * np.arange(length + 1), size, part) if fit == "pad_edge" else entries
+    turned = pixels % (2 * count)
+    entries = output, np.minimum(turned, 2 * count - 1 - turned), weights
+    return _spread(entries, before, after, grid, size, part) if fit == "pad_edge" else entries
 
 
-def _spread(entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int) -> Entries:
+def _spread(
+    entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int
+) -> Entries:
     """Let what lies before and after the photograph be the average of its outermost 16th instead, at least a pixel."""
-    end = int(grid[-1])
-    most = max(1, 2**44 // (4 * part * part * 257))  # so that the sums stay exact
-    strip = 2 * size * min(max(1, end // (2 * size) // 16), most)
+    end, pixel = int(grid[-1]), 2 * size * GRAINS
+    most = max(1, 2**44 // (4 * (part // GRAINS) ** 2 * 257))  # so that the sums stay exact
+    strip = min(end, pixel * min(max(1, end // pixel // 16), most))
     output, pixels, weights = entries
     inside = ~(before | after)
     found = [(output[inside], pixels[inside], weights[inside] * strip)]

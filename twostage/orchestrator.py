@@ -17,7 +17,7 @@ import pandas as pd
 
 from twostage.data.new_photographs import beside, for_spreadsheet, read_new
 from twostage.data.table import Table, find_photographs
-from twostage.errors import RunError
+from twostage.errors import RunError, some
 from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
@@ -105,7 +105,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
     predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
     table, further = _photographs_to_predict(config, predictor.model.config)
-    frame = predictor.predict(table.paths, config.runtime.progress).to_frame(table.images)
+    frame = predictor.predict(table.paths, table.boxes, config.runtime.progress).to_frame(table.images)
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
     frame = beside(frame, further)
@@ -115,9 +115,17 @@ def predict(config: PredictConfig) -> pd.DataFrame:
 def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
     """The photographs, and the further columns of a table that lists them."""
     if Path(config.input).suffix.lower() not in (".csv", ".tsv", ".txt"):
+        if trained.data.box_columns:
+            log.warning(
+                "the model has learned from boxes, and reads whole photographs here: list boxes in a table (%s)",
+                some(trained.data.box_columns, 5),
+            )
         return find_photographs(config.input), pd.DataFrame()
     data = trained.data
-    return read_new(config.input, config.image_column or data.image_column, config.target_column, data.target_column)
+    image = config.image_column or data.image_column
+    return read_new(
+        config.input, image, config.target_column, data.target_column, config.box_columns, data.box_columns or ()
+    )
 
 
 def _open(config: Config) -> RunFolder:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from tqdm import tqdm
 
+from twostage.data.boxes import boxes_of, pieces, same_photograph
 from twostage.data.images import decode_photograph
 from twostage.data.photographs import decode_photographs
 from twostage.data.store import Pixels
@@ -60,18 +62,30 @@ class Predictor:
         """Unit of the concentrations, as given in training; may be empty."""
         return str(self.model.config.data.unit)
 
-    def predict(self, images: Sequence[str | Path | Image.Image] | np.ndarray, progress: bool = False) -> Prediction:
+    def predict(
+        self,
+        images: Sequence[str | Path | Image.Image] | np.ndarray,
+        boxes: np.ndarray | None = None,
+        progress: bool = False,
+    ) -> Prediction:
         """Read photographs: paths, PIL images, or an array uint8 (N,H,W,C) with C = 1, 3 or 4 in sRGB.
 
         A photograph that cannot be decoded is refused with its reason; no row is left out.
 
+        Args:
+            boxes: What to read of each, (N,4): left, top, width and height in pixels of the upright photograph; or
+                (N,5), with degrees by which the box is turned about its middle, counter-clockwise. A photograph may
+                come many times; it is decoded once: ``predict(["plate.jpg"] * len(boxes), boxes)``.
+
         Raises:
-            ConfigError: `images` is none of these.
+            ConfigError: `images` or `boxes` are none of these, or not as many.
         """
         if isinstance(images, str | Path | Image.Image):
             raise ConfigError("predict takes a list of photographs, not one: write [photograph]")
         if not isinstance(images, np.ndarray) and not _is_list_of_photographs(images):
             raise ConfigError("predict takes a list of paths or PIL images, or an array uint8 (N,H,W,C)")
+        if boxes is not None:
+            return self._predict_boxes(list(images), boxes, progress)
         parts = []
         bar = tqdm(total=len(images), desc="reading", unit="photo", leave=False, disable=None if progress else True)
         # in chunks, so that a million photographs need no more memory than these; one chunk even of none
@@ -80,6 +94,23 @@ class Predictor:
             bar.update(len(parts[-1]))
         bar.close()
         return Prediction.joined(parts)
+
+    def _predict_boxes(self, images: list[Any], boxes: np.ndarray, progress: bool) -> Prediction:
+        """Photograph after photograph, so that each is decoded once, and brought back into the given order."""
+        boxes = boxes_of(boxes)
+        if len(boxes) != len(images):
+            raise ConfigError(f"{len(images)} photographs and {len(boxes)} boxes: give each box its photograph")
+        images = [Image.fromarray(image) if isinstance(image, np.ndarray) else image for image in images]
+        order = list(pieces(same_photograph(images), CHUNK)) or [np.arange(0)]
+        settings, parts = self.model.config.image, []
+        bar = tqdm(total=len(images), desc="reading", unit="box", leave=False, disable=None if progress else True)
+        for rows in order:
+            sources, threads = [images[i] for i in rows], torch.get_num_threads()
+            pixels = decode_photographs(sources, settings.size, settings.fit, boxes=boxes[rows], threads=threads)
+            parts.append(self.read(*pixels))
+            bar.update(len(rows))
+        bar.close()
+        return Prediction.joined(parts).select(np.argsort(np.concatenate(order)))
 
     def read(self, pixels: Pixels, failed: Mapping[int, str] | None = None) -> Prediction:
         """Read photographs that are brought to the network's size: uint8 sRGB (N,size,size,3).

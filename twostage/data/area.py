@@ -99,7 +99,8 @@ def to_square(
     (x, wide), (y, high) = (_grains(*one) for one in zip(corner, (width, height), strict=True))
     parts = {"stretch": (high, wide), "crop": (min(wide, high),) * 2}.get(fit, (max(wide, high),) * 2)
     pixel = GRAINS * scale  # axes begin within their first pixel, so that regions of one size share them
-    down, across = _axis(y % pixel, high, parts[0], size, scale, fit), _axis(x % pixel, wide, parts[1], size, scale, fit)
+    down = _axis(y % pixel, high, parts[0], size, scale, fit)
+    across = _axis(x % pixel, wide, parts[1], size, scale, fit)
     read = _moved(read, y // pixel, x // pixel)
     left, right = int(across.first.min()), int(across.stop.max())
     a_row = (right - left) * math.ceil((down.stop.max() - down.first.min()) / size)
@@ -161,7 +162,7 @@ def _axis(low: int, length: int, part: int, size: int, scale: int, fit: str) -> 
 
 
 def _grid(low: int, length: int, size: int, scale: int) -> np.ndarray:
-    """The edges of the pixels, cut at both ends, from the beginning of the length, in units of 1 / (2 * size) grains."""
+    """The pixels' edges, cut at both ends, from where the length begins, in units of 1 / (2 * size) grains."""
     count = -(-(low + length) // (GRAINS * scale))
     edges = np.arange(count + 1, dtype=np.int64) * GRAINS * scale - low
     return 2 * size * np.clip(edges, 0, length)
@@ -204,9 +205,7 @@ def _cubic(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
     return _spread(entries, before, after, grid, size, part) if fit == "pad_edge" else entries
 
 
-def _spread(
-    entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int
-) -> Entries:
+def _spread(entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int) -> Entries:
     """Let what lies before and after the photograph be the average of its outermost 16th instead, at least a pixel."""
     end, pixel = int(grid[-1]), 2 * size * GRAINS
     most = max(1, 2**44 // (4 * (part // GRAINS) ** 2 * 257))  # so that the sums stay exact

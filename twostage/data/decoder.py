@@ -7,8 +7,9 @@ below, `budget.MEMORY` and those of `jpeg` and `integrity` see to it before anyt
 from __future__ import annotations
 
 import io
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,11 @@ def refusing(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(source: Source, size: int) -> Iterator[Photo]:
-    """Decode a photograph for a result of `size` pixels; its memory is counted until the end.
+def opened(source: Source, size: int, smallest: Callable[[int], float] = float) -> Iterator[Photo]:
+    """Decode a photograph for results of `size` pixels; its memory is counted until the end.
+
+    Args:
+        smallest: The shortest side of what is to become such a result, for a photograph with such a shorter side.
 
     Raises:
         ImageError: It is missing, too large, damaged or no photograph that can be read.
@@ -117,11 +121,11 @@ def opened(source: Source, size: int) -> Iterator[Photo]:
     name = "image" if isinstance(source, Image.Image) else str(source)
     with ExitStack() as stack, quiet():
         with refusing(name):
-            photo = _open(source, name, size, stack)
+            photo = _open(source, name, size, smallest, stack)
         yield photo
 
 
-def _open(source: Source, name: str, size: int, stack: ExitStack) -> Photo:
+def _open(source: Source, name: str, size: int, smallest: Callable[[int], float], stack: ExitStack) -> Photo:
     file: IO[bytes] | None
     if isinstance(source, Image.Image):
         file = _unread_file(source)
@@ -136,7 +140,7 @@ def _open(source: Source, name: str, size: int, stack: ExitStack) -> Photo:
     if length < SMALL_FILE and kind != "JPEG":
         file = io.BytesIO(file.read())
     if kind == "JPEG":
-        return _open_jpeg(file, length, name, size, stack)
+        return _open_jpeg(file, length, name, size, smallest, stack)
     return _open_other(file, kind, length, name, stack)
 
 
@@ -165,7 +169,9 @@ def _loaded(image: Image.Image, name: str, stack: ExitStack) -> Photo:
     return Photo(name, image, image.width, image.height, opaque=_is_empty_alpha(image))
 
 
-def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitStack) -> Photo:
+def _open_jpeg(
+    file: IO[bytes], length: int, name: str, size: int, smallest: Callable[[int], float], stack: ExitStack
+) -> Photo:
     _check_length(length)
     data = file.read()
     layout = read_layout(data)
@@ -174,7 +180,8 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
     _check_size(width, height)
     # With four times the wanted pixels left, and no smaller scale than a quarter, the mean colour is that of full
     # decoding to within 0.02 levels; it is several times as fast.
-    least = max(4 * size, -(-min(width, height) // 4))
+    shorter = min(width, height)
+    least = max(math.ceil(4 * size * shorter / smallest(shorter)), -(-shorter // 4))
     image.draft(None, (least, least))
     scale = image.decoderconfig[0] if image.decoderconfig else 1
     need = _pixels(image) + 2 * layout.coefficients + length + _band(image)

@@ -13,8 +13,14 @@ def load_csv(request: Request) -> Photographs:
     """The photographs of a table."""
     data = request.data
     extra = tuple(dict.fromkeys(name for name in (data.split_column, request.split.column) if name))
-    table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra)
+    boxes = data.box_columns or ()
+    table = read_table(data.table, data.image_column, data.target_column, data.group_column, extra, boxes)
     notes = []
+    if boxes and not data.group_column:
+        notes.append(
+            f"{len(table)} boxes in {len(set(table.paths))} photographs: those of one photograph stay on one side of "
+            f"the split, like one specimen; data.group_column=... would name the specimens instead"
+        )
     if not data.group_column:
         for name in {"group", "specimen"} & set(read_csv(given_path(data.table, "data.table"), []).columns):
             notes.append(

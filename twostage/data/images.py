@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from twostage.data.area import to_square
+from twostage.data.boxes import Box
 from twostage.data.decoder import Photo, opened, refusing
+from twostage.data.regions import smallest_side, square_of
 from twostage.errors import ImageError
 
-__all__ = ["DECODER", "decode_photograph"]
+__all__ = ["DECODER", "decode_boxes", "decode_photograph"]
 
 DECODER = 2
 """To be raised when a change here changes pixels: photographs that were decoded before are then decoded again."""
@@ -47,6 +51,30 @@ def decode_photograph(source: str | Path | Image.Image, size: int, fit: str = "c
         square = to_square(photo.read, photo.width, photo.height, size, fit, photo.scale)
         with refusing(photo.name):
             return _finished(photo, square)
+
+
+def decode_boxes(
+    source: str | Path | Image.Image, boxes: Sequence[Box], size: int, fit: str = "crop"
+) -> list[np.ndarray | ImageError]:
+    """Decode a photograph once, and bring each of its boxes to size as if it were a photograph.
+
+    Returns:
+        For each box uint8 sRGB (size,size,3), or why it cannot be read.
+
+    Raises:
+        ImageError: The photograph cannot be read, as in `decode_photograph`.
+    """
+    found: list[np.ndarray | ImageError] = []
+    with opened(source, size, partial(smallest_side, boxes)) as photo:
+        with refusing(photo.name):
+            orientation = photo.image.getexif().get(0x0112, 1)
+        for box in boxes:
+            try:
+                with refusing(f"{photo.name} {box}"):
+                    found.append(_finished(photo, square_of(photo, box, orientation, size, fit)))
+            except ImageError as error:
+                found.append(error)
+    return found
 
 
 def _finished(photo: Photo, square: np.ndarray) -> np.ndarray:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from twostage.data.table import Table, locate, number, read_csv
+from twostage.data.table import Table, boxes_in, locate, number, read_csv
 from twostage.errors import DataError, some
 from twostage.files import given_path
 
@@ -21,11 +23,19 @@ FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """With these a spreadsheet lets a formula begin, in their wide forms as well."""
 
 
-def read_new(source: str, image_column: str, target_column: str | None, usual: str) -> tuple[Table, pd.DataFrame]:
+def read_new(
+    source: str,
+    image_column: str,
+    target_column: str | None,
+    usual: str,
+    box_columns: Sequence[str] | None = None,
+    usual_boxes: Sequence[str] = (),
+) -> tuple[Table, pd.DataFrame]:
     """Read a table of photographs for prediction, every row of it.
 
     Args:
         target_column: With concentrations where they are known; None: the `usual` one, where the table has it.
+        box_columns: With boxes (`twostage.data.boxes`), empty for none; None: the `usual_boxes`, where it has them.
 
     Returns:
         The photographs, with targets NaN where none is known, and the further columns, as text.
@@ -35,7 +45,7 @@ def read_new(source: str, image_column: str, target_column: str | None, usual: s
             else than numbers.
     """
     path = given_path(source, "input")
-    frame = read_csv(path, [name for name in (image_column, target_column) if name])
+    frame = read_csv(path, [name for name in (image_column, target_column, *(box_columns or ())) if name])
     images = frame[image_column]
     if (images == "").any():
         raise DataError(f"{path}: no photograph named in row {some(frame.index[images == ''])}")
@@ -45,7 +55,20 @@ def read_new(source: str, image_column: str, target_column: str | None, usual: s
         targets = _known(str(path), frame[column], named=target_column is not None)
     used = {image_column, column} if np.isfinite(targets).any() else {image_column}
     further = frame.loc[:, [name not in used for name in frame.columns]].reset_index(drop=True)
-    return Table(list(images), [locate(path.parent, name) for name in images], targets), further
+    boxes = _boxes(path, frame, box_columns, usual_boxes)
+    return Table(list(images), [locate(path.parent, name) for name in images], targets, boxes=boxes), further
+
+
+def _boxes(path: Path, frame: pd.DataFrame, named: Sequence[str] | None, usual: Sequence[str]) -> np.ndarray | None:
+    """The boxes (N,), or None for whole photographs."""
+    columns = usual if named is None else named
+    lacking = [name for name in columns if list(frame.columns).count(name) != 1]
+    if lacking:
+        log.warning(
+            "%s: the model has learned from boxes, and reads whole photographs here: there is no column %s",
+            *(path, some(lacking)),
+        )
+    return boxes_in(path, frame, "box_columns", columns) if columns and not lacking else None
 
 
 def _known(path: str, column: pd.Series, named: bool) -> np.ndarray:

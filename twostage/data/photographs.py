@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from twostage.data.images import DECODER, decode_photograph
+from twostage.data.boxes import pieces, same_photograph
+from twostage.data.images import DECODER, decode_boxes, decode_photograph
 from twostage.data.kinds import open_regular
 from twostage.data.quiet import quiet
-from twostage.data.store import Rows, Store, open_store
+from twostage.data.store import CHUNK, Rows, Store, open_store
 from twostage.data.table import Table
 from twostage.errors import ImageError, NotThereError, StorageError, some
 from twostage.options.data import SOURCES
@@ -60,14 +62,21 @@ class Photographs:
 
 
 def decode_photographs(
-    sources: Sequence[str | Path | Image.Image], size: int, fit: str, *, kept: bool = False, threads: int = 0
+    sources: Sequence[str | Path | Image.Image],
+    size: int,
+    fit: str,
+    *,
+    boxes: np.ndarray | None = None,
+    kept: bool = False,
+    threads: int = 0,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode N photographs, in parallel, to uint8 (N,size,size,3).
+    """Decode N photographs, or boxes in photographs, in parallel, to uint8 (N,size,size,3).
 
     All threads of the process together use at most `twostage.data.budget.MEMORY` for decoding: a large photograph waits
     for the others.
 
     Args:
+        boxes: What to read of each, `Box` (N,); a photograph that comes again is decoded once.
         kept: The reasons of failures are kept, so one that may pass is raised instead.
         threads: At most so many at a time; 0: as many as suit the machine.
 
@@ -80,16 +89,27 @@ def decode_photographs(
     pixels = np.zeros((len(sources), size, size, 3), np.uint8)
     failed: dict[int, str] = {}
 
-    def decode(i: int) -> None:
+    def decode(rows: np.ndarray) -> None:
+        source = sources[rows[0]]
+        found: list[np.ndarray | ImageError]
         try:
-            pixels[i] = decode_photograph(sources[i], size, fit)
+            if boxes is None:
+                found = [decode_photograph(source, size, fit)]
+            else:
+                found = decode_boxes(source, list(boxes[rows]), size, fit)
         except ImageError as error:
             if kept:
-                _raise_if_it_may_pass(error.__cause__, sources[i])
-            failed[i] = str(error)
+                _raise_if_it_may_pass(error.__cause__, source)
+            found = [error] * len(rows)
+        for i, one in zip(rows, found, strict=True):
+            if isinstance(one, ImageError):
+                failed[int(i)] = str(one)
+            else:
+                pixels[i] = one
 
+    each = np.arange(len(sources)) if boxes is None else same_photograph(sources)
     with quiet(), ThreadPoolExecutor(threads or None) as pool:
-        list(pool.map(decode, range(len(sources))))
+        list(pool.map(decode, pieces(each, 1)))
     return pixels, dict(sorted(failed.items()))
 
 
@@ -143,8 +163,8 @@ def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
             table,
             missing,
         )
-    digests = _digests(table.paths, request.threads)
-    store = _decoded(table.paths, digests, request.image, request.cache_dir, request.progress, request.threads)
+    digests = _digests(table, request.threads)
+    store, rows = _decoded(table, digests, request)
     if store.failed and data.on_error == "stop":
         raise ImageError(
             f"{len(store.failed)} of {len(table)} photographs cannot be read: {some(store.failed.values(), 3)}; "
@@ -153,26 +173,47 @@ def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
     good = np.setdiff1d(np.arange(len(table)), list(store.failed))
     skipped = {table.images[i]: reason for i, reason in store.failed.items()}
     kept = [digests[i] for i in good]
-    return Photographs(table.select(good), Rows(store.pixels, good), kept, store, skipped, notes)
+    return Photographs(table.select(good), Rows(store.pixels, rows[good]), kept, store, skipped, notes)
 
 
-def _decoded(
-    sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool, threads: int
-) -> Store:
-    def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        some_sources = sources[rows.start : rows.stop]
-        pixels, failed = decode_photographs(some_sources, image.size, image.fit, kept=True, threads=threads)
-        return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
+def _decoded(table: Table, digests: list[str], request: Request) -> tuple[Store, np.ndarray]:
+    """The store, with failures by the table's rows, and where in it each row (N,) is."""
+    image = request.image
+    order, cuts = np.arange(len(table)), None
+    if table.boxes is not None:  # photograph after photograph, so that each is decoded once
+        found = list(pieces(same_photograph(table.paths), CHUNK))
+        order, ends = np.concatenate(found), np.cumsum([len(piece) for piece in found])
+        cuts = [range(end - len(piece), end) for end, piece in zip(ends, found, strict=True)]
 
-    files = hashlib.blake2b("".join(digests).encode()).hexdigest()
+    def fill(stored: range) -> tuple[np.ndarray, dict[int, str]]:
+        rows = order[stored.start : stored.stop]
+        boxes = None if table.boxes is None else table.boxes[rows]
+        sources = [table.paths[row] for row in rows]
+        pixels, failed = decode_photographs(
+            sources, image.size, image.fit, boxes=boxes, kept=True, threads=request.threads
+        )
+        names = [str(source) for source in sources]
+        if boxes is not None:
+            names = [f"{name} {box}" for name, box in zip(names, boxes, strict=True)]
+        reasons = {i: why.removeprefix(f"{names[i]}: ").removeprefix(f"{sources[i]}: ") for i, why in failed.items()}
+        return pixels, {stored.start + i: why for i, why in reasons.items()}
+
+    files = hashlib.blake2b("".join(digests[row] for row in order).encode()).hexdigest()
     content = {"made by": [DECODER, PIL.__version__], "files": files, "fit": image.fit}
-    store = open_store(cache_dir, content, len(sources), image.size, fill, progress)
+    store = open_store(request.cache_dir, content, len(table), image.size, fill, request.progress, cuts)
     # the same content may lie elsewhere today: the store does not know the files' names
-    return replace(store, failed={i: f"{sources[i]}: {why}" for i, why in store.failed.items()})
+    failed = {int(order[i]): f"{_named(table, order[i])}: {why}" for i, why in store.failed.items()}
+    return replace(store, failed=dict(sorted(failed.items()))), np.argsort(order)
 
 
-def _digests(paths: list[Path], threads: int) -> list[str]:
-    """A digest of each file's content; one that cannot be read has a reason, which decoding tells again."""
+def _named(table: Table, row: int) -> str:
+    if table.boxes is None:
+        return str(table.paths[row])
+    return f"{table.paths[row]} {table.boxes[row]} in row {table.boxes[row].row}"
+
+
+def _digests(table: Table, threads: int) -> list[str]:
+    """A digest of each file's content (and box); one that cannot be read has a reason, which decoding tells again."""
 
     def digest(path: Path) -> str:
         try:
@@ -184,8 +225,13 @@ def _digests(paths: list[Path], threads: int) -> list[str]:
             _raise_if_it_may_pass(error, path)
             return f"not readable: {error.strerror}"
 
+    files = list(dict.fromkeys(table.paths))
     with ThreadPoolExecutor(threads or None) as pool:
-        return list(pool.map(digest, paths))
+        known = dict(zip(files, pool.map(digest, files), strict=True))
+    found = [known[path] for path in table.paths]
+    if table.boxes is None:
+        return found
+    return [_digest(io.BytesIO(f"{file} {box!r}".encode())) for file, box in zip(found, table.boxes, strict=True)]
 
 
 def _digest(file: IO[bytes]) -> str:

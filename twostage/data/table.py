@@ -7,6 +7,7 @@ import glob
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -14,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from twostage.data.boxes import check_box_columns, read_boxes, refuse_repeated, same_photograph
 from twostage.data.kinds import SUFFIXES
 from twostage.errors import DataError, NotThereError, some, suggest
 from twostage.files import given_path
 
-__all__ = ["Table", "find_photographs", "locate", "number", "read_csv", "read_folder", "read_table"]
+__all__ = ["Table", "boxes_in", "find_photographs", "locate", "number", "read_csv", "read_folder", "read_table"]
 
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?")
@@ -47,7 +49,7 @@ class Table:
     """N photographs: what the user calls them, where they are, and what is known of them.
 
     `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
-    `columns` holds further columns by name, as text (N,).
+    `columns` holds further columns by name, as text (N,). `boxes` (N,) are the `Box` in it that each row is, or None.
     """
 
     images: list[str]
@@ -55,6 +57,7 @@ class Table:
     targets: np.ndarray
     groups: np.ndarray | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    boxes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,6 +71,7 @@ class Table:
             self.targets[rows],
             None if self.groups is None else self.groups[rows],
             {name: values[rows] for name, values in self.columns.items()},
+            None if self.boxes is None else self.boxes[rows],
         )
 
 
@@ -145,25 +149,32 @@ def read_table(
     target_column: str | None = "target",
     group_column: str | None = None,
     extra_columns: tuple[str, ...] = (),
+    box_columns: Sequence[str] = (),
 ) -> Table:
     """Read a table of photographs; paths in it are absolute or relative to the table's folder.
 
     Args:
         target_column: None where concentrations are not known (prediction).
         extra_columns: Further columns to keep, for splits.
+        box_columns: Of a box's left, top, width, height and, where boxes are turned, degrees. Then each row is a box,
+            is called after photograph and box, and its group is the photograph unless there is a column for that.
 
     Raises:
         DataError: Something in the table cannot be used; the message names rows as line numbers.
     """
     path = given_path(table, "data.table")
-    columns = [name for name in (image_column, target_column, group_column, *extra_columns) if name]
+    columns = [name for name in (image_column, target_column, group_column, *extra_columns, *box_columns) if name]
     frame = read_csv(path, columns)
     images = frame[image_column]
     if (images == "").any():
         raise DataError(f"{path}: no photograph named in row {some(frame.index[images == ''])}")
     paths = [locate(path.parent, name) for name in images]
-    if target_column:
+    boxes = boxes_in(path, frame, "data.box_columns", box_columns) if box_columns else None
+    if boxes is not None:
+        refuse_repeated(path, frame.index, paths, boxes)
+    elif target_column:
         _refuse_duplicates(path, frame, paths)
+    if target_column:
         targets = _numbers(path, frame[target_column])
     else:
         targets = np.full(len(frame), np.nan)
@@ -174,7 +185,24 @@ def read_table(
             raise DataError(f"{path}: column '{group_column}' is empty in row {rows}; every photograph needs its group")
         groups = frame[group_column].to_numpy(str)
     extra = {name: frame[name].to_numpy(str) for name in extra_columns}
-    return Table(list(images), paths, targets, groups, extra)
+    names = list(images)
+    if boxes is not None:
+        photograph = same_photograph(paths)
+        firsts = np.unique(photograph, return_index=True)[1]
+        groups = np.array(names)[firsts][photograph] if groups is None else groups
+        names = [f"{name} {box}" for name, box in zip(names, boxes, strict=True)]
+    return Table(names, paths, targets, groups, extra, boxes)
+
+
+def boxes_in(path: Path, frame: pd.DataFrame, option: str, columns: Sequence[str]) -> np.ndarray:
+    """The boxes that the named columns of a table hold, `Box` (N,).
+
+    Raises:
+        ConfigError: The columns are not four or five.
+    """
+    check_box_columns(option, columns)
+    values = [[number(cell) for cell in row] for row in frame[list(columns)].to_numpy(str)]
+    return read_boxes(path, list(frame.index), columns, np.array(values, np.float64))
 
 
 def locate(folder: Path, name: str) -> Path:

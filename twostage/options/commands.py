@@ -92,6 +92,9 @@ class PredictConfig:
     target_column: str | None = option(
         None, "column of a table with known concentrations; default: as in training, where the table has it"
     )
+    box_columns: list[str] | None = option(
+        None, "columns of a table with boxes; default: as in training, where the table has them; []: whole photographs"
+    )
     spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
     runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 

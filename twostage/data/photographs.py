@@ -163,7 +163,10 @@ def load_files(table: Table, notes: list[str], request: Request) -> Photographs:
             table,
             missing,
         )
-    digests = _digests(table, request.threads)
+    digests = _digests(table.paths, request.threads)
+    if table.boxes is not None:  # another box of the same file is another content
+        contents = [f"{digest} {box!r}" for digest, box in zip(digests, table.boxes, strict=True)]
+        digests = [_digest(io.BytesIO(content.encode())) for content in contents]
     store, rows = _decoded(table, digests, request)
     if store.failed and data.on_error == "stop":
         raise ImageError(
@@ -212,8 +215,8 @@ def _named(table: Table, row: int) -> str:
     return f"{table.paths[row]} {table.boxes[row]} in row {table.boxes[row].row}"
 
 
-def _digests(table: Table, threads: int) -> list[str]:
-    """A digest of each file's content (and box); one that cannot be read has a reason, which decoding tells again."""
+def _digests(paths: list[Path], threads: int) -> list[str]:
+    """A digest of each file's content; one that cannot be read has a reason, which decoding tells again."""
 
     def digest(path: Path) -> str:
         try:
@@ -225,13 +228,10 @@ def _digests(table: Table, threads: int) -> list[str]:
             _raise_if_it_may_pass(error, path)
             return f"not readable: {error.strerror}"
 
-    files = list(dict.fromkeys(table.paths))
+    files = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(threads or None) as pool:
         known = dict(zip(files, pool.map(digest, files), strict=True))
-    found = [known[path] for path in table.paths]
-    if table.boxes is None:
-        return found
-    return [_digest(io.BytesIO(f"{file} {box!r}".encode())) for file, box in zip(found, table.boxes, strict=True)]
+    return [known[path] for path in paths]
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -479,6 +479,15 @@ def test_arrays_of_other_sizes_are_cropped_and_averaged(predictor, pixels, expec
     assert_same(predictor.predict(wide), expected)
 
 
+@pytest.mark.parametrize("fit", ["pad", "stretch", "crop"])
+def test_a_turned_photograph_that_is_not_square_has_the_same_reading(tmp_path, fit):
+    predictor = Predictor.load(write(tmp_path, build(f"image.fit={fit}")), device="cpu")
+    wide = np.random.default_rng(2).integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
+    expected = predictor.predict(wide)
+    for views in (np.rot90(wide, 1, (1, 2)), np.rot90(wide, 2, (1, 2)), wide.swapaxes(1, 2), wide[:, :, ::-1]):
+        assert_same(predictor.predict(views), expected)
+
+
 @pytest.mark.parametrize("size", [32, 48])
 def test_gray_arrays_are_read_as_gray_photographs(predictor, size):
     gray = np.random.default_rng(1).integers(0, 256, (3, size, size, 1), dtype=np.uint8)
@@ -504,6 +513,33 @@ def test_arrays_that_are_views(predictor, pixels, expected):
     fixed = pixels.copy()
     fixed.setflags(write=False)
     assert_same(predictor.predict(fixed), expected)
+
+
+@pytest.mark.parametrize("kind", ["paths", "pictures", "array"])
+def test_boxes_are_read_as_the_photographs_that_they_show(predictor, paths, pixels, expected, tmp_path, kind):
+    plates = [np.concatenate(list(pixels[:3]), axis=1), np.concatenate([pixels[3], pixels[4], pixels[4]], axis=0)]
+    boxes = np.array([[0, 64, 32, 32], [0, 0, 32, 32], [32, 0, 32, 32], [0, 32, 32, 32], [64, 0, 32, 32]])
+    of, order = [1, 0, 0, 1, 0], [4, 0, 1, 4, 2]
+    if kind == "paths":
+        for k, plate in enumerate(plates):
+            Image.fromarray(plate).save(tmp_path / f"{k}.png")
+        images = [tmp_path / f"{k}.png" for k in of]
+    elif kind == "pictures":
+        pictures = [Image.fromarray(plate) for plate in plates]
+        images = [pictures[k] for k in of]
+    else:
+        images, boxes, order = np.stack([plates[0]] * 3), boxes[[1, 2, 4]], [0, 1, 2]
+    assert_same(predictor.predict(images, boxes), expected, order)
+    turned = predictor.predict(images, np.column_stack([boxes, np.full(len(boxes), 90)]))
+    np.testing.assert_allclose(turned.concentration, expected.concentration[order], rtol=1e-3)
+    assert len(predictor.predict(images[:0], boxes[:0])) == 0
+    outside = predictor.predict(images, np.add(boxes, [0, 90, 0, 0]))
+    assert (outside.status == "refused").all()
+    assert "does not lie in the photograph" in outside.reason[0]
+    with pytest.raises(ConfigError, match="boxes: give each box its photograph"):
+        predictor.predict(images, boxes[1:])
+    with pytest.raises(ConfigError, match=r"boxes must be numbers \(N,4\)"):
+        predictor.predict(images, boxes[:, :3])
 
 
 def test_nothing_to_predict(predictor):

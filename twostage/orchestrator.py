@@ -19,7 +19,7 @@ from twostage.data.folders import find_photographs
 from twostage.data.new_photographs import beside, for_spreadsheet, read_new
 from twostage.data.spreadsheet import TABLE_SUFFIXES
 from twostage.data.table import Table
-from twostage.errors import RunError
+from twostage.errors import RunError, some
 from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
@@ -109,7 +109,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     for remark in predictor.model.remarks:
         log.warning("%s: %s", folder, remark)
     table, further = _photographs_to_predict(config, predictor.model.config)
-    frame = predictor.predict(table.paths, config.runtime.progress).to_frame(table.images)
+    frame = predictor.predict(table.paths, table.boxes, config.runtime.progress).to_frame(table.images)
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
     frame = beside(frame, further)
@@ -121,11 +121,24 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
     path, data = given_path(config.input, "input"), trained.data
     if path.suffix.lower() not in TABLE_SUFFIXES or path.is_dir():
         table = find_photographs(config.input)
+        if data.box_columns:
+            log.warning(
+                "the model has learned from boxes, and reads whole photographs here: list boxes in a table (%s)",
+                some(data.box_columns, 5),
+            )
         for note in table.notes:
             log.warning("%s", note)
         return table, pd.DataFrame()
-    columns = (config.image_column or data.image_column, config.target_column, data.target_column)
-    return read_new(config.input, *columns, config.images, config.decimal or data.decimal)
+    return read_new(
+        config.input,
+        config.image_column or data.image_column,
+        config.target_column,
+        data.target_column,
+        config.box_columns,
+        data.box_columns or (),
+        images=config.images,
+        decimal=config.decimal or data.decimal,
+    )
 
 
 def _open(config: Config) -> RunFolder:

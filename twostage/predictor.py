@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from tqdm import tqdm
 
+from twostage.data.boxes import boxes_of, pieces, same_photograph
 from twostage.data.decoder import Source
 from twostage.data.inputs import Photographs, chunks_of, count_of
 from twostage.data.photographs import decode_photographs
@@ -24,6 +26,13 @@ __all__ = ["Predictor"]
 
 CHUNK = 256
 """Photographs decoded, and held in memory, at a time."""
+
+
+def _pictures(images: list[Source] | np.ndarray) -> list[Source]:
+    """Photographs of which those of an array are pictures."""
+    if isinstance(images, np.ndarray):
+        return [Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in images]
+    return images
 
 
 class Predictor:
@@ -57,17 +66,24 @@ class Predictor:
         """Unit of the concentrations, as given in training; may be empty."""
         return str(self.model.config.data.unit)
 
-    def predict(self, images: Photographs, progress: bool = False) -> Prediction:
+    def predict(self, images: Photographs, boxes: np.ndarray | None = None, progress: bool = False) -> Prediction:
         """Read photographs: paths, bytes, open binary files, PIL images, arrays uint8 (H,W,C); or (N,H,W,C) at once.
 
         They may come in a list, a Series, an array or a generator, of which no more are taken than are read at a time.
         Arrays are sRGB with C = 1, 3 or 4. A photograph that cannot be decoded is refused with its reason; no row is
         left out.
 
+        Args:
+            boxes: What to read of each, (N,4): left, top, width and height in pixels of the upright photograph; or
+                (N,5), with degrees by which the box is turned about its middle, counter-clockwise. A photograph may
+                come many times; it is decoded once: ``predict(["plate.jpg"] * len(boxes), boxes)``.
+
         Raises:
-            ConfigError: `images` is none of these.
+            ConfigError: `images` or `boxes` are none of these, or not as many.
         """
         chunks = chunks_of(images, CHUNK)  # so that a million photographs need no more memory than these
+        if boxes is not None:
+            return self._predict_boxes([image for chunk in chunks for image in _pictures(chunk)], boxes, progress)
         hidden = None if progress else True  # None: where there is no terminal
         bar = tqdm(total=count_of(images), desc="reading", unit="photo", leave=False, disable=hidden)
         parts = []
@@ -76,6 +92,22 @@ class Predictor:
             bar.update(len(parts[-1]))
         bar.close()
         return Prediction.joined(parts)
+
+    def _predict_boxes(self, images: list[Any], boxes: np.ndarray, progress: bool) -> Prediction:
+        """Photograph after photograph, so that each is decoded once, and brought back into the given order."""
+        boxes = boxes_of(boxes)
+        if len(boxes) != len(images):
+            raise ConfigError(f"{len(images)} photographs and {len(boxes)} boxes: give each box its photograph")
+        order = list(pieces(same_photograph(images), CHUNK)) or [np.arange(0)]
+        settings, parts = self.model.config.image, []
+        bar = tqdm(total=len(images), desc="reading", unit="box", leave=False, disable=None if progress else True)
+        for rows in order:
+            sources, threads = [images[i] for i in rows], torch.get_num_threads()
+            pixels = decode_photographs(sources, settings.size, settings.fit, boxes=boxes[rows], threads=threads)
+            parts.append(self.read(*pixels))
+            bar.update(len(rows))
+        bar.close()
+        return Prediction.joined(parts).select(np.argsort(np.concatenate(order)))
 
     def read(self, pixels: Pixels, failed: Mapping[int, str] | None = None) -> Prediction:
         """Read photographs that are brought to the network's size: uint8 sRGB (N,size,size,3).
@@ -95,6 +127,5 @@ class Predictor:
         if isinstance(images, np.ndarray):
             if images.shape[1:] == (settings.size, settings.size, 3):
                 return np.require(images, requirements=["C", "W"]), {}
-            images = [Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in images]
         # as many threads as the networks may use, which runtime.threads sets
-        return decode_photographs(images, settings.size, settings.fit, threads=torch.get_num_threads())
+        return decode_photographs(_pictures(images), settings.size, settings.fit, threads=torch.get_num_threads())

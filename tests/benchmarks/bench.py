@@ -16,6 +16,7 @@ import limit
 import memory
 import mutations
 import pandas as pd
+import plate
 import predict
 import resume
 import sizes
@@ -27,6 +28,7 @@ BENCHES = {
     "throughput": throughput.run,
     "decoding": decoding.run,
     "predict": predict.run,
+    "plate": plate.run,
     "mutations": mutations.run,
     "resume": resume.run,
     "memory": memory.run,

@@ -263,7 +263,7 @@ def test_crop_keeps_the_middle_and_stretch_keeps_all(tmp_path, vertical):
     assert along[[0, 8, 15]].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
 def test_shrinking_averages_areas(tmp_path, fit):
     array = noise(4 * SIZE, 4 * SIZE)
     mean = array.reshape(SIZE, 4, SIZE, 4, 3).mean((1, 3))
@@ -271,7 +271,7 @@ def test_shrinking_averages_areas(tmp_path, fit):
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (1, 1), (1, 200), (200, 3)], ids=str)
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
 def test_small_and_thin_photographs_are_enlarged(tmp_path, shape, fit):
     array = np.full((*shape, 3), COLOR, np.uint8)
     np.testing.assert_array_equal(decode(saved(tmp_path, array), fit=fit), np.broadcast_to(COLOR, (SIZE, SIZE, 3)))

@@ -21,6 +21,8 @@ __all__ = ["BAND", "Read", "to_square"]
 BAND = 1 << 17
 """About so many pixels are held as numbers at a time; they stay in a processor's cache."""
 CUBIC_ONE = 1 << 14
+GRAINS = 8
+"""The edges of a region lie at whole eighths of a pixel."""
 EXACT_FLOAT32 = 1 << 24
 
 Read = Callable[[int, int, int, int], tuple[np.ndarray, int]]
@@ -65,19 +67,28 @@ def _matrix(axis: _Axis, start: int, stop: int, offset: int, count: int, dtype: 
 
 
 def to_square(
-    read: Read, width: int, height: int, size: int, fit: str, scale: int = 1, rounded: bool = True
+    read: Read,
+    width: float,
+    height: float,
+    size: int,
+    fit: str,
+    scale: int = 1,
+    corner: tuple[float, float] = (0, 0),
+    rounded: bool = True,
 ) -> np.ndarray:
-    """Crop the middle square (or stretch), then average over areas.
+    """Bring a photograph to a square, then average over areas.
 
     Along a direction in which the photograph is smaller than `size` it is interpolated (bicubic) instead; both
     commute with quarter turns and flips bit for bit. Halves are rounded to the even level, so none is favoured.
 
     Args:
         read: Gives the photograph's pixels.
-        width, height: Of the photograph, in pixels.
-        fit: "crop" or "stretch".
+        width, height: Of the photograph, or of a region of it that is to be brought to size as if it were all.
+        fit: "crop" keeps the middle square; "stretch" the whole, out of proportion; "pad" the whole in proportion:
+            its longer side fills the square, and beyond the others it goes on mirrored ("pad_edge": as their average).
         scale: `read` gives pixels that are so many times as wide and high as the photograph's (the last ones may lie
             over the edge, and count as far as they do not).
+        corner: Left and top of the region, in pixels. Its edges may cut pixels; they are rounded to eighths of them.
         rounded: Else the averages stay as they are, in levels of [0, 255], for a conversion that follows.
 
     Returns:
@@ -87,11 +98,14 @@ def to_square(
     >>> to_square(lambda top, bottom, left, right: (image[top:bottom, left:right], 255), 2, 2, 1, "crop").item()
     139
     """
-    side = min(width, height)
-    down = _axis(height, side if fit == "crop" else height, size, scale)
-    across = _axis(width, side if fit == "crop" else width, size, scale)
+    (x, wide), (y, high) = (_grains(*one) for one in zip(corner, (width, height), strict=True))
+    parts = {"stretch": (high, wide), "crop": (min(wide, high),) * 2}.get(fit, (max(wide, high),) * 2)
+    pixel = GRAINS * scale  # axes begin within their first pixel, so that regions of one size share them
+    down = _axis(y % pixel, high, parts[0], size, scale, fit)
+    across = _axis(x % pixel, wide, parts[1], size, scale, fit)
+    read = _moved(read, y // pixel, x // pixel)
     left, right = int(across.first.min()), int(across.stop.max())
-    a_row = (right - left) * math.ceil((down.stop[-1] - down.first[0]) / size)
+    a_row = (right - left) * math.ceil((down.stop.max() - down.first.min()) / size)
     step = min(size, max(1, BAND // a_row))
     squares = []
     for start in range(0, size, step):
@@ -109,6 +123,16 @@ def to_square(
     return np.concatenate(squares)
 
 
+def _grains(begin: float, length: float) -> tuple[int, int]:
+    """Where a region begins and how long it is, in grains: both ends are rounded, so that neighbours still touch."""
+    first = round(GRAINS * begin)
+    return first, max(1, round(GRAINS * (begin + length)) - first)
+
+
+def _moved(read: Read, rows: int, columns: int) -> Read:
+    return lambda top, bottom, left, right: read(top + rows, bottom + rows, left + columns, right + columns)
+
+
 def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
     """The first direction's sums (rows,columns,C), band after band, and the value of white."""
     top, bottom, left, right = box
@@ -123,45 +147,80 @@ def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) 
 
 
 @lru_cache(64)
-def _axis(length: int, part: int, size: int, scale: int) -> _Axis:
-    """The middle `part` of `length` pixels, brought to `size`."""
-    first, stop, weigh = (_area if size <= part else _cubic)(length, part, size, scale)
-    counts = stop - first
-    edges = np.concatenate([[0], np.cumsum(counts)])
-    output = np.repeat(np.arange(size), counts)
-    pixels = np.arange(edges[-1]) - edges[output] + first[output]
-    weights = weigh(output, pixels)
-    weights //= np.gcd.reduce(weights)
-    totals = np.add.reduceat(weights, edges[:-1]).astype(np.float64)
+def _axis(low: int, length: int, part: int, size: int, scale: int, fit: str) -> _Axis:
+    """The middle `part` of a length, or all of it and what goes on beyond, brought to `size`; all in grains.
+
+    The length begins at `low` within its first pixel.
+    """
+    grid = _grid(low, length, size, scale)
+    output, pixels, weights = (_area if GRAINS * size <= part else _cubic)(grid, part, size, fit)
+    table = csr_matrix((weights, (output, pixels)), (size, len(grid) - 1))  # adds up what is met again
+    table.sort_indices()
+    edges, weights = table.indptr[:-1], table.data // np.gcd.reduce(table.data)
+    totals = np.add.reduceat(weights, edges).astype(np.float64)
     totals = totals[:1] if (totals == totals[0]).all() else totals
-    most = float(np.add.reduceat(abs(weights), edges[:-1]).max())
-    return _Axis(weights.astype(np.float64), pixels.astype(np.int32), edges.astype(np.int32), first, stop, totals, most)
+    most = float(np.add.reduceat(abs(weights), edges).max())
+    first, stop = np.minimum.reduceat(table.indices, edges), np.maximum.reduceat(table.indices, edges) + 1
+    return _Axis(weights.astype(np.float64), table.indices, table.indptr, first, stop, totals, most)
 
 
-Weigh = Callable[[np.ndarray, np.ndarray], np.ndarray]
+def _grid(low: int, length: int, size: int, scale: int) -> np.ndarray:
+    """The pixels' edges, cut at both ends, from where the length begins, in units of 1 / (2 * size) grains."""
+    count = -(-(low + length) // (GRAINS * scale))
+    edges = np.arange(count + 1, dtype=np.int64) * GRAINS * scale - low
+    return 2 * size * np.clip(edges, 0, length)
 
 
-def _area(length: int, part: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray, Weigh]:
-    """The share of each pixel in each output's length, in units of 1 / (2 * size) pixels."""
-    pixel = 2 * size * scale
-    borders = (length - part) * size + 2 * part * np.arange(size + 1, dtype=np.int64)
-
-    def weigh(output: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        begin = np.maximum(borders[output], pixels * pixel)
-        return np.minimum(borders[output + 1], (pixels + 1) * pixel) - begin
-
-    return borders[:-1] // pixel, -(-borders[1:] // pixel), weigh
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Outputs, the pixels that they are made of, and the weights, one for each such pair (or several that add up)."""
 
 
-def _cubic(length: int, part: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray, Weigh]:
+def _area(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
+    """The share of each pixel in each output's length, in the grid's units."""
+    end, pixels = int(grid[-1]), np.arange(len(grid) - 1)
+    borders = end // 2 - part * size + 2 * part * np.arange(size + 1, dtype=np.int64)
+    # to and fro: the photograph and beside it its mirror image, again and again
+    begins, owners = np.concatenate([grid[:-1], 2 * end - grid[:0:-1]]), np.concatenate([pixels, pixels[::-1]])
+    again = 2 * end * np.arange(borders[0] // (2 * end), -(-borders[-1] // (2 * end)))
+    cuts = np.add.outer(again, begins).ravel()
+    cuts = np.union1d(borders, cuts[(borders[0] < cuts) & (cuts < borders[-1])])
+    begin, weights = cuts[:-1], np.diff(cuts)
+    owner = owners[np.searchsorted(begins, begin % (2 * end), "right") - 1]
+    entries = np.searchsorted(borders, begin, "right") - 1, owner, weights
+    return _spread(entries, begin < 0, begin >= end, grid, size, part) if fit == "pad_edge" else entries
+
+
+def _cubic(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
     """Keys' cubic convolution (1981) of the pixels within two of each output's middle, as integers."""
-    unit = 2 * size
-    middles = (length - part) * size + (2 * np.arange(size, dtype=np.int64) + 1) * part
+    unit, end, count = 2 * size * GRAINS, int(grid[-1]), len(grid) - 1
+    start = int(grid[1]) - unit if count > 1 else 0  # where the first pixel begins that the region may cut
+    middles = end // 2 - part * size + (2 * np.arange(size, dtype=np.int64) + 1) * part
+    output, pixels = np.repeat(np.arange(size), 5), (((middles - start) // unit - 2)[:, None] + np.arange(5)).ravel()
+    t = np.abs(middles[output] - start - pixels * unit - unit // 2) / unit
+    near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+    weights = np.rint(CUBIC_ONE * np.where(t < 1, near, np.where(t < 2, far, 0))).astype(np.int64)
+    before, after = pixels < 0, pixels >= count
+    if 2 * size * part <= end:
+        kept = (t < 2) & ~before & ~after
+        return output[kept], pixels[kept], weights[kept]
+    turned = pixels % (2 * count)
+    entries = output, np.minimum(turned, 2 * count - 1 - turned), weights
+    return _spread(entries, before, after, grid, size, part) if fit == "pad_edge" else entries
 
-    def weigh(output: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        t = np.abs(middles[output] - (2 * pixels + 1) * size) / unit
-        near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
-        return np.rint(CUBIC_ONE * np.where(t < 1, near, np.where(t < 2, far, 0))).astype(np.int64)
 
-    first = np.maximum((middles - 2 * unit) // unit, 0)
-    return first, np.minimum(-(-(middles + 2 * unit) // unit), length), weigh
+def _spread(entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int) -> Entries:
+    """Let what lies before and after the photograph be the average of its outermost 16th instead, at least a pixel."""
+    end, pixel = int(grid[-1]), 2 * size * GRAINS
+    most = max(1, 2**44 // (4 * (part // GRAINS) ** 2 * 257))  # so that the sums stay exact
+    strip = min(end, pixel * min(max(1, end // pixel // 16), most))
+    output, pixels, weights = entries
+    inside = ~(before | after)
+    found = [(output[inside], pixels[inside], weights[inside] * strip)]
+    for outside, low in ((before, 0), (after, end - strip)):
+        shares = np.diff(np.clip(grid, low, low + strip))
+        own = np.flatnonzero(shares)
+        for_each = np.add.outer(np.zeros(outside.sum(), int), own)
+        spread = np.multiply.outer(weights[outside], shares[own])
+        found.append((np.repeat(output[outside], len(own)), for_each.ravel(), spread.ravel()))
+    output, pixels, weights = (np.concatenate(part) for part in zip(*found, strict=True))
+    return output, pixels, weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from twostage.errors import DataError, some
 __all__ = ["alike_names", "contradicting_copies", "copies_message"]
 
 
-def contradicting_copies(table: Table, digests: list[str], on_error: str) -> dict[int, str]:
+def contradicting_copies(
+    table: Table, digests: list[str], unreadable: Collection[int], on_error: str
+) -> dict[int, str]:
     """Rows of a table whose file is that of another row with another concentration, with the reason.
 
     Args:
         digests: Of the content of each file; the same file under one path is no copy.
+        unreadable: Rows that are left out anyway.
         on_error: "skip" where they are to be left out.
 
     Raises:
@@ -27,6 +30,7 @@ def contradicting_copies(table: Table, digests: list[str], on_error: str) -> dic
     """
     bad = {}
     for rows in _copies(table, digests):
+        rows = [i for i in rows if i not in unreadable]
         if len(set(table.targets[rows])) > 1:
             said = " and ".join(f"{table.images[i]} ({table.targets[i]:g})" for i in rows[:3])
             bad.update(dict.fromkeys(rows, f"the same file with different concentrations: {said}"))
@@ -44,7 +48,8 @@ def copies_message(table: Table, digests: list[str]) -> list[str]:
     if not found:
         return []
     shown = some((" and ".join(table.images[i] for i in rows[:2]) for rows in found), 2)
-    return [f"{len(found)} photographs are there under more than one name ({shown}): they count more than others"]
+    count = "one photograph is" if len(found) == 1 else f"{len(found)} photographs are"
+    return [f"{count} there under more than one name, and counts more than others: {shown}"]
 
 
 def _copies(table: Table, digests: list[str]) -> list[list[int]]:

@@ -7,8 +7,9 @@ below, `budget.MEMORY` and those of `jpeg` and `integrity` see to it before anyt
 from __future__ import annotations
 
 import io
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
@@ -40,8 +41,11 @@ _CALLERS = threading.Lock()
 
 
 @contextmanager
-def opened(source: Source, size: int) -> Iterator[Photo]:
-    """Decode a photograph for a result of `size` pixels; its memory is counted until the end.
+def opened(source: Source, size: int, smallest: Callable[[int], float] = float) -> Iterator[Photo]:
+    """Decode a photograph for results of `size` pixels; its memory is counted until the end.
+
+    Args:
+        smallest: The shortest side of what is to become such a result, for a photograph with such a shorter side.
 
     Raises:
         ImageError: It is missing, too large, damaged or no photograph that can be read.
@@ -49,7 +53,7 @@ def opened(source: Source, size: int) -> Iterator[Photo]:
     name = name_of(source)
     with ExitStack() as stack, quiet():
         with refusing(name):
-            photo = _open(source, name, size, stack)
+            photo = _open(source, name, size, smallest, stack)
         yield photo
 
 
@@ -82,7 +86,7 @@ def open_source(source: Any, stack: ExitStack) -> IO[bytes]:
     return io.BytesIO(content)
 
 
-def _open(source: Any, name: str, size: int, stack: ExitStack) -> Photo:
+def _open(source: Any, name: str, size: int, smallest: Callable[[int], float], stack: ExitStack) -> Photo:
     if isinstance(source, Image.Image):
         unread = _unread_file(source)
         if unread is None:
@@ -95,7 +99,7 @@ def _open(source: Any, name: str, size: int, stack: ExitStack) -> Photo:
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
     if kind == "JPEG":
-        return _open_jpeg(file, length, name, size, stack)
+        return _open_jpeg(file, length, name, size, smallest, stack)
     if length < SMALL_FILE and not isinstance(file, io.BytesIO):
         file = io.BytesIO(file.read())
     return _open_other(file, kind, length, name, stack)
@@ -150,7 +154,9 @@ def _photo(name: str, header: Header, image: Image.Image, low: Image.Image | Non
     )
 
 
-def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitStack) -> Photo:
+def _open_jpeg(
+    file: IO[bytes], length: int, name: str, size: int, smallest: Callable[[int], float], stack: ExitStack
+) -> Photo:
     check_length(length)
     data = file.read()
     layout = read_layout(data)
@@ -159,7 +165,8 @@ def _open_jpeg(file: IO[bytes], length: int, name: str, size: int, stack: ExitSt
     width, height = image.size
     # With four times the wanted pixels left, and no smaller scale than a quarter, the mean colour is that of full
     # decoding to within 0.02 levels; it is several times as fast.
-    least = max(4 * size, -(-min(width, height) // 4))
+    shorter = min(width, height)
+    least = max(math.ceil(4 * size * shorter / smallest(shorter)), -(-shorter // 4))
     image.draft(None, (least, least))
     scale = image.decoderconfig[0] if image.decoderconfig else 1
     need = kept(image) + 2 * layout.coefficients + length + band(*image.size)

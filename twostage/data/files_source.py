@@ -22,6 +22,7 @@ def load_csv(request: Request) -> Photographs:
         images=data.images,
         decimal=data.decimal,
         on_target_error=data.on_target_error,
+        box_columns=data.box_columns or (),
     )
     return load_files(table, request)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 
 from twostage.data.area import to_square
+from twostage.data.boxes import Box
 from twostage.data.decoder import Photo, Source, opened, refusing
+from twostage.data.regions import smallest_side, square_of
 from twostage.data.spaces import to_srgb
+from twostage.errors import ImageError
 
-__all__ = ["DECODER", "decode_photograph"]
+__all__ = ["DECODER", "decode_boxes", "decode_photograph"]
 
 DECODER = 3
 """To be raised when a change here changes pixels: photographs that were decoded before are then decoded again."""
@@ -34,7 +40,7 @@ def decode_photograph(source: Source, size: int, fit: str = "crop") -> np.ndarra
     `twostage formats` lists what is read, converted and refused.
 
     Args:
-        fit: What to do with one that is not square: "crop" its middle or "stretch" it.
+        fit: What to do with one that is not square: "pad", "crop" or "stretch" (`twostage.data.area.to_square`).
 
     Raises:
         ImageError: The file is missing, no regular file, damaged, no photograph that can be read, or would take more
@@ -45,6 +51,26 @@ def decode_photograph(source: Source, size: int, fit: str = "crop") -> np.ndarra
         square = to_square(photo.read, photo.width, photo.height, size, fit, photo.scale, rounded=rounded)
         with refusing(photo.name):
             return _finished(photo, square)
+
+
+def decode_boxes(source: Source, boxes: Sequence[Box], size: int, fit: str = "crop") -> list[np.ndarray | ImageError]:
+    """Decode a photograph once, and bring each of its boxes to size as if it were a photograph.
+
+    Returns:
+        For each box uint8 sRGB (size,size,3), or why it cannot be read.
+
+    Raises:
+        ImageError: The photograph cannot be read, as in `decode_photograph`.
+    """
+    found: list[np.ndarray | ImageError] = []
+    with opened(source, size, partial(smallest_side, boxes)) as photo:
+        for box in boxes:
+            try:
+                with refusing(f"{photo.name} {box}"):
+                    found.append(_finished(photo, square_of(photo, box, size, fit)))
+            except ImageError as error:
+                found.append(error)
+    return found
 
 
 def _finished(photo: Photo, square: np.ndarray) -> np.ndarray:

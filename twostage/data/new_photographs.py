@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from twostage.data.header import column_called
 from twostage.data.locating import Places
 from twostage.data.numbers import is_number, read_numbers
 from twostage.data.spreadsheet import Sheet, read_sheet
-from twostage.data.table import Table, images_folder, photographs_in, rows_of
+from twostage.data.table import Table, boxes_in, images_folder, photographs_in, rows_of
 from twostage.errors import DataError, some
 from twostage.files import given_path
 
@@ -29,6 +30,9 @@ def read_new(
     image_column: str,
     target_column: str | None,
     usual: str,
+    box_columns: Sequence[str] | None = None,
+    usual_boxes: Sequence[str] = (),
+    *,
     images: str | None = None,
     decimal: str | None = None,
 ) -> tuple[Table, pd.DataFrame]:
@@ -36,6 +40,7 @@ def read_new(
 
     Args:
         target_column: With concentrations where they are known; None: the `usual` one, where the table has it.
+        box_columns: With boxes (`twostage.data.boxes`), empty for none; None: the `usual_boxes`, where it has them.
         images: The folder where the names of the photographs start; None: the table's.
         decimal: The decimal mark of the concentrations, where it must be said.
 
@@ -48,6 +53,7 @@ def read_new(
     """
     path = given_path(source, "input")
     columns = {image_column: "image_column"} | ({target_column: "target_column"} if target_column else {})
+    columns |= {name: "box_columns" for name in box_columns or () if name not in columns}
     sheet = read_sheet(path, columns, image_column, target_column or "")
     places, notes = Places(images_folder(path, images, "images")), list(sheet.notes)
     names, paths = photographs_in(sheet, image_column, places, notes)
@@ -57,9 +63,22 @@ def read_new(
         targets = _known(sheet, column, decimal, target_column is not None, notes)
     used = {image_column, column} if np.isfinite(targets).any() else {image_column}
     further = sheet.frame.loc[:, [name not in used for name in sheet.frame.columns]].reset_index(drop=True)
+    boxes = _boxes(sheet, box_columns, usual_boxes, notes)
     for note in notes:
         log.warning("%s", note)
-    return Table(names, paths, targets), further
+    return Table(names, paths, targets, boxes=boxes), further
+
+
+def _boxes(sheet: Sheet, named: Sequence[str] | None, usual: Sequence[str], notes: list[str]) -> np.ndarray | None:
+    """The boxes (N,), or None for whole photographs."""
+    columns = usual if named is None else named
+    lacking = [name for name in columns if list(sheet.frame.columns).count(name) != 1]
+    if lacking:
+        notes.append(
+            f"{sheet.path}: the model has learned from boxes, and reads whole photographs here: there is no column "
+            f"{some(lacking)}"
+        )
+    return boxes_in(sheet, "box_columns", columns) if columns and not lacking else None
 
 
 def _known(sheet: Sheet, column: str, decimal: str | None, named: bool, notes: list[str]) -> np.ndarray:

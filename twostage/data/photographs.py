@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,14 @@ from typing import IO, Any
 
 import numpy as np
 
+from twostage.data.boxes import pieces, same_photograph
 from twostage.data.copies import alike_names, contradicting_copies, copies_message
 from twostage.data.decoder import Source
-from twostage.data.images import DECODER, decode_photograph
+from twostage.data.images import DECODER, decode_boxes, decode_photograph
 from twostage.data.kinds import decoder_versions, open_regular
 from twostage.data.locating import Places
 from twostage.data.quiet import quiet
-from twostage.data.store import Rows, Store, open_store
+from twostage.data.store import CHUNK, Rows, Store, open_store
 from twostage.data.table import Table
 from twostage.errors import DataError, ImageError, NotThereError, StorageError, some
 from twostage.options.data import SOURCES, DataConfig
@@ -61,14 +63,21 @@ class Photographs:
 
 
 def decode_photographs(
-    sources: Sequence[Source], size: int, fit: str, *, kept: bool = False, threads: int = 0
+    sources: Sequence[Source],
+    size: int,
+    fit: str,
+    *,
+    boxes: np.ndarray | None = None,
+    kept: bool = False,
+    threads: int = 0,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode N photographs, in parallel, to uint8 (N,size,size,3).
+    """Decode N photographs, or boxes in photographs, in parallel, to uint8 (N,size,size,3).
 
     All threads of the process together use at most `twostage.data.budget.MEMORY` for decoding: a large photograph waits
     for the others.
 
     Args:
+        boxes: What to read of each, `Box` (N,); a photograph that comes again is decoded once.
         kept: The reasons of failures are kept, so one that may pass is raised instead.
         threads: At most so many at a time; 0: as many as suit the machine.
 
@@ -81,16 +90,27 @@ def decode_photographs(
     pixels = np.zeros((len(sources), size, size, 3), np.uint8)
     failed: dict[int, str] = {}
 
-    def decode(i: int) -> None:
+    def decode(rows: np.ndarray) -> None:
+        source = sources[rows[0]]
+        found: list[np.ndarray | ImageError]
         try:
-            pixels[i] = decode_photograph(sources[i], size, fit)
+            if boxes is None:
+                found = [decode_photograph(source, size, fit)]
+            else:
+                found = decode_boxes(source, list(boxes[rows]), size, fit)
         except ImageError as error:
             if kept:
-                _raise_if_it_may_pass(error.__cause__, sources[i])
-            failed[i] = str(error)
+                _raise_if_it_may_pass(error.__cause__, source)
+            found = [error] * len(rows)
+        for i, one in zip(rows, found, strict=True):
+            if isinstance(one, ImageError):
+                failed[int(i)] = str(one)
+            else:
+                pixels[i] = one
 
+    each = np.arange(len(sources)) if boxes is None else same_photograph(sources)
     with quiet(), ThreadPoolExecutor(threads or None) as pool:
-        list(pool.map(decode, range(len(sources))))
+        list(pool.map(decode, pieces(each, 1)))
     return pixels, dict(sorted(failed.items()))
 
 
@@ -152,28 +172,28 @@ def load_files(table: Table, request: Request) -> Photographs:
     if missing and (data.on_error == "stop" or len(missing) == len(table)):
         raise NotThereError(_missing(table, missing, data), table, [table.images[i] for i in missing])
     digests = _digests(table.paths, request.threads)
-    contradicting = contradicting_copies(table, digests, data.on_target_error)
-    skipped = table.skipped | {table.images[i]: why for i, why in contradicting.items()}
-    left = np.setdiff1d(np.arange(len(table)), list(contradicting))
-    table, digests = table.select(left), [digests[i] for i in left]
-    if not len(table):
-        raise DataError(f"no photograph is left: {some(skipped.values(), 1)}")
-    notes = [
-        *table.notes,
-        *_unit_message(table.unit, data.unit),
-        *copies_message(table, digests),
-        *alike_names(table.groups),
-    ]
-    store = _decoded(table.paths, digests, request.image, request.cache_dir, request.progress, request.threads)
+    if table.boxes is not None:  # another box of the same file is another content
+        contents = [f"{digest} {box!r}" for digest, box in zip(digests, table.boxes, strict=True)]
+        digests = [_digest(io.BytesIO(content.encode())) for content in contents]
+    store, rows = _decoded(table, digests, request)
     if store.failed and data.on_error == "stop":
         raise ImageError(
             f"{len(store.failed)} of {len(table)} photographs cannot be read: {some(store.failed.values(), 3)}; "
             f"repair or remove them, or set data.on_error=skip"
         )
-    good = np.setdiff1d(np.arange(len(table)), list(store.failed))
-    skipped |= {table.images[i]: reason for i, reason in store.failed.items()}
-    kept = [digests[i] for i in good]
-    return Photographs(table.select(good), Rows(store.pixels, good), kept, store, skipped, notes)
+    left_out = store.failed | contradicting_copies(table, digests, store.failed, data.on_target_error)
+    skipped = table.skipped | {table.images[i]: why for i, why in sorted(left_out.items())}
+    good = np.setdiff1d(np.arange(len(table)), list(left_out))
+    if not len(good):
+        raise DataError(f"no photograph is left: {some(skipped.values(), 1)}")
+    table, kept = table.select(good), [digests[i] for i in good]
+    notes = [
+        *table.notes,
+        *_unit_message(table.unit, data.unit),
+        *copies_message(table, kept),
+        *alike_names(table.groups),
+    ]
+    return Photographs(table, Rows(store.pixels, rows[good]), kept, store, skipped, notes)
 
 
 def _unit_message(written: str, given: str) -> list[str]:
@@ -199,19 +219,40 @@ def _missing(table: Table, missing: list[int], data: Any) -> str:
     return f"{said}correct the paths, or remove the rows{skip}"
 
 
-def _decoded(
-    sources: list[Path], digests: list[str], image: ImageConfig, cache_dir: Path, progress: bool, threads: int
-) -> Store:
-    def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        some_sources = sources[rows.start : rows.stop]
-        pixels, failed = decode_photographs(some_sources, image.size, image.fit, kept=True, threads=threads)
-        return pixels, {rows.start + i: why.removeprefix(f"{sources[rows.start + i]}: ") for i, why in failed.items()}
+def _decoded(table: Table, digests: list[str], request: Request) -> tuple[Store, np.ndarray]:
+    """The store, with failures by the table's rows, and where in it each row (N,) is."""
+    image = request.image
+    order, cuts = np.arange(len(table)), None
+    if table.boxes is not None:  # photograph after photograph, so that each is decoded once
+        found = list(pieces(same_photograph(table.paths), CHUNK))
+        order, ends = np.concatenate(found), np.cumsum([len(piece) for piece in found])
+        cuts = [range(end - len(piece), end) for end, piece in zip(ends, found, strict=True)]
 
-    files = hashlib.blake2b("".join(digests).encode()).hexdigest()
+    def fill(stored: range) -> tuple[np.ndarray, dict[int, str]]:
+        rows = order[stored.start : stored.stop]
+        boxes = None if table.boxes is None else table.boxes[rows]
+        sources = [table.paths[row] for row in rows]
+        pixels, failed = decode_photographs(
+            sources, image.size, image.fit, boxes=boxes, kept=True, threads=request.threads
+        )
+        names = [str(source) for source in sources]
+        if boxes is not None:
+            names = [f"{name} {box}" for name, box in zip(names, boxes, strict=True)]
+        reasons = {i: why.removeprefix(f"{names[i]}: ").removeprefix(f"{sources[i]}: ") for i, why in failed.items()}
+        return pixels, {stored.start + i: why for i, why in reasons.items()}
+
+    files = hashlib.blake2b("".join(digests[row] for row in order).encode()).hexdigest()
     content = {"made by": [DECODER, *decoder_versions()], "files": files, "fit": image.fit}
-    store = open_store(cache_dir, content, len(sources), image.size, fill, progress)
+    store = open_store(request.cache_dir, content, len(table), image.size, fill, request.progress, cuts)
     # the same content may lie elsewhere today: the store does not know the files' names
-    return replace(store, failed={i: f"{sources[i]}: {why}" for i, why in store.failed.items()})
+    failed = {int(order[i]): f"{_named(table, order[i])}: {why}" for i, why in store.failed.items()}
+    return replace(store, failed=dict(sorted(failed.items()))), np.argsort(order)
+
+
+def _named(table: Table, row: int) -> str:
+    if table.boxes is None:
+        return str(table.paths[row])
+    return f"{table.paths[row]} {table.boxes[row]} in row {table.boxes[row].row}"
 
 
 def _digests(paths: list[Path], threads: int) -> list[str]:
@@ -227,8 +268,10 @@ def _digests(paths: list[Path], threads: int) -> list[str]:
             _raise_if_it_may_pass(error, path)
             return f"not readable: {error.strerror}"
 
+    files = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(threads or None) as pool:
-        return list(pool.map(digest, paths))
+        known = dict(zip(files, pool.map(digest, files), strict=True))
+    return [known[path] for path in paths]
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from tqdm import tqdm
 from twostage.errors import StorageError
 from twostage.files import sync_folder, write_json
 
-__all__ = ["Pixels", "Rows", "Store", "open_store"]
+__all__ = ["CHUNK", "Pixels", "Rows", "Store", "open_store"]
 
 log = logging.getLogger("twostage")
 
@@ -83,7 +83,13 @@ class Store:
 
 
 def open_store(
-    folder: Path, content: dict[str, Any], count: int, size: int, fill: Fill, progress: bool = False
+    folder: Path,
+    content: dict[str, Any],
+    count: int,
+    size: int,
+    fill: Fill,
+    progress: bool = False,
+    pieces: Sequence[range] | None = None,
 ) -> Store:
     """Open the store of this content, or make it.
 
@@ -91,11 +97,13 @@ def open_store(
         folder: Where all stores are.
         content: All that the pixels depend on, as JSON can hold it.
         fill: Gives the pixels of some rows, uint8 (n,size,size,3), and why rows failed (which are zero then).
+        pieces: The rows that it is asked for at a time, where not any will do.
 
     Raises:
         StorageError: The folder cannot be written, or the disk is full.
     """
     _clear_leftovers(folder)
+    pieces = pieces or [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     depends_on = json.dumps([FORMAT, count, size, content], sort_keys=True)
     key = hashlib.blake2b(depends_on.encode(), digest_size=10).hexdigest()
     path, shape = folder / key, (count, size, size, 3)
@@ -106,7 +114,7 @@ def open_store(
             with _only_one(folder):
                 store = _opened(path, shape)  # it may have been made while this process waited
                 if store is None:
-                    _make(path, shape, fill, progress)
+                    _make(path, shape, fill, pieces, progress)
                     store = _opened(path, shape)
         except StorageError:  # a photograph that cannot be read
             raise
@@ -153,12 +161,12 @@ def _clear_leftovers(folder: Path) -> None:
                 leftover.unlink()
 
 
-def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool) -> None:
+def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, pieces: Sequence[range], progress: bool) -> None:
     temporary = path.parent / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed while this process waited
     try:
         temporary.mkdir()
-        checksum, failed = _write_pixels(temporary / "pixels.npy", shape, fill, progress)
+        checksum, failed = _write_pixels(temporary / "pixels.npy", shape, fill, pieces, progress)
         index = {"format": FORMAT, "checksum": checksum, "failed": {str(row): why for row, why in failed.items()}}
         write_json(temporary / "index.json", index)
         if path.exists():
@@ -172,7 +180,7 @@ def _make(path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bo
 
 
 def _write_pixels(
-    path: Path, shape: tuple[int, int, int, int], fill: Fill, progress: bool
+    path: Path, shape: tuple[int, int, int, int], fill: Fill, pieces: Sequence[range], progress: bool
 ) -> tuple[int, dict[int, str]]:
     """Write, not map: on a full disk writing into a mapped file kills the process."""
     failed: dict[int, str] = {}
@@ -181,8 +189,7 @@ def _write_pixels(
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         checksum = 0
-        for start in range(0, shape[0], CHUNK):
-            rows = range(start, min(start + CHUNK, shape[0]))
+        for rows in pieces:
             pixels, why = fill(rows)
             content = np.ascontiguousarray(pixels).data
             file.write(content)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from twostage.data.boxes import check_box_columns, read_boxes, refuse_repeated, same_photograph
 from twostage.data.locating import Places
 from twostage.data.numbers import Numbers, read_numbers
 from twostage.data.spreadsheet import Sheet, read_sheet
 from twostage.errors import DataError, some
 from twostage.files import given_path
 
-__all__ = ["Table", "images_folder", "photographs_in", "read_table", "rows_of"]
+__all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Table:
 
     `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
     `columns` holds further columns by name, as text (N,), `split_column` the one of them that names each photograph's
-    part, where the photographs themselves say it. `rows` tell where each is in the file that lists them, `header` what
-    columns that has, and `folder` where its names start, if there is one; `unit` is what its concentrations are written
-    with. `skipped` maps the name of each row that was left out to the reason; `notes` are lines about how all this was
-    read.
+    part, where the photographs themselves say it. `boxes` (N,) are the `Box` that each row is in its photograph, or
+    None. `rows` tell where each is in the file that lists them, `header` what columns that has, and `folder` where its
+    names start, if there is one; `unit` is what its concentrations are written with. `skipped` maps the name of each
+    row that was left out to the reason; `notes` are lines about how all this was read.
     """
 
     images: list[str]
@@ -35,6 +37,7 @@ class Table:
     targets: np.ndarray
     groups: np.ndarray | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    boxes: np.ndarray | None = None
     split_column: str | None = None
     rows: list[str] = field(default_factory=list)
     header: list[str] = field(default_factory=list)
@@ -56,6 +59,7 @@ class Table:
             targets=self.targets[rows],
             groups=None if self.groups is None else self.groups[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
+            boxes=None if self.boxes is None else self.boxes[rows],
             rows=[self.rows[i] for i in rows] if self.rows else [],
         )
 
@@ -70,6 +74,7 @@ def read_table(
     images: str | None = None,
     decimal: str | None = None,
     on_target_error: str = "stop",
+    box_columns: Sequence[str] = (),
 ) -> Table:
     """Read a table of photographs; paths in it are absolute or relative to the table's folder, or to `images`.
 
@@ -78,6 +83,8 @@ def read_table(
         extra_columns: Further columns to keep, for splits.
         decimal: The decimal mark of the concentrations, where it must be said.
         on_target_error: "skip" leaves out rows whose concentration is no number.
+        box_columns: Of a box's left, top, width, height and, where boxes are turned, degrees. Then each row is a box,
+            is called after photograph and box, and its group is the photograph unless there is a column for that.
 
     Raises:
         DataError: Something in the table cannot be used; the message names rows as line numbers.
@@ -91,16 +98,22 @@ def read_table(
     columns = {name: option for option, name in options.items() if name}
     sheet = read_sheet(
         path,
-        columns | {name: "split.column" for name in extra_columns if name not in columns},
+        columns
+        | {name: "split.column" for name in extra_columns if name not in columns}
+        | {name: "data.box_columns" for name in box_columns if name not in columns},
         image_column,
         target_column or "",
     )
     notes = list(sheet.notes)
     places = Places(images_folder(path, images, "data.images"))
     names, paths = photographs_in(sheet, image_column, places, notes)
+    boxes = boxes_in(sheet, "data.box_columns", box_columns) if box_columns else None
     targets, skipped, unit = np.full(len(names), np.nan), dict[int, str](), ""
-    if target_column:
+    if boxes is not None:
+        refuse_repeated(path, sheet.frame.index, paths, boxes)
+    elif target_column:
         _refuse_duplicates(path, sheet.frame, paths)
+    if target_column:
         numbers = _targets(sheet, target_column, decimal)
         targets, unit, notes = numbers.values, numbers.unit, [*notes, *numbers.notes]
         skipped = _no_numbers(sheet, target_column, targets, on_target_error)
@@ -119,12 +132,15 @@ def read_table(
             f"the table names specimens in a column '{unused[0]}': data.group_column={unused[0]} would keep "
             f"photographs of one specimen on one side of the split; without it the figures may be too good"
         )
+    if boxes is not None:
+        names, groups = _boxes_named(names, paths, boxes, groups, notes)
     whole = Table(
         names,
         paths,
         targets,
         groups,
         extra,
+        boxes=boxes,
         rows=rows_of(sheet),
         header=[str(name) for name in sheet.frame.columns],
         folder=places.folder,
@@ -133,6 +149,37 @@ def read_table(
         notes=notes,
     )
     return whole.select(np.setdiff1d(np.arange(len(names)), list(skipped)))
+
+
+def _boxes_named(
+    names: list[str], paths: list[Path], boxes: np.ndarray, groups: np.ndarray | None, notes: list[str]
+) -> tuple[list[str], np.ndarray]:
+    """What each row is called, after photograph and box, and its group: the photograph, unless there is another."""
+    photograph = same_photograph(paths)
+    firsts = np.unique(photograph, return_index=True)[1]
+    if groups is None:
+        notes.append(
+            f"{len(names)} boxes in {len(firsts)} photographs: those of one photograph stay on one side of the split, "
+            f"like one specimen; data.group_column=... would name the specimens instead"
+        )
+        groups = np.array(names)[firsts][photograph]
+    return [f"{name} {box}" for name, box in zip(names, boxes, strict=True)], groups
+
+
+def boxes_in(sheet: Sheet, option: str, columns: Sequence[str]) -> np.ndarray:
+    """The boxes that the named columns of a table hold, `Box` (N,).
+
+    Raises:
+        ConfigError: The columns are not four or five.
+        DataError: A column has two readings.
+    """
+    check_box_columns(option, columns)
+    rows = rows_of(sheet)
+    values = [
+        read_numbers(list(sheet.column(name)), rows, f"{sheet.path}: column '{name}'", likely=sheet.likely).values
+        for name in columns
+    ]
+    return read_boxes(sheet.path, list(sheet.frame.index), columns, np.stack(values, 1))
 
 
 def images_folder(table: Path, images: str | None, option: str) -> Path:

@@ -109,6 +109,9 @@ class PredictConfig:
     )
     decimal: str | None = option(None, "decimal mark of these; default: as in training", choices=". ,")
     strict: bool = option(False, "exit status 1, after all is written, if a photograph was refused")
+    box_columns: list[str] | None = option(
+        None, "columns of a table with boxes; default: as in training, where the table has them; []: whole photographs"
+    )
     spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
     runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 

@@ -44,6 +44,11 @@ class DataConfig:
         return None
 
     @property
+    def box_columns(self) -> list[str] | None:
+        """Columns with the boxes, of tables to predict from."""
+        return None
+
+    @property
     def image_column(self) -> str:
         """Column with the photographs, of tables to predict from."""
         return "image"
@@ -103,6 +108,10 @@ class CsvConfig(FilesConfig):
     target_column: str = option("target", "column with the concentration")
     group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
     split_column: str | None = option(None, "column that says train, validation, calibration or test")
+    box_columns: list[str] | None = option(
+        None,
+        "a row is a box: columns of its left, top, width, height (and degrees), in pixels or shares of the photograph",
+    )
 
     has_columns = True
 

@@ -10,6 +10,7 @@ import torch
 
 from twostage.bins import Bins
 from twostage.data.augment import augment, moves_color
+from twostage.data.boxes import same_photograph
 from twostage.data.color import to_srgb
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.photographs import Photographs, load_photographs
@@ -108,7 +109,11 @@ def _near_duplicates(config: Config, photos: Photographs) -> np.ndarray | None:
     """
     if config.split.duplicates == "ignore" or not config.data.scenes_repeat:
         return None
-    return once(near_duplicates)(photos.pixels)  # for all must split alike
+    pairs: np.ndarray = once(near_duplicates)(photos.pixels)  # for all must split alike
+    if photos.table.boxes is None:
+        return pairs
+    photograph = same_photograph(photos.table.paths)  # specimens of one are alike, and boxes in it may overlap
+    return pairs[photograph[pairs[:, 0]] != photograph[pairs[:, 1]]]
 
 
 def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tuple[Photographs, np.ndarray]:

@@ -52,6 +52,11 @@ class Prediction:
         names = [field.name for field in fields(cls) if field.name not in ("bins", "reading")]
         return cls(parts[0].bins, reading, *map(all_of, names))
 
+    def select(self, rows: np.ndarray) -> Prediction:
+        """The prediction of the given rows (indices or a boolean mask)."""
+        names = [field.name for field in fields(self) if field.name not in ("bins", "reading")]
+        return Prediction(self.bins, self.reading[rows], *(getattr(self, name)[rows] for name in names))
+
     @property
     def bin_probabilities(self) -> np.ndarray:
         """Of each bin, (N,K)."""

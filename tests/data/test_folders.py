@@ -188,7 +188,7 @@ def test_a_copy_with_the_same_concentration_is_told(levels, tmp_path):
     (levels / "80/copy.png").write_bytes((levels / "80/p0.png").read_bytes())
     notes = load(FolderConfig(root=str(levels)), tmp_path).notes
     assert notes == [
-        "1 photographs are there under more than one name (80/copy.png and 80/p0.png): they count more than others"
+        "one photograph is there under more than one name, and counts more than others: 80/copy.png and 80/p0.png"
     ]
 
 

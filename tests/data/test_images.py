@@ -1,7 +1,6 @@
 import io
 import struct
 import zlib
-from importlib.util import find_spec
 
 import numpy as np
 import pytest

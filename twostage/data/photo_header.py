@@ -171,7 +171,10 @@ def of_image(image: Image.Image) -> Header:
 
 
 def _boxed(file: IO[bytes], kind: str) -> Header:
-    boxed = read_boxes(file)
+    try:
+        boxed = read_boxes(file)
+    except ImageError as error:
+        raise ImageError(f"{kind}: {error}") from error
     limits.check_size(*boxed.coded)
     width, height = boxed.upright
     if kind == "AVIF" and boxed.clipped:

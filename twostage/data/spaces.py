@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -136,22 +135,28 @@ def _to_xyz(primaries: tuple[Any, ...]) -> np.ndarray:
 
 
 def _by_profile(profile: bytes, levels: np.ndarray) -> np.ndarray:
-    """Apply an ICC profile to numbers between levels: LittleCMS takes 8 bits, so the whole neighbours are mixed."""
+    """Apply an ICC profile to numbers between levels: LittleCMS takes 8 bits, so neighbours are mixed."""
     transform, channels = _transform(profile)
     if levels.shape[2] == 1 and channels == 3:
         levels = np.repeat(levels, 3, 2)
     if levels.shape[2] != channels:
         kinds = {1: "gray", 3: "RGB", 4: "CMYK"}
         raise ImageError(f"its ICC profile is for {kinds[channels]}, its pixels are {kinds[levels.shape[2]]}")
-    below = np.floor(levels).clip(0, 254)
-    share, result = levels - below, np.zeros((*levels.shape[:2], 3))
+    # from the corner below, one channel after another goes up, that with the largest share first (tetrahedra)
+    levels = np.ascontiguousarray(levels, np.float32)
+    pixels = np.minimum(levels, 254).astype(np.uint8)
+    shares = levels - pixels
+    order = np.argsort(-shares, 2)
+    shares = np.take_along_axis(shares, order, 2)
+    weights = -np.diff(shares, axis=2, prepend=1, append=0)
+    result = np.zeros((*levels.shape[:2], 3), np.float32)
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[channels]
-    for corner in itertools.product((0, 1), repeat=channels):
-        weights = np.where(corner, share, 1 - share).prod(2, keepdims=True)
-        if weights.any():
-            pixels = np.ascontiguousarray((below + corner).astype(np.uint8))
-            image = ImageCms.applyTransform(Image.frombytes(mode, levels.shape[1::-1], pixels), transform)
-            result += weights * np.asarray(image)
+    for corner in range(channels + 1):
+        if corner:
+            one = order[..., corner - 1 : corner]
+            np.put_along_axis(pixels, one, np.take_along_axis(pixels, one, 2) + 1, 2)
+        image = Image.frombytes(mode, levels.shape[1::-1], pixels)
+        result += weights[..., corner : corner + 1] * np.asarray(ImageCms.applyTransform(image, transform))
     return result
 
 
@@ -163,8 +168,9 @@ def _transform(profile: bytes) -> tuple[ImageCms.ImageCmsTransform, int]:
     if kind not in ("RGB", "CMYK", "GRAY"):
         raise ImageError(f"its ICC profile is for {kind}, not for RGB, gray or CMYK")
     mode = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}[kind]
-    exact = ImageCms.Flags.NOOPTIMIZE  # else the curve of a gray profile is read at a few points
-    transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
+    # optimized, the curve of a gray profile would be read at a few points
+    flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+    transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB", flags=flags)
     return transform, len(mode) if mode != "L" else 1
 
 

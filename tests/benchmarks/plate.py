@@ -27,7 +27,7 @@ def run(work):
         return predictor.predict(listed.paths, listed.boxes)
 
     statuses = set(read_table().status)
-    rounds = [(seconds(read_table), seconds(lambda: predictor.predict(pixels))) for _ in range(5)]
+    rounds = [(seconds(read_table), seconds(lambda: predictor.predict(pixels))) for _ in range(3)]
     return [
         {
             "boxes": len(pixels),

@@ -85,7 +85,7 @@ def to_square(
         read: Gives the photograph's pixels.
         width, height: Of the photograph, or of a region of it that is to be brought to size as if it were all.
         fit: "crop" keeps the middle square; "stretch" the whole, out of proportion; "pad" the whole in proportion:
-            its longer side fills the square, and beyond the others it goes on mirrored ("pad_edge": as their average).
+            its longer side fills the square, and beyond the others it goes on as the average of their edge.
         scale: `read` gives pixels that are so many times as wide and high as the photograph's (the last ones may lie
             over the edge, and count as far as they do not).
         corner: Left and top of the region, in pixels. Its edges may cut pixels; they are rounded to eighths of them.
@@ -101,8 +101,8 @@ def to_square(
     (x, wide), (y, high) = (_grains(*one) for one in zip(corner, (width, height), strict=True))
     parts = {"stretch": (high, wide), "crop": (min(wide, high),) * 2}.get(fit, (max(wide, high),) * 2)
     pixel = GRAINS * scale  # axes begin within their first pixel, so that regions of one size share them
-    down = _axis(y % pixel, high, parts[0], size, scale, fit)
-    across = _axis(x % pixel, wide, parts[1], size, scale, fit)
+    down = _axis(y % pixel, high, parts[0], size, scale)
+    across = _axis(x % pixel, wide, parts[1], size, scale)
     read = _moved(read, y // pixel, x // pixel)
     left, right = int(across.first.min()), int(across.stop.max())
     a_row = (right - left) * math.ceil((down.stop.max() - down.first.min()) / size)
@@ -147,13 +147,13 @@ def _down(read: Read, axis: _Axis, rows: slice, box: tuple[int, int, int, int]) 
 
 
 @lru_cache(64)
-def _axis(low: int, length: int, part: int, size: int, scale: int, fit: str) -> _Axis:
+def _axis(low: int, length: int, part: int, size: int, scale: int) -> _Axis:
     """The middle `part` of a length, or all of it and what goes on beyond, brought to `size`; all in grains.
 
     The length begins at `low` within its first pixel.
     """
     grid = _grid(low, length, size, scale)
-    output, pixels, weights = (_area if GRAINS * size <= part else _cubic)(grid, part, size, fit)
+    output, pixels, weights = (_area if GRAINS * size <= part else _cubic)(grid, part, size)
     table = csr_matrix((weights, (output, pixels)), (size, len(grid) - 1))  # adds up what is met again
     table.sort_indices()
     edges, weights = table.indptr[:-1], table.data // np.gcd.reduce(table.data)
@@ -175,22 +175,18 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Outputs, the pixels that they are made of, and the weights, one for each such pair (or several that add up)."""
 
 
-def _area(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
+def _area(grid: np.ndarray, part: int, size: int) -> Entries:
     """The share of each pixel in each output's length, in the grid's units."""
-    end, pixels = int(grid[-1]), np.arange(len(grid) - 1)
+    end = int(grid[-1])
     borders = end // 2 - part * size + 2 * part * np.arange(size + 1, dtype=np.int64)
-    # to and fro: the photograph and beside it its mirror image, again and again
-    begins, owners = np.concatenate([grid[:-1], 2 * end - grid[:0:-1]]), np.concatenate([pixels, pixels[::-1]])
-    again = 2 * end * np.arange(borders[0] // (2 * end), -(-borders[-1] // (2 * end)))
-    cuts = np.add.outer(again, begins).ravel()
-    cuts = np.union1d(borders, cuts[(borders[0] < cuts) & (cuts < borders[-1])])
+    cuts = np.union1d(borders, grid[(borders[0] < grid) & (grid < borders[-1])])
     begin, weights = cuts[:-1], np.diff(cuts)
-    owner = owners[np.searchsorted(begins, begin % (2 * end), "right") - 1]
+    owner = np.clip(np.searchsorted(grid, begin, "right") - 1, 0, len(grid) - 2)
     entries = np.searchsorted(borders, begin, "right") - 1, owner, weights
-    return _spread(entries, begin < 0, begin >= end, grid, size, part) if fit == "pad_edge" else entries
+    return _continued(entries, begin < 0, begin >= end, grid, size, part)
 
 
-def _cubic(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
+def _cubic(grid: np.ndarray, part: int, size: int) -> Entries:
     """Keys' cubic convolution (1981) of the pixels within two of each output's middle, as integers."""
     unit, end, count = 2 * size * GRAINS, int(grid[-1]), len(grid) - 1
     start = int(grid[1]) - unit if count > 1 else 0  # where the first pixel begins that the region may cut
@@ -203,13 +199,18 @@ def _cubic(grid: np.ndarray, part: int, size: int, fit: str) -> Entries:
     if 2 * size * part <= end:
         kept = (t < 2) & ~before & ~after
         return output[kept], pixels[kept], weights[kept]
-    turned = pixels % (2 * count)
-    entries = output, np.minimum(turned, 2 * count - 1 - turned), weights
-    return _spread(entries, before, after, grid, size, part) if fit == "pad_edge" else entries
+    return _continued((output, pixels, weights), before, after, grid, size, part)
 
 
-def _spread(entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int) -> Entries:
-    """Let what lies before and after the photograph be the average of its outermost 16th instead, at least a pixel."""
+def _continued(
+    entries: Entries, before: np.ndarray, after: np.ndarray, grid: np.ndarray, size: int, part: int
+) -> Entries:
+    """Let what lies before and after the photograph be the average of its outermost 16th, at least a pixel.
+
+    A mirror image would show what it holds twice, and a plain colour would be another surround.
+    """
+    if not (before | after).any():
+        return entries
     end, pixel = int(grid[-1]), 2 * size * GRAINS
     most = max(1, 2**44 // (4 * (part // GRAINS) ** 2 * 257))  # so that the sums stay exact
     strip = min(end, pixel * min(max(1, end // pixel // 16), most))

@@ -35,9 +35,9 @@ class ImageConfig:
     size: int = option(64, "side of the square that the network sees, pixels", 32, 512)
     color: str = option("optical_density", "what the network sees", choices="srgb linear optical_density grayscale")
     fit: str = option(
-        "crop",
-        "photographs that are not square: pad keeps all, and goes on beyond the edges; crop the middle; or stretch",
-        choices="pad pad_edge crop stretch",
+        "stretch",
+        "photographs that are not square: stretch keeps all, out of proportion; pad keeps all, with a border; crop cuts",
+        choices="stretch pad crop",
     )
 
 

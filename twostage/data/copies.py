@@ -27,8 +27,9 @@ def contradicting_copies(table: Table, digests: list[str], on_error: str) -> dic
     """
     bad = {}
     for rows in _copies(table, digests):
-        if len(set(table.targets[rows])) > 1:
-            said = " and ".join(f"{table.images[i]} ({table.targets[i]:g})" for i in rows[:3])
+        different = {table.targets[i]: f"{table.images[i]} ({table.targets[i]:g})" for i in reversed(rows)}
+        if len(different) > 1:
+            said = " and ".join([*different.values()][::-1][:3])
             bad.update(dict.fromkeys(rows, f"the same file with different concentrations: {said}"))
     if bad and on_error == "stop":
         raise DataError(

@@ -15,9 +15,9 @@ from PIL import Image
 from twostage.data import limits
 from twostage.data.area import to_square
 from twostage.data.facts import describe_photograph
+from twostage.data.folders import find_photographs
 from twostage.data.images import decode_photograph
 from twostage.data.kinds import KINDS, SUFFIXES, decoder_versions
-from twostage.data.folders import find_photographs
 from twostage.errors import ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 65536, (60, 60, 3), dtype=np.uint16)

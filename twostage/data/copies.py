@@ -31,8 +31,9 @@ def contradicting_copies(
     bad = {}
     for rows in _copies(table, digests):
         rows = [i for i in rows if i not in unreadable]
-        if len(set(table.targets[rows])) > 1:
-            said = " and ".join(f"{table.images[i]} ({table.targets[i]:g})" for i in rows[:3])
+        different = {table.targets[i]: f"{table.images[i]} ({table.targets[i]:g})" for i in reversed(rows)}
+        if len(different) > 1:
+            said = " and ".join([*different.values()][::-1][:3])
             bad.update(dict.fromkeys(rows, f"the same file with different concentrations: {said}"))
     if bad and on_error == "stop":
         raise DataError(

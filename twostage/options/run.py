@@ -36,7 +36,7 @@ class ImageConfig:
     color: str = option("optical_density", "what the network sees", choices="srgb linear optical_density grayscale")
     fit: str = option(
         "stretch",
-        "photographs that are not square: stretch keeps all, out of proportion; pad keeps all, with a border; crop cuts",
+        "photographs that are not square: stretch and pad keep all, out of proportion or with a border; crop cuts",
         choices="stretch pad crop",
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import twostage
 from twostage import errors
-from twostage.data.formats import FORMATS, HEAD, Format
+from twostage.decoding.formats import FORMATS, HEAD, Format
 from twostage.options.backbones import BACKBONES
 from twostage.options.commands import COMMANDS
 from twostage.options.flat import walk

@@ -24,6 +24,8 @@ ROWS = (
     ("options",),
     ("evaluation",),
     ("report",),
+    ("decoding",),
+    ("tables",),
     ("data",),
     ("backbones",),
     ("stages",),

@@ -11,9 +11,9 @@ from scipy import stats
 
 from twostage.data.simulated import Assay, Scene, draw_scene, noise_free_light, photograph_rng, render_photographs
 from twostage.data.splits import split_table
-from twostage.data.table import Table
 from twostage.options.compose import load_config
 from twostage.orchestrator import train
+from twostage.tables.table import Table
 
 SIZE = 32
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from helpers import TINY, TINY_TABLE, one_line
 
-from twostage.data.new_photographs import for_spreadsheet
 from twostage.errors import TrainingError
 from twostage.files import write_output
 from twostage.run.folder import RunFolder
+from twostage.tables.new_photographs import for_spreadsheet
 from twostage.terminal import LineFormatter, printable
 
 QUICK = [*TINY, "runtime.threads=1", "runtime.precision=float32", "run=a"]

@@ -15,10 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.data.folders import find_photographs
-from twostage.data.new_photographs import beside, for_spreadsheet, read_new
-from twostage.data.spreadsheet import TABLE_SUFFIXES
-from twostage.data.table import Table
 from twostage.errors import RunError, some
 from twostage.files import given_path
 from twostage.options.choices import METHODS
@@ -32,6 +28,10 @@ from twostage.run.length import describe
 from twostage.run.preparation import Prepared, prepare
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
+from twostage.tables.folders import find_photographs
+from twostage.tables.new_photographs import beside, for_spreadsheet, read_new
+from twostage.tables.spreadsheet import TABLE_SUFFIXES
+from twostage.tables.table import Table
 from twostage.training.device import use_threads
 from twostage.training.distributed import from_first_process, join_processes, once
 

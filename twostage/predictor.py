@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from twostage.data.boxes import boxes_of, pieces, same_photograph
-from twostage.data.decoder import Source
-from twostage.data.inputs import Photographs, chunks_of, count_of
 from twostage.data.photographs import decode_photographs
 from twostage.data.store import Pixels
+from twostage.decoding.boxes import boxes_of, pieces, same_photograph
+from twostage.decoding.decoder import Source
+from twostage.decoding.inputs import Photographs, chunks_of, count_of
 from twostage.errors import ConfigError, suggest
 from twostage.model_folder import TrainedModel, load_model
 from twostage.training.device import resolve_device

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from scipy.optimize import least_squares
 
-from twostage.data.color import linear_to_srgb, to_color
+from twostage.data.color import to_color
 from twostage.data.simulated import (
     DEVIATIONS,
     Assay,
@@ -39,6 +39,7 @@ from twostage.data.simulated import (
     render_photographs,
     sample_targets,
 )
+from twostage.decoding.spaces import linear_to_srgb
 
 LOW, HIGH = 80.0, 350.0
 GRID = np.linspace(LOW, HIGH, 7)

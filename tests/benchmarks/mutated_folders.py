@@ -67,7 +67,7 @@ def tried(read, sound):
 
 
 def measure_tables(count, folder, seed=0):
-    from twostage.data.table import read_table
+    from twostage.tables.table import read_table
 
     rng, path = np.random.default_rng(seed), Path(folder) / "t.csv"
     header, *lines = TABLE.splitlines()

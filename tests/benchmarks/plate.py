@@ -12,7 +12,7 @@ PHOTOGRAPHS, ROWS, COLUMNS, WELL = 20, 8, 12, 96
 
 def run(work):
     from twostage import Predictor
-    from twostage.data.new_photographs import read_new
+    from twostage.tables.new_photographs import read_new
 
     table = plates(work / "plates")
     if not (work / "outputs" / "predict" / "metrics.json").is_file():

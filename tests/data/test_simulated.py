@@ -5,9 +5,10 @@ import pytest
 import torch
 from helpers import QUIET, levels, linear
 
-from twostage.data.color import COLORS, channels, linear_to_srgb, to_color
+from twostage.data.color import COLORS, channels, to_color
 from twostage.data.photographs import load_photographs
 from twostage.data.simulated import render_photographs, sample_targets
+from twostage.decoding.spaces import linear_to_srgb
 from twostage.errors import DataError
 from twostage.options.data import SimulatedConfig
 from twostage.options.run import ImageConfig, SplitConfig

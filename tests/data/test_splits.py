@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twostage.data.splits import PARTS, UNUSED, split_table, splits_table
-from twostage.data.table import Table
+from twostage.data.splits import UNUSED, split_table, splits_table
 from twostage.errors import DataError
+from twostage.tables.parts import PARTS
+from twostage.tables.table import Table
 
 SHARES = {"validation": 0.15, "calibration": 0.1, "test": 0.2}
 

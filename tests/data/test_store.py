@@ -262,7 +262,7 @@ def test_a_changed_photograph_or_setting_is_another_store(table):
     assert changed.pixels[1:2][0, 0, 0].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("where", ["twostage.data.decoder.Image.open", "twostage.data.photographs.open_regular"])
+@pytest.mark.parametrize("where", ["twostage.decoding.decoder.Image.open", "twostage.data.photographs.open_regular"])
 def test_a_failure_that_may_pass_is_not_kept_as_a_broken_photograph(table, monkeypatch, where):
     def fail(*_, **__):
         raise OSError(24, "Too many open files")
@@ -280,7 +280,7 @@ def test_in_prediction_any_failure_is_a_reason(table, monkeypatch):
     def fail(*_, **__):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("twostage.data.decoder.Image.open", fail)
+    monkeypatch.setattr("twostage.decoding.decoder.Image.open", fail)
     _, failed = decode_photographs([table.parent / "0.png"], 32, "crop")
     assert "Too many open files" in failed[0]
 

@@ -13,7 +13,6 @@ from twostage.backbones import Backbone as Network
 from twostage.bins import Bins
 from twostage.data.photographs import Photographs
 from twostage.data.store import Rows, open_store
-from twostage.data.table import Table
 from twostage.errors import ConfigError
 from twostage.options.backbones import BACKBONES, Backbone, BackboneConfig
 from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS, METHODS, POOLINGS
@@ -22,6 +21,7 @@ from twostage.options.data import SOURCES, DataConfig, Source
 from twostage.options.family import resolve
 from twostage.options.field import option
 from twostage.stages.combination import mixture
+from twostage.tables.table import Table
 from twostage.trust.checks import gives
 from twostage.trust.intervals import Intervals
 from twostage.trust.status import Status

@@ -8,9 +8,9 @@ from scipy.stats import norm
 
 from twostage import load_config
 from twostage.data.splits import split_table
-from twostage.data.table import Table
 from twostage.evaluation.confidence import rmse_interval
 from twostage.studies.cross_validation import _metrics
+from twostage.tables.table import Table
 
 CROSS = [*TINY_TABLE, "train.epochs=2", "data.group_column=group", "split.folds=3", "run=cv"]
 

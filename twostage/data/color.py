@@ -6,15 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["COLORS", "channels", "linear_to_srgb", "to_color", "to_srgb"]
+__all__ = ["COLORS", "channels", "to_color", "to_srgb"]
 
 DARKEST = 1.0 / 255.0
 """sRGB below this is one grey level from black; its optical density (3.5) is where the scale ends."""
-
-
-def linear_to_srgb(light: np.ndarray) -> np.ndarray:
-    """Encode linear light in [0, 1] with the sRGB curve; same shape."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def _linear(srgb: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from twostage.data.folders import read_folder
 from twostage.data.photographs import Photographs, Request, load_files
-from twostage.data.table import read_table
+from twostage.tables.folders import read_folder
+from twostage.tables.table import read_table
 
 __all__ = ["load_csv", "load_folder"]
 

@@ -14,19 +14,19 @@ from typing import IO, Any
 
 import numpy as np
 
-from twostage.data.boxes import pieces, same_photograph
-from twostage.data.copies import alike_names, contradicting_copies, copies_message
-from twostage.data.decoder import Source
-from twostage.data.images import DECODER, decode_boxes, decode_photograph
-from twostage.data.kinds import decoder_versions, open_regular
-from twostage.data.locating import Places
-from twostage.data.quiet import quiet
 from twostage.data.store import CHUNK, Rows, Store, open_store
-from twostage.data.table import Table
+from twostage.decoding.boxes import pieces, same_photograph
+from twostage.decoding.decoder import Source
+from twostage.decoding.images import DECODER, decode_boxes, decode_photograph
+from twostage.decoding.kinds import decoder_versions, open_regular
+from twostage.decoding.quiet import quiet
 from twostage.errors import DataError, ImageError, NotThereError, StorageError, some
 from twostage.options.data import SOURCES, DataConfig
 from twostage.options.family import resolve
 from twostage.options.run import ImageConfig, SplitConfig
+from twostage.tables.copies import alike_names, contradicting_copies, copies_message
+from twostage.tables.locating import Places
+from twostage.tables.table import Table
 
 __all__ = ["Photographs", "Request", "decode_photographs", "load_files", "load_photographs"]
 
@@ -73,8 +73,8 @@ def decode_photographs(
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode N photographs, or boxes in photographs, in parallel, to uint8 (N,size,size,3).
 
-    All threads of the process together use at most `twostage.data.budget.MEMORY` for decoding: a large photograph waits
-    for the others.
+    All threads of the process together use at most `twostage.decoding.budget.MEMORY` for decoding: a large photograph
+    waits for the others.
 
     Args:
         boxes: What to read of each, `Box` (N,); a photograph that comes again is decoded once.

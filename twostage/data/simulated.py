@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twostage.data.color import linear_to_srgb
+from twostage.decoding.spaces import linear_to_srgb
 
 __all__ = [
     "DEVIATIONS",

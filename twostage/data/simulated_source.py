@@ -9,8 +9,8 @@ import numpy as np
 from twostage.data.photographs import Photographs, Request
 from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
 from twostage.data.store import Rows, open_store
-from twostage.data.table import Table
 from twostage.errors import DataError
+from twostage.tables.table import Table
 
 __all__ = ["load"]
 

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
-from twostage.data.numbers import read_numbers
-from twostage.data.table import Table
 from twostage.errors import DataError, RunError, some, suggest
 from twostage.files import text_of
+from twostage.tables.numbers import read_numbers
+from twostage.tables.parts import PART_CALLED, PARTS
+from twostage.tables.table import Table
 
 __all__ = [
-    "PARTS",
-    "PART_CALLED",
     "UNUSED",
     "changed_photographs",
     "read_names",
@@ -29,14 +28,6 @@ __all__ = [
 
 log = logging.getLogger("twostage")
 
-PARTS = ("train", "validation", "calibration", "test")
-PART_CALLED = {part: part for part in PARTS} | {
-    "val": "validation",
-    "valid": "validation",
-    "cal": "calibration",
-    "training": "train",
-}
-"""What people call the parts, in lower case."""
 UNUSED = "unused"
 """Training photographs that a `train_share` below 1 leaves out."""
 

@@ -205,7 +205,7 @@ COMMANDS: Family[Command] = Family(
         "formats": Command(
             "list files of photographs: read, converted (how) or refused (why)",
             FormatsConfig,
-            "twostage.data.formats:print_formats",
+            "twostage.decoding.formats:print_formats",
         ),
     },
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from twostage.bins import Bins
-from twostage.data.splits import PARTS
 from twostage.errors import DataError, some
 from twostage.options.run import BinsConfig, Config
 from twostage.scale import Scale
+from twostage.tables.parts import PARTS
 
 __all__ = ["beyond_training", "lay_bins", "spanned_decades"]
 

@@ -10,12 +10,12 @@ import torch
 
 from twostage.bins import Bins
 from twostage.data.augment import augment, moves_color
-from twostage.data.boxes import same_photograph
 from twostage.data.color import to_srgb
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.photographs import Photographs, load_photographs
 from twostage.data.splits import split_table, splits_table
 from twostage.data.store import Rows
+from twostage.decoding.boxes import same_photograph
 from twostage.errors import DataError
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse

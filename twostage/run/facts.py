@@ -14,12 +14,13 @@ import pandas as pd
 from omegaconf import MISSING
 
 from twostage import __version__
-from twostage.data.splits import PARTS, UNUSED
+from twostage.data.splits import UNUSED
 from twostage.options.flat import changed_options, flatten, to_plain
 from twostage.predictor import Prediction
 from twostage.report.outcome import Outcome, draw
 from twostage.report.page import RunFacts, page
 from twostage.run.preparation import Prepared
+from twostage.tables.parts import PARTS
 
 __all__ = ["write_report"]
 

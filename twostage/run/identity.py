@@ -8,13 +8,13 @@ import logging
 import pandas as pd
 
 from twostage.data.splits import changed_photographs, read_names, read_splits
-from twostage.data.table import Table
 from twostage.errors import DataError, ModelFolderError, NotThereError, RunError, some
 from twostage.files import text_of
 from twostage.options.run import Config
 from twostage.run.data import splits_today
 from twostage.run.folder import RunFolder
 from twostage.run.start import load_start
+from twostage.tables.table import Table
 
 __all__ = ["changes_since", "compare_with_today"]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from twostage.data.splits import PARTS, changed_photographs, read_names, read_splits
+from twostage.data.splits import changed_photographs, read_names, read_splits
 from twostage.errors import RunError, some
 from twostage.files import text_of
 from twostage.run.bins import lay_bins
 from twostage.run.preparation import Prepared
 from twostage.run.start import Start, photographs_of
+from twostage.tables.parts import PARTS
 
 __all__ = ["settle"]
 

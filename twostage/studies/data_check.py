@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from twostage.data.facts import PhotographFacts, describe_photograph
 from twostage.data.overview import Shapes, fate
 from twostage.data.photographs import Photographs
-from twostage.data.splits import PARTS, UNUSED
+from twostage.data.splits import UNUSED
+from twostage.decoding.facts import PhotographFacts, describe_photograph
 from twostage.errors import DataError, ImageError, some
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.commands import CheckDataConfig
@@ -24,6 +24,7 @@ from twostage.options.run import Config
 from twostage.report.contact_sheet import contact_sheet, rows_to_show
 from twostage.run.data import RunData, load_data, load_photos
 from twostage.run.suggestions import MANY_GROUPS, suggestions
+from twostage.tables.parts import PARTS
 from twostage.training.device import use_threads
 
 __all__ = ["as_json", "check_data", "screen"]

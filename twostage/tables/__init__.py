@@ -1,0 +1,1 @@
+"""What people write: tables, folders and names become rows with a photograph, a concentration and a specimen."""

@@ -1,0 +1,186 @@
+"""Photographs in folders: what their paths say of concentration, specimen and split."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from twostage.decoding.kinds import SUFFIXES
+from twostage.errors import ConfigError, DataError, NotThereError, some
+from twostage.files import given_path
+from twostage.tables.files_below import walk
+from twostage.tables.numbers import read_numbers
+from twostage.tables.parts import PART_CALLED
+from twostage.tables.table import Table
+
+__all__ = ["find_photographs", "read_folder"]
+
+
+@dataclass
+class _Said:
+    """What the paths say: each photograph's concentration as text, its specimen, its part of the split."""
+
+    paths: list[str]
+    texts: list[str]
+    groups: list[str] | None = None
+    parts: list[str] | None = None
+
+
+def read_folder(root: str | Path, pattern: str | None = None, decimal: str | None = None) -> Table:
+    """Photographs whose path says the concentration.
+
+    One folder for each: root/123.5/a.jpg. Above may lie train/, validation/ and test/, below one folder for each
+    specimen. Or `pattern` is a regular expression with ``(?P<target>...)``, and maybe ``(?P<group>...)``, that finds
+    both in the path below `root`.
+
+    Raises:
+        DataError: No such folder, names that are no numbers, or no photographs.
+    """
+    root = given_path(root, "data.root")
+    if not root.is_dir():
+        raise NotThereError(f"{root}: no such folder; data.root must hold one folder per concentration, such as 123.5/")
+    found = walk(root)
+    if not found.photographs:
+        left = "".join(f"; {note}" for note in found.notes(root))
+        raise DataError(
+            f"{root}: no photographs; expected files such as {root}/123.5/a.jpg ({some(sorted(SUFFIXES), 9)}){left}"
+        )
+    notes = found.notes(root)
+    said = _by_pattern(root, found.photographs, pattern) if pattern else _by_folders(root, found.photographs, notes)
+    values, unit = _concentrations(root, said.texts, pattern, decimal, notes)
+    return Table(
+        said.paths,
+        [root / path for path in said.paths],
+        np.array([values[text] for text in said.texts], np.float64),
+        None if said.groups is None else np.array(said.groups),
+        {} if said.parts is None else {"split": np.array(said.parts)},
+        split_column=None if said.parts is None else "split",
+        unit=unit,
+        notes=notes,
+    )
+
+
+def _concentrations(
+    root: Path, texts: Sequence[str], pattern: str | None, decimal: str | None, notes: list[str]
+) -> tuple[dict[str, float], str]:
+    """What each of the names says as a number, all read in the same way, and the unit."""
+    names = sorted(set(texts))
+    what = f"{root}: what data.pattern finds" if pattern else f"{root}: the names of the folders"
+    numbers = read_numbers(names, [""] * len(names), what, decimal=decimal, exponent=False)
+    bad = [name for name, value in zip(names, numbers.values, strict=True) if np.isnan(value)]
+    if bad:
+        if pattern:
+            raise DataError(f"{what} as target must be finite numbers in one unit: {some(map(repr, bad))} are none")
+        raise DataError(
+            f"{root / bad[0]}: the folder's name must be a concentration, a finite number such as 123.5 (digits 0 to "
+            f"9, a decimal point or comma, and a unit if all have it): rename the folder, say with data.pattern where "
+            f"the paths have it, or list the photographs in a table (data=csv)"
+        )
+    notes += numbers.notes
+    return dict(zip(names, numbers.values.tolist(), strict=True)), numbers.unit
+
+
+def _by_pattern(root: Path, paths: list[str], pattern: str) -> _Said:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"data.pattern={pattern} is no regular expression: {error}") from error
+    known = set(expression.groupindex)
+    if "target" not in known or known - {"target", "group"}:
+        raise ConfigError(
+            f"data.pattern={pattern} must say where the concentration is, with (?P<target>...), and may say with "
+            f"(?P<group>...) where the specimen is; other names are not known"
+        )
+    found = [expression.search(path) for path in paths]
+    for name in sorted(known):
+        without = [path for path, one in zip(paths, found, strict=True) if one is None or not one[name]]
+        if without:
+            raise DataError(
+                f"{root}: data.pattern={pattern} finds no {name} in {len(without)} of {len(paths)} photographs, for "
+                f"instance {some(without, 2)}: it must find it in all of them"
+            )
+    matches = [one for one in found if one is not None]
+    return _Said(
+        paths, [one["target"] for one in matches], [one["group"] for one in matches] if "group" in known else None
+    )
+
+
+def _by_folders(root: Path, paths: list[str], notes: list[str]) -> _Said:
+    """Concentration, specimen and part from the folders' names."""
+    deep = [path for path in paths if "/" in path]
+    first = {path.split("/")[0] for path in deep}
+    in_parts = [name for name in sorted(first) if name.casefold() in PART_CALLED]
+    if in_parts and len(in_parts) < len(first):
+        others = some(sorted(first - set(in_parts)), 3)
+        raise DataError(f"{root}: beside {some(in_parts)}, which name parts of the split, lie other folders: {others}")
+    above = 1 if in_parts else 0
+    used = [path for path in deep if path.count("/") > above]
+    loose = [path for path in paths if path.count("/") <= above]
+    if not used:
+        raise DataError(_no_levels(root, loose))
+    if loose:
+        notes.append(
+            f"{root}: {len(loose)} photographs that lie in no folder of a concentration are left out: {some(loose, 2)}"
+        )
+    parts = [PART_CALLED[path.split("/")[0].casefold()] for path in used] if in_parts else None
+    if in_parts:
+        notes.append(f"{root}: {', '.join(in_parts)} are read as the parts of the split")
+    below = [path.split("/")[above:] for path in used]
+    return _Said(used, [names[0] for names in below], _specimens(root, below, notes), parts)
+
+
+def _specimens(root: Path, below: list[list[str]], notes: list[str]) -> list[str] | None:
+    """The folder below the concentration, which holds one specimen; none where it is the same in all."""
+    folders = {names[1] if len(names) > 2 else "" for names in below}
+    inside = {(names[0], names[1] if len(names) > 2 else "") for names in below}
+    if folders == {""} or (len(folders) == 1 and len(inside) > 1):
+        return None
+    groups = ["/".join(names[:2]) for names in below]
+    notes.append(
+        f"{root}: the folders below the concentrations are read as specimens: {len(set(groups))}, such as '{groups[0]}'"
+    )
+    return groups
+
+
+def _no_levels(root: Path, loose: list[str]) -> str:
+    said = (
+        f"{root}: no photographs in folders of concentrations, such as {root}/123.5/a.jpg; {len(loose)} lie there loose"
+    )
+    for path in loose[:1]:
+        for number in re.finditer(r"(?<![0-9])[0-9]+(?:[.,][0-9]+)?", Path(path).stem):
+            before = re.search(r"[^0-9]*$", Path(path).stem[: number.start()])
+            after = re.match(r"[^0-9_\W]*", Path(path).stem[number.end() :])
+            pattern = (
+                f"{re.escape(before[0] if before else '')}(?P<target>[0-9.,]+){re.escape(after[0] if after else '')}"
+            )
+            if all(re.search(pattern, one) for one in loose):
+                return f"{said}; where their names say it, write for instance data.pattern='{pattern}'"
+    return f"{said}; list them in a table (data=csv)"
+
+
+def find_photographs(source: str) -> Table:
+    """Photographs to predict: one file, every photograph below a folder, or a glob pattern such as 'photos/*.png'.
+
+    Raises:
+        DataError: Nothing there.
+    """
+    path, notes = given_path(source, "input"), list[str]()
+    if path.is_dir():
+        found = walk(path)
+        notes = found.notes(path)
+        paths = [path / name for name in found.photographs]
+        if not paths:
+            left = "".join(f"; {note}" for note in notes)
+            raise DataError(f"{path}: no photographs in this folder ({some(sorted(SUFFIXES), 9)}){left}")
+    elif path.exists():
+        paths = [path]
+    else:
+        paths = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+        if not paths:
+            raise DataError(f"{source}: no such photograph, folder or table, and no file matches it as a pattern")
+    return Table([str(p) for p in paths], paths, np.full(len(paths), np.nan), notes=notes)

@@ -1,0 +1,142 @@
+"""A table of photographs that are to be read: what is known of them goes along, into the table that is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twostage.errors import DataError, some
+from twostage.files import given_path
+from twostage.tables.header import column_called
+from twostage.tables.locating import Places
+from twostage.tables.numbers import is_number, read_numbers
+from twostage.tables.spreadsheet import Sheet, read_sheet
+from twostage.tables.table import Table, boxes_in, images_folder, photographs_in, rows_of
+
+__all__ = ["beside", "for_spreadsheet", "read_new"]
+
+log = logging.getLogger("twostage")
+
+FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""With these a spreadsheet lets a formula begin, in their wide forms as well."""
+
+
+def read_new(
+    source: str,
+    image_column: str,
+    target_column: str | None,
+    usual: str,
+    box_columns: Sequence[str] | None = None,
+    usual_boxes: Sequence[str] = (),
+    *,
+    images: str | None = None,
+    decimal: str | None = None,
+) -> tuple[Table, pd.DataFrame]:
+    """Read a table of photographs for prediction, every row of it.
+
+    Args:
+        target_column: With concentrations where they are known; None: the `usual` one, where the table has it.
+        box_columns: With boxes (`twostage.decoding.boxes`), empty for none; None: the `usual_boxes`, where it has them.
+        images: The folder where the names of the photographs start; None: the table's.
+        decimal: The decimal mark of the concentrations, where it must be said.
+
+    Returns:
+        The photographs, with targets NaN where none is known, and the further columns, as text.
+
+    Raises:
+        DataError: There is no such table or column, a row names no photograph, or the named column holds something
+            else than numbers.
+    """
+    path = given_path(source, "input")
+    columns = {image_column: "image_column"} | ({target_column: "target_column"} if target_column else {})
+    columns |= {name: "box_columns" for name in box_columns or () if name not in columns}
+    sheet = read_sheet(path, columns, image_column, target_column or "")
+    places, notes = Places(images_folder(path, images, "images")), list(sheet.notes)
+    names, paths = photographs_in(sheet, image_column, places, notes)
+    column = target_column or column_called(usual, list(sheet.frame.columns), sheet.path, notes)
+    targets = np.full(len(names), np.nan)
+    if column and column != image_column:
+        targets = _known(sheet, column, decimal, target_column is not None, notes)
+    used = {image_column, column} if np.isfinite(targets).any() else {image_column}
+    further = sheet.frame.loc[:, [name not in used for name in sheet.frame.columns]].reset_index(drop=True)
+    boxes = _boxes(sheet, box_columns, usual_boxes, notes)
+    for note in notes:
+        log.warning("%s", note)
+    return Table(names, paths, targets, boxes=boxes), further
+
+
+def _boxes(sheet: Sheet, named: Sequence[str] | None, usual: Sequence[str], notes: list[str]) -> np.ndarray | None:
+    """The boxes (N,), or None for whole photographs."""
+    columns = usual if named is None else named
+    lacking = [name for name in columns if list(sheet.frame.columns).count(name) != 1]
+    if lacking:
+        notes.append(
+            f"{sheet.path}: the model has learned from boxes, and reads whole photographs here: there is no column "
+            f"{some(lacking)}"
+        )
+    return boxes_in(sheet, "box_columns", columns) if columns and not lacking else None
+
+
+def _known(sheet: Sheet, column: str, decimal: str | None, named: bool, notes: list[str]) -> np.ndarray:
+    """Concentrations (N,), NaN where the cell is empty, or is no number in a column that nobody has named."""
+    cells, rows, what = list(sheet.column(column)), rows_of(sheet), f"{sheet.path}: column '{column}'"
+    filled = [i for i, cell in enumerate(cells) if cell]
+    values = np.full(len(cells), np.nan)
+    try:
+        numbers = read_numbers(
+            [cells[i] for i in filled],
+            [rows[i] for i in filled],
+            what,
+            decimal=decimal,
+            likely=sheet.likely,
+            option="decimal",
+        )
+    except DataError as error:
+        if named:
+            raise
+        notes.append(f"{error}; the targets stay unknown")
+        return values
+    values[filled] = numbers.values
+    notes += numbers.notes
+    bad = [i for i in filled if np.isnan(values[i])]
+    if bad:
+        shown = some(f"{rows[i]} '{' '.join(cells[i].split())[:40]}'" for i in bad)
+        said = f"{what} should hold concentrations, and {len(bad)} cells are no number: {shown}"
+        if named:
+            raise DataError(f"{said}; correct or empty them")
+        notes.append(f"{said}; their target stays unknown")
+    return values
+
+
+def beside(frame: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
+    """What was read (N rows), followed by the further columns of the user's table.
+
+    One that is called as a column before it becomes ``table_NAME``: both are wanted.
+    """
+    taken, names = {*frame.columns, *further.columns}, []
+    for name in further.columns:
+        free = str(name)
+        while free in frame.columns or (free != name and free in taken):
+            free = f"table_{free}"
+        names.append(free)
+        taken.add(free)
+    renamed = [f"{old} as {new}" for old, new in zip(further.columns, names, strict=True) if old != new]
+    if renamed:
+        log.warning("columns of the table that are called as those of a prediction are written as %s", some(renamed))
+    return pd.concat([frame, further.set_axis(names, axis=1)], axis=1)
+
+
+def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table in which no text begins a formula: an apostrophe before it, which a spreadsheet does not show."""
+
+    def safe(cell: Any) -> Any:
+        formula = isinstance(cell, str) and cell.startswith(FORMULAS) and not is_number(cell)
+        return f"'{cell}" if formula else cell
+
+    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]  # by position: two may be called alike
+    columns = [one if pd.api.types.is_numeric_dtype(one) else one.map(safe) for one in columns]
+    return pd.concat(columns, axis=1).set_axis([safe(name) for name in frame.columns], axis=1)

@@ -1,0 +1,249 @@
+"""Which photographs there are and what is known of them; and what a table of them says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from twostage.decoding.boxes import check_box_columns, read_boxes, refuse_repeated, same_photograph
+from twostage.errors import DataError, some
+from twostage.files import given_path
+from twostage.tables.locating import Places
+from twostage.tables.numbers import Numbers, read_numbers
+from twostage.tables.spreadsheet import Sheet, read_sheet
+
+__all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """N photographs: what the user calls them, where they are, and what is known of them.
+
+    `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
+    `columns` holds further columns by name, as text (N,), `split_column` the one of them that names each photograph's
+    part, where the photographs themselves say it. `boxes` (N,) are the `Box` that each row is in its photograph, or
+    None. `rows` tell where each is in the file that lists them, `header` what columns that has, and `folder` where its
+    names start, if there is one; `unit` is what its concentrations are written with. `skipped` maps the name of each
+    row that was left out to the reason; `notes` are lines about how all this was read.
+    """
+
+    images: list[str]
+    paths: list[Path]
+    targets: np.ndarray
+    groups: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    boxes: np.ndarray | None = None
+    split_column: str | None = None
+    rows: list[str] = field(default_factory=list)
+    header: list[str] = field(default_factory=list)
+    folder: Path | None = None
+    unit: str = ""
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, rows: np.ndarray) -> Table:
+        """The table of the given rows (indices or a boolean mask)."""
+        rows = np.arange(len(self))[rows]
+        return replace(
+            self,
+            images=[self.images[i] for i in rows],
+            paths=[self.paths[i] for i in rows] if self.paths else [],
+            targets=self.targets[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            boxes=None if self.boxes is None else self.boxes[rows],
+            rows=[self.rows[i] for i in rows] if self.rows else [],
+        )
+
+
+def read_table(
+    table: str | Path,
+    image_column: str = "image",
+    target_column: str | None = "target",
+    group_column: str | None = None,
+    extra_columns: tuple[str, ...] = (),
+    *,
+    images: str | None = None,
+    decimal: str | None = None,
+    on_target_error: str = "stop",
+    box_columns: Sequence[str] = (),
+) -> Table:
+    """Read a table of photographs; paths in it are absolute or relative to the table's folder, or to `images`.
+
+    Args:
+        target_column: None where concentrations are not known (prediction).
+        extra_columns: Further columns to keep, for splits.
+        decimal: The decimal mark of the concentrations, where it must be said.
+        on_target_error: "skip" leaves out rows whose concentration is no number.
+        box_columns: Of a box's left, top, width, height and, where boxes are turned, degrees. Then each row is a box,
+            is called after photograph and box, and its group is the photograph unless there is a column for that.
+
+    Raises:
+        DataError: Something in the table cannot be used; the message names rows as line numbers.
+    """
+    path = given_path(table, "data.table")
+    options = {
+        "data.image_column": image_column,
+        "data.target_column": target_column,
+        "data.group_column": group_column,
+    }
+    columns = {name: option for option, name in options.items() if name}
+    sheet = read_sheet(
+        path,
+        columns
+        | {name: "split.column" for name in extra_columns if name not in columns}
+        | {name: "data.box_columns" for name in box_columns if name not in columns},
+        image_column,
+        target_column or "",
+    )
+    notes = list(sheet.notes)
+    places = Places(images_folder(path, images, "data.images"))
+    names, paths = photographs_in(sheet, image_column, places, notes)
+    boxes = boxes_in(sheet, "data.box_columns", box_columns) if box_columns else None
+    targets, skipped, unit = np.full(len(names), np.nan), dict[int, str](), ""
+    if boxes is not None:
+        refuse_repeated(path, sheet.frame.index, paths, boxes)
+    elif target_column:
+        _refuse_duplicates(path, sheet.frame, paths)
+    if target_column:
+        numbers = _targets(sheet, target_column, decimal)
+        targets, unit, notes = numbers.values, numbers.unit, [*notes, *numbers.notes]
+        skipped = _no_numbers(sheet, target_column, targets, on_target_error)
+    groups = None
+    if group_column:
+        empty = sheet.frame.index[sheet.column(group_column) == ""]
+        if len(empty):
+            raise DataError(
+                f"{path}: column '{group_column}' is empty in row {some(empty)}; every photograph needs its group"
+            )
+        groups = sheet.column(group_column).to_numpy(str)
+    extra = {name: sheet.column(name).to_numpy(str) for name in extra_columns}
+    unused = [name for name in ("group", "specimen") if name in sheet.frame.columns]
+    if target_column and not group_column and unused:
+        notes.append(
+            f"the table names specimens in a column '{unused[0]}': data.group_column={unused[0]} would keep "
+            f"photographs of one specimen on one side of the split; without it the figures may be too good"
+        )
+    if boxes is not None:
+        names, groups = _boxes_named(names, paths, boxes, groups, notes)
+    whole = Table(
+        names,
+        paths,
+        targets,
+        groups,
+        extra,
+        boxes=boxes,
+        rows=rows_of(sheet),
+        header=[str(name) for name in sheet.frame.columns],
+        folder=places.folder,
+        unit=unit,
+        skipped={names[i]: why for i, why in skipped.items()},
+        notes=notes,
+    )
+    return whole.select(np.setdiff1d(np.arange(len(names)), list(skipped)))
+
+
+def _boxes_named(
+    names: list[str], paths: list[Path], boxes: np.ndarray, groups: np.ndarray | None, notes: list[str]
+) -> tuple[list[str], np.ndarray]:
+    """What each row is called, after photograph and box, and its group: the photograph, unless there is another."""
+    photograph = same_photograph(paths)
+    firsts = np.unique(photograph, return_index=True)[1]
+    if groups is None:
+        notes.append(
+            f"{len(names)} boxes in {len(firsts)} photographs: those of one photograph stay on one side of the split, "
+            f"like one specimen; data.group_column=... would name the specimens instead"
+        )
+        groups = np.array(names)[firsts][photograph]
+    return [f"{name} {box}" for name, box in zip(names, boxes, strict=True)], groups
+
+
+def boxes_in(sheet: Sheet, option: str, columns: Sequence[str]) -> np.ndarray:
+    """The boxes that the named columns of a table hold, `Box` (N,).
+
+    Raises:
+        ConfigError: The columns are not four or five.
+        DataError: A column has two readings.
+    """
+    check_box_columns(option, columns)
+    rows = rows_of(sheet)
+    values = [
+        read_numbers(list(sheet.column(name)), rows, f"{sheet.path}: column '{name}'", likely=sheet.likely).values
+        for name in columns
+    ]
+    return read_boxes(sheet.path, list(sheet.frame.index), columns, np.stack(values, 1))
+
+
+def images_folder(table: Path, images: str | None, option: str) -> Path:
+    """Where the names of photographs in a table start: its own folder, or the one that `option` gives.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    folder = table.parent if images is None else given_path(images, option)
+    if images is not None and not folder.is_dir():
+        raise DataError(f"{option}={images}: no such folder; give the one where the names of the photographs start")
+    return folder
+
+
+def photographs_in(sheet: Sheet, column: str, places: Places, notes: list[str]) -> tuple[list[str], list[Path]]:
+    """The names of the photographs in a table, and where they are.
+
+    Raises:
+        DataError: A row names none, or one that can be two.
+    """
+    names = sheet.column(column)
+    if (names == "").any():
+        empty = [
+            f"{row} ({', '.join(repr(cell) for cell in sheet.frame.loc[row] if cell)[:60]})"
+            for row in sheet.frame.index[names == ""]
+        ]
+        raise DataError(f"{sheet.path}: no photograph named in row {some(empty)}: name it, or remove the row")
+    paths, found = places.find(list(names), rows_of(sheet))
+    notes += found
+    return list(names), paths
+
+
+def rows_of(sheet: Sheet) -> list[str]:
+    """Where each row is, for messages."""
+    return [f"row {row}" for row in sheet.frame.index]
+
+
+def _targets(sheet: Sheet, column: str, decimal: str | None) -> Numbers:
+    cells, what = list(sheet.column(column)), f"{sheet.path}: column '{column}'"
+    return read_numbers(cells, rows_of(sheet), what, decimal=decimal, likely=sheet.likely)
+
+
+def _no_numbers(sheet: Sheet, column: str, targets: np.ndarray, on_error: str) -> dict[int, str]:
+    """Rows without a concentration, with the reason, where they are to be skipped."""
+    bad, cells, rows = np.flatnonzero(np.isnan(targets)).tolist(), list(sheet.column(column)), rows_of(sheet)
+    if len(bad) and (on_error == "stop" or len(bad) == len(targets)):
+        shown = [f"{rows[i]} '{' '.join(cells[i].split())[:40]}'" for i in bad]
+        good = np.flatnonzero(np.isfinite(targets))
+        like = f" (row {sheet.frame.index[good[0]]} '{cells[good[0]]}' does)" if len(good) else ""
+        skip = ": correct them, or leave their rows out with data.on_target_error=skip" if on_error == "stop" else ""
+        raise DataError(
+            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; {len(bad)} do not"
+            f"{like}: {some(shown)}{skip}"
+        )
+    return {i: f"{rows[i]}: '{cells[i]}' is no concentration" for i in bad}
+
+
+def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> None:
+    resolved = pd.Series([os.path.realpath(p) for p in paths], index=frame.index)
+    repeated = resolved[resolved.duplicated(keep=False)]
+    if len(repeated):
+        first = repeated[repeated == repeated.iloc[0]]
+        photo = Path(first.iloc[0])
+        raise DataError(
+            f"{path}: {repeated.nunique()} photographs are listed more than once, for instance "
+            f"{photo.parent.name}/{photo.name} in rows {some(first.index)}; keep one row for each photograph"
+        )

@@ -50,7 +50,7 @@ learning-curve: $(READY)  ## would more photographs help? ARGS="run=NAME shares=
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput decoding predict plate mutations resume memory symmetry limit sizes", or "accuracy option=value"
+bench: $(READY)  ## measure: ARGS="throughput decoding predict plate mutations resume memory symmetry limit sizes fits plate", or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes on two cores: ARGS=tests/data WORKERS=auto

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import accuracy
 import decoding
+import fits
 import limit
 import memory
 import mutations
@@ -34,11 +35,12 @@ BENCHES = {
     "memory": memory.run,
     "symmetry": symmetry.run,
     "sizes": sizes.run,
+    "fits": fits.run,
     "limit": limit.run,
     "accuracy": accuracy.run,
 }
 WITH_OPTIONS = {"accuracy"}
-LONG = {"accuracy", "sizes"}
+LONG = {"accuracy", "fits", "sizes"}
 RESULTS = Path("outputs/bench")
 
 

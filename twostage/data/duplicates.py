@@ -107,8 +107,11 @@ def duplicates_message(images: list[str], parts: np.ndarray, pairs: np.ndarray) 
         effect = f"{affected} of {total} test photographs have one outside the test set, so the figures may be too good"
     else:
         effect = "none is in the test set, but temperature and intervals may come out too sure"
+    count = (
+        "a pair of near-duplicate photographs lies" if len(pairs) == 1 else f"{len(pairs)} pairs of near-duplicates lie"
+    )
     return (
-        f"{len(pairs)} pairs of near-duplicate photographs lie in different parts of the split ({shown}); {effect}: "
+        f"{count} in different parts of the split ({shown}); {effect}: "
         f"name the specimens with data.group_column=..., or keep such photographs together with split.duplicates=group"
     )
 

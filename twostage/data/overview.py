@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Shapes", "fate"]
+from twostage.decoding.facts import PhotographFacts, describe_photograph
+from twostage.tables.table import Table
+
+__all__ = ["Shapes", "facts_of", "fate", "shapes_of"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,26 @@ class Shapes:
     def smaller_than(self, size: int) -> int:
         """How many have fewer than `size` pixels along a side: they are enlarged."""
         return int((self.sides.min(1) < size).sum())
+
+
+def facts_of(table: Table, threads: int = 0) -> dict[Path, PhotographFacts]:
+    """What the header of each file says.
+
+    Raises:
+        ImageError: One has changed since it was decoded.
+    """
+    paths = list(dict.fromkeys(table.paths))
+    with ThreadPoolExecutor(threads or None) as pool:
+        return dict(zip(paths, pool.map(describe_photograph, paths), strict=True))
+
+
+def shapes_of(table: Table, facts: Mapping[Path, PhotographFacts]) -> Shapes:
+    """Of the photographs of a table, or of the boxes in them."""
+    sides = [(float(facts[path].width), float(facts[path].height)) for path in table.paths]
+    if table.boxes is not None:
+        boxes = [box.in_pixels(*side) for box, side in zip(table.boxes, sides, strict=True)]
+        sides = [(box.width, box.height) for box in boxes]
+    return Shapes(np.array(sides))
 
 
 def fate(shapes: Shapes, fit: str) -> str:

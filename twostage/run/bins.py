@@ -16,6 +16,7 @@ MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""
 DECADES = 2
 """Concentrations that span so many are asked about in percent, not in units."""
+MOST_OF_THEM = 0.75
 BEYOND_TRAINING = 0.05
 """Share of the training range; less beyond it comes of drawing parts at random."""
 
@@ -84,10 +85,14 @@ def beyond_training(scale: Scale, targets: np.ndarray, parts: np.ndarray) -> lis
 
 
 def spanned_decades(config: Config, targets: np.ndarray) -> float:
-    """How many decades concentrations (N,) span that are to be read on a linear scale; 0 for less than `DECADES`."""
-    least, most = float(targets.min()), float(targets.max())
-    worth = config.data.scale == "linear" and least > 0 and most >= 10**DECADES * least
-    return float(np.log10(most / least)) if worth else 0.0
+    """How many decades concentrations (N,) span that are to be read on a linear scale; 0 for too few.
+
+    All of them `DECADES`, and nine tenths most of these: of a uniform spread all but a few lie in the last decade.
+    """
+    if config.data.scale != "linear" or targets.min() <= 0:
+        return 0.0
+    low, fifth, upper, high = np.log10(np.quantile(targets, [0, 0.05, 0.95, 1]))
+    return float(high - low) if high - low >= DECADES and upper - fifth >= MOST_OF_THEM * DECADES else 0.0
 
 
 def _laid(options: BinsConfig, targets: np.ndarray, low: float, high: float, scale: str) -> tuple[Bins, list[str]]:

@@ -12,6 +12,7 @@ from twostage.bins import Bins
 from twostage.data.augment import augment, moves_color
 from twostage.data.color import to_srgb
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
+from twostage.data.overview import facts_of, fate, shapes_of
 from twostage.data.photographs import Photographs, load_photographs
 from twostage.data.splits import split_table, splits_table
 from twostage.data.store import Rows
@@ -73,6 +74,9 @@ def load_data(config: Config) -> RunData:
     notes += [f"left out {name}: {reason}" for name, reason in photos.skipped.items()]
     if decades := spanned_decades(config, photos.table.targets):
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")
+    if config.image.fit == "crop" and photos.table.paths:
+        cut = fate(shapes_of(photos.table, facts_of(photos.table, config.runtime.threads)), "crop")
+        notes += [f"{cut}; image.fit=stretch keeps all of them"] if cut else []
     data = RunData(config, photos, parts, bins, notes, pairs)
     if data.leaks is not None and len(data.leaks):
         notes.append(duplicates_message(photos.table.images, parts, data.leaks))

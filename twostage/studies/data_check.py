@@ -7,16 +7,15 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from twostage.data.overview import Shapes, fate
+from twostage.data.overview import facts_of, fate, shapes_of
 from twostage.data.photographs import Photographs
 from twostage.data.splits import UNUSED
-from twostage.decoding.facts import PhotographFacts, describe_photograph
-from twostage.errors import DataError, ImageError, some
+from twostage.decoding.facts import PhotographFacts
+from twostage.errors import DataError, some
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.commands import CheckDataConfig
 from twostage.options.flat import as_arguments
@@ -52,7 +51,8 @@ def check_data(config: CheckDataConfig) -> dict[str, Any]:
     if data is not None:
         found |= {"parts": _parts(data), "bins": _bins(data), "near_duplicates": _duplicates(data)}
         found |= {"notes": data.notes, "suggestions": [one._asdict() for one in suggestions(data)]}
-        found["command"] = _command(data.config, found)
+        if not refused:
+            found["command"] = _command(config, found)
     if photos is not None and sheet is not None:
         write_output(sheet, _sheet(photos, config))
         found["sheet"] = str(sheet)
@@ -84,29 +84,15 @@ def _photographs(photos: Photographs, config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {"count": len(table), "left_out": photos.skipped, "network_sees": config.image.size}
     if not table.paths:
         return found
-    facts = _facts(photos, config.runtime.threads)
-    shapes = Shapes(np.array([[one.width, one.height] for one in facts]))
+    facts = facts_of(table, config.runtime.threads)
+    shapes = shapes_of(table, facts)
     return found | {
-        "kinds": Counter(map(_kind, facts)),
+        "files": len(facts),
+        "kinds": Counter(map(_kind, facts.values())),
         "sizes": shapes.sizes(),
         "not_square": fate(shapes, config.image.fit),
         "enlarged": shapes.smaller_than(config.image.size),
     }
-
-
-def _facts(photos: Photographs, threads: int) -> list[PhotographFacts]:
-    """Of each photograph; one that has changed since it was decoded has none."""
-
-    def describe(path: Any) -> PhotographFacts | None:
-        try:
-            return describe_photograph(path)
-        except ImageError:
-            return None
-
-    paths = list(dict.fromkeys(photos.table.paths))
-    with ThreadPoolExecutor(threads or None) as pool:
-        of_path = dict(zip(paths, pool.map(describe, paths), strict=True))
-    return [one for one in (of_path[path] for path in photos.table.paths) if one is not None]
 
 
 def _kind(facts: PhotographFacts) -> str:
@@ -172,9 +158,11 @@ def _command(config: Config, found: Mapping[str, Any]) -> str:
 def _sheet(photos: Photographs, config: Config) -> bytes:
     table, unit = photos.table, config.data.unit
     rows = rows_to_show(table.targets)
-    levels, title = len(np.unique(table.targets)), f"{len(rows)} photographs at {config.image.size} pixels"
-    title += f", one of each level{f' ({unit})' if unit else ''}"
-    title += f" of every {levels / len(rows):.3g}" if levels > len(rows) else ""
+    levels = len(np.unique(table.targets))
+    shown = f"{len(rows)} of {levels}" if levels > len(rows) else f"all {levels}"
+    title = (
+        f"{shown} concentrations{f' ({unit})' if unit else ''}, as the network sees them ({config.image.size} pixels)"
+    )
     return contact_sheet(photos.pixels[rows], [f"{table.targets[i]:.5g}" for i in rows], title)
 
 
@@ -196,10 +184,9 @@ def screen(found: Mapping[str, Any]) -> str:
         )
         rows.append(("near-duplicates", said))
     lines = [f"{name:<18}{text}" for name, text in rows]
-    for title, key in (("Training would stop", "refused"), ("Told in training", "notes")):
-        if found.get(key):
-            lines += ["", f"{title}:", *(f"  {text}" for text in found[key][:10])]
-            lines += [f"  ... and {len(found[key]) - 10} more (--json has all)"] * (len(found[key]) > 10)
+    told = [note for note in found.get("notes", []) if not note.startswith("left out ")]
+    for title, texts in (("Training would stop", found["refused"]), ("Told in training", told)):
+        lines += ["", f"{title}:", *(f"  {text}" for text in texts)] if texts else []
     if found.get("suggestions"):
         lines += ["", "Suggested:", *(f"  {one['option']:<28}{one['why']}" for one in found["suggestions"])]
     if "command" in found:
@@ -210,12 +197,15 @@ def screen(found: Mapping[str, Any]) -> str:
 
 
 def _photograph_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    left_out = len(found["left_out"])
-    rows = [("photographs", f"{found['count']}" + (f", and {left_out} left out" if left_out else ""))]
+    unused = f", and {len(found['left_out'])} that cannot be used" if found["left_out"] else ""
+    rows = [("photographs", f"{found['count']}{unused}")]
+    left_out = [why if name in why else f"{name}: {why}" for name, why in found["left_out"].items()]
+    rows += [("", text) for text in left_out[:3]]
     if "kinds" in found:
         enlarged = f"; {found['enlarged']} are smaller and are enlarged" if found["enlarged"] else ""
+        boxes = f"{found['count']} boxes in " if found["files"] < found["count"] else ""
         rows += [
-            ("  kind", _counted(found["kinds"])),
+            ("  kind", f"{boxes}{_counted(found['kinds'])}"),
             ("  size", f"{_counted(found['sizes'])}; the network sees {found['network_sees']} pixels{enlarged}"),
         ]
         rows += [("", found["not_square"])] if found["not_square"] else []
@@ -230,16 +220,18 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _target_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     targets, groups = found["targets"], found["groups"]
     text = f"{targets['low']:g}..{targets['high']:g}, {targets['levels']} different"
-    rows = [("concentrations", f"{text}, {_between(targets['photographs_of_a_level'])} photographs of each")]
+    rows = [("concentrations", f"{text}, {_photographs_each(targets['photographs_of_a_level'])}")]
     named = "none are named" if groups is None else ""
     return [
         *rows,
-        ("specimens", named or f"{groups['count']}, {_between(groups['photographs_of_a_group'])} photographs of each"),
+        ("specimens", named or f"{groups['count']}, {_photographs_each(groups['photographs_of_a_group'])}"),
     ]
 
 
-def _between(ends: list[int]) -> str:
-    return f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+def _photographs_each(ends: list[int]) -> str:
+    if ends[1] == 1:
+        return "one photograph of each"
+    return f"{ends[0] if ends[0] == ends[1] else f'{ends[0]} to {ends[1]}'} photographs of each"
 
 
 def _part_rows(parts: list[dict[str, Any]]) -> list[tuple[str, str]]:

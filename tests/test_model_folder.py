@@ -257,7 +257,7 @@ CHANGES = {
     "reordered strides": lambda d: d["config"]["backbone"].update(dilations=[2, 1]),
     "another colour": lambda d: d["config"]["image"].update(color="srgb"),
     "another size": lambda d: d["config"]["image"].update(size=64),
-    "another fit": lambda d: d["config"]["image"].update(fit="stretch"),
+    "another fit": lambda d: d["config"]["image"].update(fit="pad"),
     "another combination": lambda d: d["config"]["combine"].update(method="argmax"),
     "another unit": lambda d: d["config"]["data"].update(unit="mol/l"),
     "intervals": lambda d: d.update(intervals={"method": "conformal", "half_length": 0.1}),
@@ -472,8 +472,9 @@ def test_order_is_that_of_the_input(predictor, paths, expected):
     assert_same(predictor.predict([paths[i] for i in order]), expected, order)
 
 
-def test_arrays_of_other_sizes_are_cropped_and_averaged(predictor, pixels, expected):
-    doubled = pixels.repeat(2, 1).repeat(2, 2)
+def test_arrays_of_other_sizes_are_cropped_and_averaged(tmp_path, pixels):
+    predictor = Predictor.load(write(tmp_path, build("image.fit=crop")), device="cpu")
+    expected, doubled = predictor.predict(pixels), pixels.repeat(2, 1).repeat(2, 2)
     assert_same(predictor.predict(doubled), expected)
     wide = np.pad(doubled, ((0, 0), (0, 0), (20, 20), (0, 0)), constant_values=255)
     assert_same(predictor.predict(wide), expected)

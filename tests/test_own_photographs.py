@@ -10,7 +10,7 @@ from helpers import TINY, TINY_TABLE, one_line
 
 from twostage import load_config
 from twostage.options.registry import names_in_group
-from twostage.run.preparation import splits_today
+from twostage.run.data import splits_today
 
 
 def written(photos, name, text):

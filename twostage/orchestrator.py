@@ -106,10 +106,10 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
     predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
-    for remark in predictor.model.remarks:
-        log.warning("%s: %s", folder, remark)
     table, further = _photographs_to_predict(config, predictor.model.config)
     frame = predictor.predict(table.paths, table.boxes, config.runtime.progress).to_frame(table.images)
+    for remark in predictor.model.remarks:
+        log.warning("%s: %s", folder, remark)
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
     frame = beside(frame, further)

@@ -1,8 +1,8 @@
 """Tables and model folders changed at random: refused in one line, or read as what they still say.
 
-`tables`: 3,000 changes of a table of photographs. A row that stands in the changed file letter by letter, below the
-header as it was, must give the number that it gave. `models`: 200 changes of a model folder. One that loads must read
-as the sound one does.
+`tables`: 10,000 changes of tables of photographs, written in five ways. A row that stands in the changed file letter by
+letter, below the header as it was, must give the number that it gave. `models`: 200 changes of a model folder. One that
+loads must read as the sound one does.
 """
 
 import resource
@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-TABLE = "image,target,group\n" + "".join(f"p{i:02d}.png,{80 + 9.5 * i:.2f},g{i // 4}\n" for i in range(28))
+WAYS = {  # the separator, and how a number is written
+    "point": (",", lambda value: f"{value:.2f}"),
+    "comma": (";", lambda value: f"{value:.2f}".replace(".", ",")),
+    "thousands": (",", lambda value: f'"{round(10 * value):,}"'),
+    "both": ("\t", lambda value: f"{10 * value:,.1f}".translate(str.maketrans(",.", ".,"))),
+    "unit": (",", lambda value: f"{value:.2f} mg/L"),
+}
 SIGNS = (b",", b";", b'"', b"\n", b"\0", b"\t", b"1e999", b"-", b"\xff\xfe", b"${x}")
 
 
@@ -70,15 +76,22 @@ def measure_tables(count, folder, seed=0):
     from twostage.tables.table import read_table
 
     rng, path = np.random.default_rng(seed), Path(folder) / "t.csv"
-    header, *lines = TABLE.splitlines()
-    known = {line.split(",")[0]: (line, float(line.split(",")[1])) for line in lines}
+    written = {}
+    for way, (separator, number) in WAYS.items():
+        rows = [(f"p{i:02d}.png", number(80 + 9.5 * i), f"g{i // 4}") for i in range(28)]
+        written[way] = "\n".join(map(separator.join, [("image", "target", "group"), *rows])) + "\n"
     outcomes, seconds = [], []
-    for _ in range(count):
-        content = mutated(TABLE.encode(), rng)
+    for k in range(count):
+        text = written[list(written)[k % len(written)]]
+        header, *lines = text.splitlines()
+        path.write_text(text)
+        values = read_table(path, "image", "target", "group").targets
+        known = {f"p{i:02d}.png": (line, value) for i, (line, value) in enumerate(zip(lines, values, strict=True))}
+        content = mutated(text.encode(), rng)
         path.write_bytes(content)
         stands = set(content.decode("latin-1").splitlines())
 
-        def sound(table, stands=stands):
+        def sound(table, stands=stands, known=known, header=header):
             rows = zip(table.images, table.targets, strict=True)
             return header not in stands or all(
                 target == known[image][1] for image, target in rows if image in known and known[image][0] in stands

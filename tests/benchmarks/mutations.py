@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import photo_files
 
 SIZE = 32
-COUNTS = {"photographs": 20_000, "metadata": 8_000, "tables": 3_000, "models": 200}
+COUNTS = {"photographs": 20_000, "metadata": 8_000, "tables": 10_000, "models": 200}
 SECONDS, MEGABYTES = 10, 1000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

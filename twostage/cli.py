@@ -132,7 +132,7 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
     if command.continues:
         config = _as_saved(config, overrides)
     try:
-        text = resolve(command.function)(config)
+        text = resolve(command.function)(config, *([overrides] if command.takes_words else []))
     except KeyboardInterrupt as stop:
         from twostage.run.folder import RunFolder
 
@@ -213,11 +213,11 @@ def train_regressor(config: Config) -> str:
     return _one_stage("regressor", config)
 
 
-def check_data(config: CheckDataConfig) -> str:
+def check_data(config: CheckDataConfig, words: list[str]) -> str:
     """Look at the photographs without training; status 1, after the screen, where training would refuse them."""
     from twostage.studies.data_check import as_json, check_data, screen
 
-    found = check_data(config)
+    found = check_data(config, words)
     text = as_json(found) if config.json else screen(found)
     if found["refused"]:
         _print(text, config.json)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.errors import RunError, some
+from twostage.errors import ConfigError, RunError, some
 from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
@@ -38,6 +38,9 @@ from twostage.training.distributed import from_first_process, join_processes, on
 __all__ = ["evaluate", "predict", "train", "train_stage"]
 
 log = logging.getLogger("twostage")
+
+ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "decimal")
+"""Options of predict that mean nothing for a folder."""
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -120,8 +123,11 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
     """The photographs, and the further columns of a table that lists them."""
     path, data = given_path(config.input, "input"), trained.data
     if path.suffix.lower() not in TABLE_SUFFIXES or path.is_dir():
+        unused = [name for name in ONLY_FOR_TABLES if getattr(config, name) not in (None, [])]
+        if unused:
+            raise ConfigError(f"{unused[0]}= says how to read a table, and input={config.input} is none: leave it out")
         table = find_photographs(config.input)
-        if data.box_columns:
+        if data.box_columns and config.box_columns is None:
             log.warning(
                 "the model has learned from boxes, and reads whole photographs here: list boxes in a table (%s)",
                 some(data.box_columns, 5),

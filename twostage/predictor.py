@@ -76,7 +76,8 @@ class Predictor:
         Args:
             boxes: What to read of each, (N,4): left, top, width and height in pixels of the upright photograph; or
                 (N,5), with degrees by which the box is turned about its middle, counter-clockwise. A photograph may
-                come many times; it is decoded once: ``predict(["plate.jpg"] * len(boxes), boxes)``.
+                come many times; it is decoded once: ``predict(["plate.jpg"] * len(boxes), boxes)``. With boxes all
+                photographs are taken before the first is read.
 
         Raises:
             ConfigError: `images` or `boxes` are none of these, or not as many.

@@ -28,7 +28,14 @@ from twostage.tables.copies import alike_names, contradicting_copies, copies_mes
 from twostage.tables.locating import Places
 from twostage.tables.table import Table
 
-__all__ = ["Photographs", "Request", "decode_photographs", "load_files", "load_photographs"]
+__all__ = [
+    "Photographs",
+    "Request",
+    "decode_photographs",
+    "load_files",
+    "load_photographs",
+    "refuse_impossible",
+]
 
 BLOCK = 1 << 20
 LASTING = {
@@ -144,19 +151,28 @@ def load_photographs(
     """
     request = Request(data, image, split, seed, cache_dir, progress, threads)
     loaded: Photographs = resolve(SOURCES.member(data.kind).load)(request)
-    _refuse_impossible(loaded.table, data)
     return loaded
 
 
-def _refuse_impossible(table: Table, data: DataConfig) -> None:
-    """See that every concentration has a place on the scale, and lies above the least that there can be."""
-    least, why = (-np.inf if data.minimum is None else data.minimum), f"data.minimum={data.minimum}"
-    bad = table.targets < least
-    if data.scale == "log" and not bad.any():
-        bad, why = table.targets <= 0, "data.scale=log, which needs concentrations above zero"
-    if bad.any():
-        rows = some(f"{table.images[i]} with {table.targets[i]:g}" for i in np.flatnonzero(bad))
-        raise DataError(f"{bad.sum()} of {len(table)} targets contradict {why}: {rows}; take them out, or change that")
+def refuse_impossible(table: Table, data: DataConfig) -> None:
+    """See that every concentration has a place on the scale, and lies above the least that there can be.
+
+    Raises:
+        DataError: Some do not.
+    """
+    checks = [("data.scale=log", table.targets <= 0, "must lie above zero", "data.scale=linear")] * (
+        data.scale == "log"
+    )
+    if data.minimum is not None:
+        below = table.targets < data.minimum
+        checks.append((f"data.minimum={data.minimum:g}", below, "must not lie below it", "data.minimum=null"))
+    for option, bad, must, other in checks:
+        if bad.any():
+            rows = some(f"{table.images[i]} with {table.targets[i]:g}" for i in np.flatnonzero(bad))
+            raise DataError(
+                f"with {option} concentrations {must}, and {bad.sum()} of {len(table)} do not: {rows}; remove these "
+                f"rows, or set {other}"
+            )
 
 
 def load_files(table: Table, request: Request) -> Photographs:
@@ -164,17 +180,19 @@ def load_files(table: Table, request: Request) -> Photographs:
 
     Raises:
         NotThereError: Some are missing, and are not to be skipped; or all are.
-        DataError: The same file has different concentrations, and is not to be skipped.
+        DataError: The same file has different concentrations, and is not to be skipped; or a concentration has no place
+            on the scale, or lies below the least.
         ImageError: Some cannot be decoded, and are not to be skipped.
     """
     data = request.data
+    refuse_impossible(table, data)
     missing = [i for i, path in enumerate(table.paths) if not os.path.isfile(path)]
     if missing and (data.on_error == "stop" or len(missing) == len(table)):
         raise NotThereError(_missing(table, missing, data), table, [table.images[i] for i in missing])
     digests = _digests(table.paths, request.threads)
     if table.boxes is not None:  # another box of the same file is another content
-        contents = [f"{digest} {box!r}" for digest, box in zip(digests, table.boxes, strict=True)]
-        digests = [_digest(io.BytesIO(content.encode())) for content in contents]
+        of_boxes = [_digest(io.BytesIO(repr(box).encode())) for box in table.boxes]
+        digests = [f"{file}/{box}" for file, box in zip(digests, of_boxes, strict=True)]
     store, rows = _decoded(table, digests, request)
     if store.failed and data.on_error == "stop":
         raise ImageError(

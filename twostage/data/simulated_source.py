@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from twostage.data.photographs import Photographs, Request
+from twostage.data.photographs import Photographs, Request, refuse_impossible
 from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
 from twostage.data.store import Rows, open_store
 from twostage.errors import DataError
@@ -41,4 +41,6 @@ def load(request: Request) -> Photographs:
     store = open_store(request.cache_dir, content, data.count, size, fill, request.progress)
     names = [f"simulated_{i:06d}" for i in range(data.count)]
     rows = Rows(store.pixels, np.arange(data.count))
-    return Photographs(Table(names, [], targets), rows, [], store, {}, [])
+    table = Table(names, [], targets)
+    refuse_impossible(table, data)
+    return Photographs(table, rows, [], store, {}, [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,9 +14,16 @@ import pandas as pd
 
 from twostage.errors import ConfigError, DataError, some
 
-__all__ = ["Box", "boxes_of", "check_box_columns", "pieces", "read_boxes", "refuse_repeated", "same_photograph"]
-
-log = logging.getLogger("twostage")
+__all__ = [
+    "ROUNDED",
+    "Box",
+    "boxes_of",
+    "check_box_columns",
+    "pieces",
+    "read_boxes",
+    "refuse_repeated",
+    "same_photograph",
+]
 
 ROUNDED = 1e-6
 """Shares that were written with few digits may add up to a little more than 1."""
@@ -73,15 +79,14 @@ def check_box_columns(option: str, columns: Sequence[str]) -> None:
         )
 
 
-def read_boxes(path: Path, rows: Sequence[int], columns: Sequence[str], values: np.ndarray) -> np.ndarray:
-    """The boxes of a table's N rows from the numbers in its columns (N,4 or 5): objects (N,).
+def read_boxes(rows: Sequence[int], columns: Sequence[str], values: np.ndarray) -> tuple[np.ndarray, str]:
+    """The boxes of a table's N rows from the numbers in its columns (N,4 or 5), `Box` (N,); how they were understood.
 
-    They are shares where all of them lie within 0..1, else pixels; what was understood is logged.
+    They are shares where all of them lie within 0..1, else pixels.
     """
     found = boxes_of(values, _are_shares(values), rows)
     unit = "shares of the photograph's width and height, because all lie within 0..1" if found[0].shares else "pixels"
-    log.info("%s: boxes (%s) are understood as %s", path, ", ".join(columns), unit)
-    return found
+    return found, f"boxes ({', '.join(columns)}) are understood as {unit}"
 
 
 def _are_shares(values: np.ndarray) -> bool:

@@ -58,9 +58,13 @@ def _of_array(images: np.ndarray, most: int) -> Iterator[np.ndarray]:
 
 
 def _of_iterable(images: Iterable[Any], most: int) -> Iterator[list[Source]]:
-    numbered = zip(images, itertools.count(), strict=False)
+    numbered, given, source = zip(images, itertools.count(), strict=False), None, None
     for turn in itertools.count():
-        chunk = [_as_source(_checked(one, number)) for one, number in itertools.islice(numbered, most)]
+        chunk = []
+        for one, number in itertools.islice(numbered, most):
+            if source is None or one is not given:  # an array that comes again, with another box, stays one picture
+                given, source = one, _as_source(_checked(one, number))
+            chunk.append(source)
         if chunk or turn == 0:
             yield chunk
         if len(chunk) < most:

@@ -10,13 +10,13 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from twostage.decoding.area import GRAINS, to_square
-from twostage.decoding.boxes import Box
+from twostage.decoding.boxes import ROUNDED, Box
 from twostage.decoding.decoder import Photo
 from twostage.errors import ImageError
 
 __all__ = ["smallest_side", "square_of"]
 
-MAX_TURNED = 1 << 25
+MAX_TURNED = 1 << 23
 """Pixels that are held at a time around a box at an angle."""
 FINE = 16
 """Interpolated values are kept as whole 16ths of a level, because sums of whole numbers are exact."""
@@ -67,6 +67,8 @@ def _checked(photo: Photo, box: Box) -> Box:
         raise ImageError("its box needs a left and top, and a width and height above 0, all of them numbers")
     width, height = (photo.height, photo.width) if photo.orientation in TRANSPOSED else (photo.width, photo.height)
     found = box.in_pixels(width, height)
+    if min(found.width, found.height) < 1 - ROUNDED:
+        raise ImageError("its box is smaller than a pixel; boxes are shares only where all of them lie within 0..1")
     x, y = _corners(found).T
     allowed = 0.5 / GRAINS
     if min(x.min(), y.min()) < -allowed or x.max() > width + allowed or y.max() > height + allowed:

@@ -154,13 +154,15 @@ class FormatsConfig:
 class Command:
     """A command: its meaning in one line, the class of its options, and a function from these to the text to print.
 
-    `continues`: it goes on with a run that is there, and takes that run's options.
+    `continues`: it goes on with a run that is there, and takes that run's options. `takes_words`: the function takes
+    the words of the command line as well, as they were given.
     """
 
     meaning: str
     options: type
     function: Any
     continues: bool = False
+    takes_words: bool = False
 
 
 COMMANDS: Family[Command] = Family(
@@ -196,6 +198,7 @@ COMMANDS: Family[Command] = Family(
             "look at table and photographs before training: what is there, what would be refused, which options suit",
             CheckDataConfig,
             "twostage.cli:check_data",
+            takes_words=True,
         ),
         "backbones": Command(
             "list backbones: parameters, multiply-adds, speed on this machine, symmetry",

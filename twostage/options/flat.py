@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from omegaconf import MISSING
 
 from twostage.options.run import Config
 
-__all__ = ["as_arguments", "changed_options", "differences", "flatten", "options_that_count", "to_plain", "walk"]
+__all__ = ["changed_options", "differences", "flatten", "options_that_count", "to_plain", "walk"]
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -50,24 +49,6 @@ def differences(now: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     """Options that count, {"a.b.c": value}, on which two runs differ, as "name: saved -> now"."""
     both = [(key, saved.get(key), now.get(key)) for key in sorted(saved.keys() | now.keys())]
     return [f"{key}: {was} -> {is_now}" for key, was, is_now in both if was != is_now]
-
-
-def as_arguments(config: Config) -> list[str]:
-    """What to write on the command line for the same photographs, split and training."""
-    asked = [f"data={config.data.kind}"] + [f"backbone={config.backbone.name}"] * (config.backbone.name != "compact")
-    for key, (value, default) in changed_options(config).items():
-        by_source = key == "bins.range" and value is None  # which data=csv and data=folder say themselves
-        if default is not MISSING or key.startswith("data."):
-            kept = key.split(".")[0] not in ("run", "runtime", "resume", "json", "sheet")
-            if kept and not by_source and key not in ("data.kind", "backbone.name"):
-                asked.append(f"{key}={_as_argument(value)}")
-    return asked
-
-
-def _as_argument(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    return f"[{','.join(map(_as_argument, value))}]" if isinstance(value, list) else str(value)
 
 
 def changed_options(config: Config) -> dict[str, tuple[Any, Any]]:

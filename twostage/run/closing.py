@@ -106,14 +106,14 @@ def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str) -> In
     return fit_intervals(name, prepared.bins, reading, concentration, table.targets[rows][read], groups)
 
 
-def _rmse_validation(prepared: Prepared, predictor: Predictor) -> float | None:
-    """RMSE, on the scale, of the readings of the validation photographs: by it settings are chosen."""
+def _rmse_validation(prepared: Prepared, predictor: Predictor) -> dict[str, float | None]:
+    """RMSE of the readings of the validation photographs: by it settings are chosen, not by the test set."""
     rows = prepared.part("validation")
     prediction = predictor.read(prepared.pixels(rows))
     read, targets = prediction.is_read, prepared.photos.table.targets[rows]
     if not read.any():
-        return None
-    return rmse(prepared.bins.scale.error(prediction.concentration[read], targets[read]))
+        return {"rmse_validation": None}
+    return dict(_rmse_of(prepared.bins, targets[read], {"validation": prediction.concentration[read]}))
 
 
 def _digest(prepared: Prepared, rows: np.ndarray) -> str:
@@ -170,7 +170,7 @@ def _metrics(
         **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
         **_on_scale(outcome),
         **_rmse_of(bins, outcome.target, combined | _baselines(prepared, rows[read])),
-        "rmse_validation": _rmse_validation(prepared, predictor),
+        **_rmse_validation(prepared, predictor),
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
         **_coverage(prediction, outcome.target),
         "n_refused": int((~read).sum()),
@@ -211,10 +211,11 @@ def _rmse_of(bins: Bins, target: np.ndarray, found: Mapping[str, np.ndarray]) ->
 def _baselines(prepared: Prepared, test: np.ndarray) -> dict[str, np.ndarray]:
     """What colour statistics with ridge, and the mean of the training targets, say of these rows; on the scale."""
     scale, train, targets = prepared.bins.scale, prepared.part("train"), prepared.photos.table.targets
+    minimum = prepared.config.data.minimum
     some_train = spread(train, 5000)
     ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), scale.to(targets[some_train]))
     return {
-        "colour_baseline": scale.back(ridge.predict(color_statistics(prepared.pixels(test)))),
+        "colour_baseline": at_least(scale.back(ridge.predict(color_statistics(prepared.pixels(test)))), minimum),
         "mean_baseline": scale.back(np.full(len(test), scale.to(targets[train]).mean())),
     }
 

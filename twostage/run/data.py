@@ -52,6 +52,11 @@ class RunData:
         return Rows(self.photos.pixels.array, self.photos.pixels.rows[rows])
 
     @property
+    def split_column(self) -> str | None:
+        """The column, or what says the same in the names of folders, that names each photograph's part."""
+        return self.config.data.split_column or self.photos.table.split_column
+
+    @property
     def leaks(self) -> np.ndarray | None:
         """Pairs of near-duplicates (M,2) in different parts of the split; None if they were not looked for."""
         return None if self.pairs is None else across_parts(self.pairs, self.parts)

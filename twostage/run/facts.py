@@ -73,10 +73,11 @@ def _written(value: Any) -> str:
 def _split(prepared: Prepared) -> str:
     """One paragraph on how photographs came into the parts of the split."""
     config, table = prepared.config, prepared.photos.table
-    column = config.data.split_column
     whole = "whole groups together" if table.groups is not None else "photograph by photograph"
-    if column:
-        how = f"The column '{column}' of the table names the part of every photograph."
+    if config.data.split_column:
+        how = f"The column '{config.data.split_column}' of the table names the part of every photograph."
+    elif table.split_column:
+        how = "The folders train, validation and test name the part of every photograph."
     elif config.split.column:
         values = ", ".join(config.split.test_values)
         how = f"The test part is where the column '{config.split.column}' holds {values}; the rest is drawn, {whole}."

@@ -33,7 +33,7 @@ STAGES = ("classifier", "regressor")
 
 FIXED = re.compile(
     r"(method|bins|image|pooling|backbone|classifier\.(smoothing|backbone)|regressor\.backbone"
-    r"|seed|split|data\.(?!unit:|on_error:|table:|root:)\w+)[.:]"
+    r"|seed|split|data\.(?!unit:|on_error:|on_target_error:|table:|root:|images:)\w+)[.:]"
 )
 """Options that decide what the networks are, see and mean, or which photograph is in which part: a run cannot change
 them on its way. A table may lie elsewhere tomorrow: what it holds is compared photograph by photograph."""

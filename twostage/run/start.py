@@ -130,10 +130,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def photographs_of(splits: pd.DataFrame, parts: list[str], config: Config) -> pd.DataFrame:
-    """Image, group and what makes a photograph that one: its content, or what it was simulated from."""
+    """Image, group and what makes a photograph that one: its content, or what it was simulated from.
+
+    Whatever is read in it, a box or another, it is the same photograph.
+    """
     rows = splits[splits["split"].isin(parts)]
     drawn = f"seed {config.seed} {config.image.size} px " + rows["image"] + " " + rows["target"]
-    photograph = rows["content"] if "content" in rows else drawn
+    photograph = rows["content"].str.split("/").str[0] if "content" in rows else drawn
     return pd.DataFrame({"image": rows["image"], "photograph": photograph, "group": rows.get("group", "")})
 
 

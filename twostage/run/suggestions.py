@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from twostage.data.duplicates import across_parts
-from twostage.errors import DataError
+from twostage.errors import ConfigError, DataError
 from twostage.run.bins import lay_bins, spanned_decades
 from twostage.run.data import RunData
 
@@ -26,17 +26,24 @@ class Suggestion(NamedTuple):
 
 def suggestions(data: RunData) -> list[Suggestion]:
     """What to add to the options."""
-    return [*_targets(data), *_groups(data), *_bins(data)]
+    on_scale = [*_targets(data)]
+    log = any(one.option == "data.scale=log" for one in on_scale)
+    return [*on_scale, *_groups(data), *([] if log else _bins(data)), *_shapes(data)]  # another scale lays other bins
 
 
 def _targets(data: RunData) -> Iterator[Suggestion]:
     config, targets = data.config, data.photos.table.targets
-    if decades := spanned_decades(config, targets):
-        yield Suggestion(
-            "data.scale=log", f"concentrations span {decades:.1f} decades: learn and judge them in percent"
-        )
+    given = config.bins.edges or config.bins.range or [1.0]
+    decades = spanned_decades(config, targets)
+    if decades and min(given) > 0:
+        yield Suggestion("data.scale=log", f"concentrations span {decades:.1f} decades: judge them in percent")
     elif config.data.minimum is None and config.data.scale == "linear" and targets.min() == 0:
         yield Suggestion("data.minimum=0", "the least concentration is 0: no reading should lie below")
+
+
+def _shapes(data: RunData) -> Iterator[Suggestion]:
+    if data.config.image.fit == "crop" and any("cuts away" in note for note in data.notes):
+        yield Suggestion("image.fit=stretch", "it keeps all of the photographs that are not square")
 
 
 def _groups(data: RunData) -> Iterator[Suggestion]:
@@ -59,14 +66,9 @@ def _bins(data: RunData) -> Iterator[Suggestion]:
     quantile.bins.scheme = "quantile"
     try:
         count = lay_bins(quantile, table.targets, table.groups)[0].count
-    except DataError:
+    except (ConfigError, DataError):
         return
-    if (
-        config.bins.scheme == "uniform"
-        and count > 1
-        and count >= data.bins.count + 2
-        and not spanned_decades(config, table.targets)
-    ):
+    if config.bins.scheme == "uniform" and count >= data.bins.count + 2:
         yield Suggestion("bins.scheme=quantile", f"it keeps {count} bins, bins of equal width {data.bins.count}")
     elif data.bins.count == 1:
         yield Suggestion("method=direct", "one bin is left, where a classifier has nothing to learn")

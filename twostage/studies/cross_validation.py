@@ -12,7 +12,7 @@ import pandas as pd
 
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
-from twostage.evaluation.metrics import regression_metrics
+from twostage.evaluation.metrics import regression_metrics, rmse
 from twostage.evaluation.remarks import judged
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
@@ -85,30 +85,36 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     weights = np.array([fold["n_test"] - fold["n_refused"] for fold in folds], float)
 
     def pooled(name: str) -> float:
-        return float(np.sqrt(np.average([judged(fold, name) ** 2 for fold in folds], weights=weights)))
+        return float(np.sqrt(np.average([fold[name] ** 2 for fold in folds], weights=weights)))
 
-    names = ("rmse_mixture", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline", "rmse_mean_baseline")
+    names = ["rmse_mixture", "rmse_argmax", "rmse_oracle", "rmse_colour_baseline", "rmse_mean_baseline"]
+    on_scale = {}
+    if scale.name != "linear":
+        on_scale = {"rmse_decades": rmse(error), "bias_decades": float(error.mean())}
+        names += [f"{name}_decades" for name in names]
     return {
         "method": config.method,
-        "unit": scale.unit(config.data.unit),
+        "unit": config.data.unit,
+        "error_unit": scale.unit(config.data.unit),
         "n_folds": len(folds),
         "n": len(predictions),
         "n_groups": None if groups is None else len(np.unique(groups)),
         "n_refused": int((predictions["status"] == "refused").sum()),
-        **regression_metrics(scale.to(target), error),
+        **regression_metrics(target, found - target),
+        **on_scale,
         "rmse_low_95": None if np.isnan(low) else low,
         "rmse_high_95": None if np.isnan(high) else high,
         **{name: pooled(name) for name in names},
-        "rmse_validation": _pooled_validation(folds),
+        **{name: _pooled_validation(folds, name) for name in folds[0] if name.startswith("rmse_validation")},
         "rmse_of_folds": [judged(fold, "rmse") for fold in folds],
         "train_seconds": sum(fold["train_seconds"] for fold in folds),
         "options": options_that_count(config),
     }
 
 
-def _pooled_validation(folds: list[dict[str, Any]]) -> float | None:
+def _pooled_validation(folds: list[dict[str, Any]], name: str) -> float | None:
     """The RMSE by which settings are chosen: over the validation photographs of all folds."""
-    values = [fold.get("rmse_validation") for fold in folds]
+    values = [fold.get(name) for fold in folds]
     if None in values:
         return None
     counts = [fold["n_validation"] for fold in folds]
@@ -116,21 +122,27 @@ def _pooled_validation(folds: list[dict[str, Any]]) -> float | None:
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:
-    unit = f" {result['unit']}" if result["unit"] else ""
+    """On a logarithmic scale all figures are in decades."""
+    unit = f" {result['error_unit']}" if result["error_unit"] else ""
     over = "photographs" if result["n_groups"] is None else f"photographs of {result['n_groups']} groups"
     interval = "not defined"
     if result["rmse_low_95"] is not None:
         interval = f"{result['rmse_low_95']:.4g}..{result['rmse_high_95']:.4g}{unit}"
+
+    def figure(key: str) -> str:
+        return f"{judged(result, key):.4g}{unit}"
+
+    in_unit = f" {result['unit']}" if result["unit"] else ""
     rows = {
-        "RMSE": f"{result['rmse']:.4g}{unit}",
+        "RMSE": figure("rmse"),
         "  95 % interval (bootstrap)": interval,
-        "mean absolute error": f"{result['mae']:.4g}{unit}",
-        "bias": f"{result['bias']:.4g}{unit}",
-        "largest error": f"{result['max_abs_error']:.4g}{unit}",
+        "bias": figure("bias"),
+        "mean absolute error": f"{result['mae']:.4g}{in_unit}",
+        "largest error": f"{result['max_abs_error']:.4g}{in_unit}",
         "RMSE of each fold": ", ".join(f"{value:.4g}" for value in result["rmse_of_folds"]),
-        "RMSE, true bin given (oracle)": f"{result['rmse_oracle']:.4g}{unit}",
-        "RMSE, colour statistics + ridge": f"{result['rmse_colour_baseline']:.4g}{unit}",
-        "RMSE, mean of training targets": f"{result['rmse_mean_baseline']:.4g}{unit}",
+        "RMSE, true bin given (oracle)": figure("rmse_oracle"),
+        "RMSE, colour statistics + ridge": figure("rmse_colour_baseline"),
+        "RMSE, mean of training targets": figure("rmse_mean_baseline"),
         "training": f"{result['train_seconds']:.0f} s",
     }
     lines = [f"{result['n']} {over}, each read by a model that has not seen it, in {result['n_folds']} folds"]

@@ -6,7 +6,7 @@ import copy
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from twostage.decoding.facts import PhotographFacts
 from twostage.errors import DataError, some
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.commands import CheckDataConfig
-from twostage.options.flat import as_arguments
 from twostage.options.run import Config
 from twostage.report.contact_sheet import contact_sheet, rows_to_show
 from twostage.run.data import RunData, load_data, load_photos
@@ -29,8 +28,11 @@ from twostage.training.device import use_threads
 __all__ = ["as_json", "check_data", "screen"]
 
 
-def check_data(config: CheckDataConfig) -> dict[str, Any]:
+def check_data(config: CheckDataConfig, words: Sequence[str] = ()) -> dict[str, Any]:
     """Look at the photographs as training would, and at nothing else.
+
+    Args:
+        words: The options as they were given on the command line, for the command to copy.
 
     Returns:
         What was found, as JSON can hold it; `refused` are the lines with which training would stop. What could not be
@@ -52,7 +54,7 @@ def check_data(config: CheckDataConfig) -> dict[str, Any]:
         found |= {"parts": _parts(data), "bins": _bins(data), "near_duplicates": _duplicates(data)}
         found |= {"notes": data.notes, "suggestions": [one._asdict() for one in suggestions(data)]}
         if not refused:
-            found["command"] = _command(config, found)
+            found["command"] = _command(data, found, words)
     if photos is not None and sheet is not None:
         write_output(sheet, _sheet(photos, config))
         found["sheet"] = str(sheet)
@@ -65,6 +67,7 @@ def _loaded(config: Config, refused: list[str]) -> tuple[RunData | None, Photogr
     for option in ("on_error", "on_target_error"):
         if hasattr(relaxed.data, option):
             setattr(relaxed.data, option, "skip")
+    relaxed.data.scale, relaxed.data.minimum = "linear", None
     for one in (config, relaxed):
         try:
             data = load_data(one)
@@ -146,13 +149,14 @@ def _duplicates(data: RunData) -> dict[str, int] | None:
     return {"pairs": len(data.pairs), "across_parts": len(data.leaks)}
 
 
-def _command(config: Config, found: Mapping[str, Any]) -> str:
+def _command(data: RunData, found: Mapping[str, Any], words: Sequence[str]) -> str:
     """The command line to copy: the options that were given, and those that are suggested."""
     few = found["groups"] is not None and found["groups"]["count"] < MANY_GROUPS
-    fixed = config.split.column or config.data.split_column or config.split.folds
+    fixed = data.config.split.column or data.split_column or data.config.split.folds
     command = "crossval" if few and not fixed else "train"
-    added = [one["option"] for one in found["suggestions"]]
-    return shlex.join(["twostage", command, *as_arguments(config), *added])
+    added = {one["option"].split("=")[0]: one["option"] for one in found["suggestions"]}
+    mine = [word for word in words if word.split("=")[0] not in ("json", "sheet", *added)]
+    return shlex.join(["twostage", command, *mine, *added.values()])
 
 
 def _sheet(photos: Photographs, config: Config) -> bytes:
@@ -168,7 +172,7 @@ def _sheet(photos: Photographs, config: Config) -> bytes:
 
 def as_json(found: Mapping[str, Any]) -> str:
     """What was found, for programs."""
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return json.dumps(found, indent=2)
 
 
 def screen(found: Mapping[str, Any]) -> str:

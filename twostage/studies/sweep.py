@@ -13,9 +13,20 @@ from twostage.run.folder import openings_below
 
 __all__ = ["leaderboard", "openings_of_sets", "seed_summary", "sweep_so_far"]
 
-CHOICE = "rmse_validation"
-"""What ranks: who chooses by the test set needs another one to know how good the choice is."""
-SHOWN = ("rmse", "mae", "rmse_mixture", "rmse_argmax", "rmse_oracle", "bin_accuracy", "parameters", "train_seconds")
+CHOICES = ("rmse_validation_decades", "rmse_validation")
+"""What ranks, in decades where all runs are on a logarithmic scale: who chooses by the test set needs another one to
+know how good the choice is."""
+SHOWN = (
+    "rmse",
+    "rmse_decades",
+    "mae",
+    "rmse_mixture",
+    "rmse_argmax",
+    "rmse_oracle",
+    "bin_accuracy",
+    "parameters",
+    "train_seconds",
+)
 OPENINGS = "n_test_openings_in_sweep"
 
 
@@ -28,11 +39,11 @@ def sweep_so_far(folder: Path) -> str:
     ):
         if not table.empty:
             write_atomically(folder / name, as_bytes(table.to_csv(index=False)))
-            said.append(f"\n{title}, best {CHOICE} first ({folder / name}):\n{table.to_string(index=False)}\n")
-    return "\n".join([*said, _how_often_opened(folder)] if said else said)
+            said.append(f"\n{title}, best {_choice(table)} first ({folder / name}):\n{table.to_string(index=False)}\n")
+    return "\n".join([*said, _how_often_opened(folder, _choice(runs))] if said else said)
 
 
-def _how_often_opened(folder: Path) -> str:
+def _how_often_opened(folder: Path, choice: str) -> str:
     """How often the runs of a sweep have looked at their test set, or test sets, in words."""
     counts = openings_of_sets(folder).values()
     if len(counts) <= 1:
@@ -41,7 +52,7 @@ def _how_often_opened(folder: Path) -> str:
         how = f"Each of {len(counts)} test sets was opened once in this sweep"
     else:
         how = f"{len(counts)} test sets were opened {sum(counts)} times in this sweep, the same one up to {max(counts)}"
-    return f"{how}: choose by {CHOICE}; rmse and all after it are of the test set.\n"
+    return f"{how}: choose by {choice}; rmse and all after it are of the test set.\n"
 
 
 def openings_of_sets(folder: Path) -> dict[str, int]:
@@ -61,16 +72,24 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     opened = openings_below(folder)
     for file in sorted(folder.glob("*/metrics.json")):
         metrics, mine = json.loads(file.read_text()), file.parent.resolve()
-        shown = {"run": file.parent.name, CHOICE: metrics.get(CHOICE)}
+        shown = {"run": file.parent.name} | {choice: metrics.get(choice) for choice in CHOICES}
         counts = [sets[name] for path, (name, _) in opened.items() if path.is_relative_to(mine)]
         shown |= metrics.get("options", {}) | {key: metrics[key] for key in SHOWN if key in metrics}
         rows.append(shown | {OPENINGS: max(counts, default=0)})
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
-    frame[CHOICE] = frame[CHOICE].astype(float)  # None of older runs
+    frame = frame.astype(dict.fromkeys(CHOICES, float))  # None of older runs
     constant = [name for name in _options(frame) if frame[name].map(str).nunique() == 1]
-    return frame.drop(columns=constant).sort_values(CHOICE, ignore_index=True, kind="stable")
+    frame = frame.drop(columns=constant)
+    for choice in CHOICES[:-1]:
+        frame = frame if frame[choice].notna().all() else frame.drop(columns=choice)
+    return frame.sort_values(_choice(frame), ignore_index=True, kind="stable")
+
+
+def _choice(runs: pd.DataFrame) -> str:
+    """The column of a leaderboard, or a summary, that ranks it."""
+    return next(choice for choice in CHOICES if choice in runs)
 
 
 def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -89,10 +108,11 @@ def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
     options = [name for name in _options(runs) if name != "seed"]
     settings = runs.assign(**{name: runs[name].map(str) for name in options})  # a list cannot be grouped by
     grouped = settings.groupby(options or (lambda _: "all"), sort=False)
-    found = grouped[CHOICE].agg(["mean", "sem"]).set_axis([CHOICE, "standard_error"], axis=1)
+    choice = _choice(runs)
+    found = grouped[choice].agg(["mean", "sem"]).set_axis([choice, "standard_error"], axis=1)
     found = found.assign(n=grouped.size(), rmse=grouped["rmse"].mean()).reset_index(drop=not options)
-    return found.sort_values(CHOICE, ignore_index=True, kind="stable")
+    return found.sort_values(choice, ignore_index=True, kind="stable")
 
 
 def _options(runs: pd.DataFrame) -> list[str]:
-    return [name for name in runs.columns if name not in ("run", CHOICE, OPENINGS, *SHOWN)]
+    return [name for name in runs.columns if name not in ("run", *CHOICES, OPENINGS, *SHOWN)]

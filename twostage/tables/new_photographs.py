@@ -63,22 +63,25 @@ def read_new(
         targets = _known(sheet, column, decimal, target_column is not None, notes)
     used = {image_column, column} if np.isfinite(targets).any() else {image_column}
     further = sheet.frame.loc[:, [name not in used for name in sheet.frame.columns]].reset_index(drop=True)
-    boxes = _boxes(sheet, box_columns, usual_boxes, notes)
+    boxes = _boxes(sheet, box_columns, usual_boxes, decimal, notes)
     for note in notes:
         log.warning("%s", note)
     return Table(names, paths, targets, boxes=boxes), further
 
 
-def _boxes(sheet: Sheet, named: Sequence[str] | None, usual: Sequence[str], notes: list[str]) -> np.ndarray | None:
+def _boxes(
+    sheet: Sheet, named: Sequence[str] | None, usual: Sequence[str], decimal: str | None, notes: list[str]
+) -> np.ndarray | None:
     """The boxes (N,), or None for whole photographs."""
-    columns = usual if named is None else named
-    lacking = [name for name in columns if list(sheet.frame.columns).count(name) != 1]
-    if lacking:
-        notes.append(
-            f"{sheet.path}: the model has learned from boxes, and reads whole photographs here: there is no column "
-            f"{some(lacking)}"
+    called = {name: column_called(name, list(sheet.frame.columns), sheet.path, notes) for name in named or usual}
+    columns = [] if named is not None and not named else list(called.values())
+    if None in columns:
+        lacking = some(name for name, column in called.items() if column is None)
+        raise DataError(
+            f"{sheet.path}: the model has learned from boxes, and there is no column {lacking}: name the columns with "
+            f"box_columns=[...], or read whole photographs with box_columns=[]"
         )
-    return boxes_in(sheet, "box_columns", columns) if columns and not lacking else None
+    return boxes_in(sheet, "", [str(name) for name in columns], decimal, notes) if columns else None
 
 
 def _known(sheet: Sheet, column: str, decimal: str | None, named: bool, notes: list[str]) -> np.ndarray:

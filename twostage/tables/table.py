@@ -107,7 +107,7 @@ def read_table(
     notes = list(sheet.notes)
     places = Places(images_folder(path, images, "data.images"))
     names, paths = photographs_in(sheet, image_column, places, notes)
-    boxes = boxes_in(sheet, "data.box_columns", box_columns) if box_columns else None
+    boxes = boxes_in(sheet, "data.", box_columns, decimal, notes) if box_columns else None
     targets, skipped, unit = np.full(len(names), np.nan), dict[int, str](), ""
     if boxes is not None:
         refuse_repeated(path, sheet.frame.index, paths, boxes)
@@ -163,23 +163,35 @@ def _boxes_named(
             f"like one specimen; data.group_column=... would name the specimens instead"
         )
         groups = np.array(names)[firsts][photograph]
-    return [f"{name} {box}" for name, box in zip(names, boxes, strict=True)], groups
+    rows = ["" if box.has_area else f" in row {box.row}" for box in boxes]  # what is no box has no other name
+    return [f"{name} {box}{row}" for name, box, row in zip(names, boxes, rows, strict=True)], groups
 
 
-def boxes_in(sheet: Sheet, option: str, columns: Sequence[str]) -> np.ndarray:
+def boxes_in(sheet: Sheet, prefix: str, columns: Sequence[str], decimal: str | None, notes: list[str]) -> np.ndarray:
     """The boxes that the named columns of a table hold, `Box` (N,).
+
+    Args:
+        prefix: Of the options that name columns and decimal mark: "data." in training.
 
     Raises:
         ConfigError: The columns are not four or five.
-        DataError: A column has two readings.
+        DataError: A column has two readings, or a unit.
     """
-    check_box_columns(option, columns)
-    rows = rows_of(sheet)
-    values = [
-        read_numbers(list(sheet.column(name)), rows, f"{sheet.path}: column '{name}'", likely=sheet.likely).values
-        for name in columns
-    ]
-    return read_boxes(sheet.path, list(sheet.frame.index), columns, np.stack(values, 1))
+    check_box_columns(f"{prefix}box_columns", columns)
+    rows, values = rows_of(sheet), []
+    for name in columns:
+        what, cells = f"{sheet.path}: column '{name}'", list(sheet.column(name))
+        found = read_numbers(cells, rows, what, decimal=decimal, likely=sheet.likely, option=f"{prefix}decimal")
+        if found.unit or found.before:
+            raise DataError(
+                f"{what} is written with '{found.before or found.unit}': boxes are pixels, or shares of 0..1, as bare "
+                f"numbers"
+            )
+        values.append(found.values)
+        notes += found.notes
+    boxes, said = read_boxes(list(sheet.frame.index), columns, np.stack(values, 1))
+    notes.append(f"{sheet.path}: {said}")
+    return boxes
 
 
 def images_folder(table: Path, images: str | None, option: str) -> Path:

@@ -125,8 +125,9 @@ def predict(
                 status[i], reason[i] = given, why
     refused = np.array([one is Status.REFUSED for one in status], bool)
     concentration = np.where(refused, np.nan, concentration)
-    lower, upper = (intervals or NoIntervals()).bounds(bins, reading, concentration)
-    concentration, lower, upper = (at_least(values, minimum) for values in (concentration, lower, upper))
+    concentration = at_least(concentration, minimum)  # before the intervals, which have learned from such
+    ends = (intervals or NoIntervals()).bounds(bins, reading, concentration)
+    lower, upper = (at_least(values, minimum) for values in ends)
     return Prediction(
         bins,
         Reading(*(np.where(refused[:, None], np.nan, said) for said in reading)),

@@ -14,12 +14,23 @@ from types import FrameType
 from typing import Any
 
 from twostage import __version__
-from twostage.errors import DataError, DeviceError, RefusedError, Stopped, StorageError, TwoStageError, suggest
+from twostage.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    RefusedError,
+    Stopped,
+    StorageError,
+    TwoStageError,
+    suggest,
+)
 from twostage.files import as_bytes, given_path, refuse_unwritable, write_output
 from twostage.options.commands import COMMANDS, CheckDataConfig, Command, PredictConfig
 from twostage.options.family import resolve
 from twostage.options.run import Config
 from twostage.terminal import LineFormatter, let_names_through, printable
+
+OTHER_TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".json", ".html")
 
 __all__ = ["check_data", "evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
 
@@ -245,6 +256,8 @@ def predict(config: PredictConfig) -> str:
     path = None if config.output is None else given_path(config.output, "output")
     if path is not None:
         refuse_unwritable(path, "output")
+        if path.suffix.lower() in OTHER_TABLES:
+            raise ConfigError(f"output={config.output}: the rows are written as CSV, which Excel opens: name it .csv")
     frame = orchestrator.predict(config)
     text = str(frame.to_csv(index=False))
     if path is not None:
@@ -252,6 +265,10 @@ def predict(config: PredictConfig) -> str:
         text = ""
     _print(text, is_data=True)
     counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
+    if "target" in frame:
+        known = frame.dropna(subset=["target", "concentration"])
+        off = (known["concentration"] - known["target"]).pow(2).mean() ** 0.5
+        counts += f"; RMSE {off:.4g} over the {len(known)} read whose target is known" if len(known) else ""
     said = f"{len(frame)} photographs{'' if path is None else f', written to {path}'}: {counts}"
     refused = frame[frame["status"] == "refused"]
     if len(refused) and (config.strict or len(refused) == len(frame)):

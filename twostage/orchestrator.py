@@ -108,6 +108,8 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     use_threads(config.runtime.threads)
     direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
+    if config.run == "latest":
+        log.info("run=latest is %s", folder.resolve().name)
     predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
     table, further = _photographs_to_predict(config, predictor.model.config)
     frame = predictor.predict(table.paths, table.boxes, config.runtime.progress).to_frame(table.images)
@@ -128,9 +130,9 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
             raise ConfigError(f"{unused[0]}= says how to read a table, and input={config.input} is none: leave it out")
         table = find_photographs(config.input)
         if data.box_columns and config.box_columns is None:
-            log.warning(
-                "the model has learned from boxes, and reads whole photographs here: list boxes in a table (%s)",
-                some(data.box_columns, 5),
+            raise ConfigError(
+                f"the model has learned from boxes: list them in a table ({some(data.box_columns, 5)}), or read whole "
+                f"photographs with box_columns=[]"
             )
         for note in table.notes:
             log.warning("%s", note)

@@ -135,7 +135,7 @@ def test_the_message_counts_the_test_photographs_that_are_affected():
     assert "(a in train and b in test, b in test and d in validation and 1 more)" in message
     assert "1 of 3 test photographs" in message
     message = duplicates_message(list("abcde"), parts, np.array([[0, 3]]))
-    assert "1 pairs" in message
+    assert "1 pair of near-duplicate photographs lies" in message
     assert "none is in the test set" in message
 
 
@@ -167,7 +167,7 @@ def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, nitrite, r
     part, group = splits["split"].to_numpy(), pd.read_csv(SHARED / "nitrite/labels.csv")["group"].to_numpy()
     first, second = np.triu_indices(290, 1)
     cut = ((group[first] == group[second]) & (part[first] != part[second])).sum()
-    found = re.search(r"(\d+) pairs of near-duplicates lie in different parts .*\.png in \w+ and ", err)
+    found = re.search(r"(\d+) pairs of near-duplicate photographs lie in different parts .*\.png in \w+ and ", err)
     assert 0.8 * cut < int(found[1]) <= cut
     assert err.count("near-duplicate photographs") == 1
     assert "split.duplicates=group" in err

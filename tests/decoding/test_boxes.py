@@ -1,7 +1,5 @@
 """A box of a photograph is read as the photograph that would have been cut out of it, whatever the file looks like."""
 
-import logging
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -220,7 +218,7 @@ def test_a_row_is_a_box_and_the_photograph_its_group(tmp_path):
     )
     assert named.groups.tolist() == ["p0", "p1", "p2"]
     photos = load(tmp_path / "t.csv")
-    assert "3 boxes in 2 photographs" in photos.notes[0]
+    assert any("3 boxes in 2 photographs" in note for note in photos.notes)
 
 
 def test_one_box_twice_is_refused_and_two_boxes_are_not(tmp_path):
@@ -240,12 +238,10 @@ def test_one_box_twice_is_refused_and_two_boxes_are_not(tmp_path):
         ([(0, 0, 48, 48)], False),
     ],
 )
-def test_shares_are_told_from_pixels_and_it_is_said(tmp_path, boxes, shares, caplog):
-    caplog.set_level(logging.INFO, "twostage")
+def test_shares_are_told_from_pixels_and_it_is_said(tmp_path, boxes, shares):
     table = read_table(write(tmp_path, [("a.png", i, *box) for i, box in enumerate(boxes)]), box_columns=COLUMNS)
     assert [box.shares for box in table.boxes] == [shares] * len(boxes)
-    assert ("understood as shares" in caplog.text) == shares
-    assert ("understood as pixels" in caplog.text) != shares
+    assert any(f"understood as {'shares' if shares else 'pixels'}" in note for note in table.notes)
 
 
 def test_bad_boxes_stop_the_training_or_are_listed(tmp_path):
@@ -256,7 +252,7 @@ def test_bad_boxes_stop_the_training_or_are_listed(tmp_path):
     assert "\n" not in str(caught.value)
     photos = load(table, on_error="skip")
     assert photos.table.images == ["0.png [0,0,48,48]"]
-    assert list(photos.skipped) == ["0.png [150,0,48,48]", "0.png [nan,0,48,48]"]
+    assert list(photos.skipped) == ["0.png [150,0,48,48]", "0.png [nan,0,48,48] in row 4"]
 
 
 def test_another_box_is_another_content(tmp_path):
@@ -274,16 +270,17 @@ def test_columns_that_are_no_box(tmp_path, columns):
         read_table(table, box_columns=columns)
 
 
-def test_new_boxes_are_read_as_in_training_where_the_table_has_them(tmp_path, caplog):
+def test_new_boxes_are_read_as_in_training_and_never_whole_photographs_instead(tmp_path):
     table = write(tmp_path, [("0.png", 1, 0, 0, 48, 48), ("0.png", 2, 0, 0, 48, 48)])
     found, further = read_new(str(table), "image", None, "target", None, COLUMNS)
     assert found.images == ["0.png", "0.png"]
     assert found.boxes.tolist() == [Box(0, 0, 48, 48)] * 2
     assert list(further.columns) == COLUMNS
     assert read_new(str(table), "image", None, "target", [], COLUMNS)[0].boxes is None
-    assert "whole" not in caplog.text
-    assert read_new(str(table), "image", None, "target", None, ["a", "y", "w", "h"])[0].boxes is None
-    assert "whole photographs here: there is no column a" in caplog.text
+    upper = read_new(str(table), "image", None, "target", None, ["X", "y", "w", "h"])[0]  # as for other columns
+    assert upper.boxes.tolist() == found.boxes.tolist()
+    with pytest.raises(DataError, match=r"there is no column a: name the columns with box_columns=\[...\]"):
+        read_new(str(table), "image", None, "target", None, ["a", "y", "w", "h"])
     with pytest.raises(DataError, match="no column 'a'"):
         read_new(str(table), "image", None, "target", ["a", "y", "w", "h"], COLUMNS)
 

@@ -107,12 +107,11 @@ def duplicates_message(images: list[str], parts: np.ndarray, pairs: np.ndarray) 
         effect = f"{affected} of {total} test photographs have one outside the test set, so the figures may be too good"
     else:
         effect = "none is in the test set, but temperature and intervals may come out too sure"
-    count = (
-        "a pair of near-duplicate photographs lies" if len(pairs) == 1 else f"{len(pairs)} pairs of near-duplicates lie"
-    )
+    count = f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
     return (
-        f"{count} in different parts of the split ({shown}); {effect}: "
-        f"name the specimens with data.group_column=..., or keep such photographs together with split.duplicates=group"
+        f"{count} of near-duplicate photographs {'lie' if len(pairs) > 1 else 'lies'} in different parts of the split "
+        f"({shown}); {effect}: name the specimens with data.group_column=..., or keep such photographs together with "
+        f"split.duplicates=group"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -10,17 +9,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from twostage.data.contents import digest_of, digests_of, raise_if_it_may_pass
 from twostage.data.store import CHUNK, Rows, Store, open_store
 from twostage.decoding.boxes import pieces, same_photograph
 from twostage.decoding.decoder import Source
 from twostage.decoding.images import DECODER, decode_boxes, decode_photograph
-from twostage.decoding.kinds import decoder_versions, open_regular
+from twostage.decoding.kinds import decoder_versions
 from twostage.decoding.quiet import quiet
-from twostage.errors import DataError, ImageError, NotThereError, StorageError, some
+from twostage.errors import DataError, ImageError, NotThereError, some
 from twostage.options.data import SOURCES, DataConfig
 from twostage.options.family import resolve
 from twostage.options.run import ImageConfig, SplitConfig
@@ -36,21 +36,6 @@ __all__ = [
     "load_photographs",
     "refuse_impossible",
 ]
-
-BLOCK = 1 << 20
-LASTING = {
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.EINVAL,
-    errno.EFBIG,
-    errno.EOVERFLOW,
-}
-"""Reasons of the system that say something about a file (the last three come of wrong positions in a damaged one)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +92,7 @@ def decode_photographs(
                 found = decode_boxes(source, list(boxes[rows]), size, fit)
         except ImageError as error:
             if kept:
-                _raise_if_it_may_pass(error.__cause__, source)
+                raise_if_it_may_pass(error.__cause__, source)
             found = [error] * len(rows)
         for i, one in zip(rows, found, strict=True):
             if isinstance(one, ImageError):
@@ -189,9 +174,9 @@ def load_files(table: Table, request: Request) -> Photographs:
     missing = [i for i, path in enumerate(table.paths) if not os.path.isfile(path)]
     if missing and (data.on_error == "stop" or len(missing) == len(table)):
         raise NotThereError(_missing(table, missing, data), table, [table.images[i] for i in missing])
-    digests = _digests(table.paths, request.threads)
+    digests = digests_of(table.paths, request.threads)
     if table.boxes is not None:  # another box of the same file is another content
-        of_boxes = [_digest(io.BytesIO(repr(box).encode())) for box in table.boxes]
+        of_boxes = [digest_of(io.BytesIO(repr(box).encode())) for box in table.boxes]
         digests = [f"{file}/{box}" for file, box in zip(digests, of_boxes, strict=True)]
     store, rows = _decoded(table, digests, request)
     if store.failed and data.on_error == "stop":
@@ -271,41 +256,3 @@ def _named(table: Table, row: int) -> str:
     if table.boxes is None:
         return str(table.paths[row])
     return f"{table.paths[row]} {table.boxes[row]} in row {table.boxes[row].row}"
-
-
-def _digests(paths: list[Path], threads: int) -> list[str]:
-    """A digest of each file's content; one that cannot be read has a reason, which decoding tells again."""
-
-    def digest(path: Path) -> str:
-        try:
-            with open_regular(path) as file:
-                return _digest(file)
-        except ImageError as error:
-            return f"not readable: {error}"
-        except OSError as error:
-            _raise_if_it_may_pass(error, path)
-            return f"not readable: {error.strerror}"
-
-    files = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(threads or None) as pool:
-        known = dict(zip(files, pool.map(digest, files), strict=True))
-    return [known[path] for path in paths]
-
-
-def _digest(file: IO[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    while block := file.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _raise_if_it_may_pass(error: BaseException | None, source: object) -> None:
-    """A bad connection or too little memory say nothing about a photograph; Pillow's own errors have no number."""
-    if isinstance(error, MemoryError):
-        raise StorageError(
-            f"{source}: cannot be read at the moment (no memory is free); free some, then give the same command"
-        ) from error
-    if isinstance(error, OSError) and error.errno is not None and error.errno not in LASTING:
-        raise StorageError(
-            f"{source}: cannot be read at the moment ({error.strerror}); correct that, then give the same command"
-        ) from error

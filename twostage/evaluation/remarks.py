@@ -24,6 +24,11 @@ def remarks(metrics: Mapping[str, Any], n_groups: int | None) -> list[str]:
         said.append(
             f"no better than the mean of the training targets (RMSE {mine:.3g} and {mean:.3g}): its numbers say nothing"
         )
+    elif mine >= (ridge := judged(metrics, "rmse_colour_baseline")):
+        said.append(
+            f"a ridge regression over colour statistics is as good or better (RMSE {ridge:.3g} and {mine:.3g}): more "
+            f"training or photographs may help, or it will do"
+        )
     read, few_groups = metrics["n_test"] - metrics["n_refused"], n_groups is not None and n_groups < FEW_GROUPS
     if read < FEW_PHOTOGRAPHS or few_groups:
         of_groups = f" of {n_groups} specimen{'s' * (n_groups != 1)}" if few_groups else ""

@@ -20,6 +20,10 @@ __all__ = ["check", "check_together", "known_options", "unknown_option"]
 
 def check(key: str, value: Any, metadata: dict[str, Any]) -> None:
     """Raise ConfigError unless a value is among the choices, and in the range, of its option."""
+    if value == "" and metadata.get("default") != "":
+        raise ConfigError(f"{key}= is empty: give a value, or leave it out")
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"{key}={value} is no finite number")
     choices, low, high = metadata.get("choices"), metadata.get("low"), metadata.get("high")
     if choices and value is not None and str(value) not in choices:
         raise ConfigError(f"{key}={value} is not known: {suggest(str(value), choices)}")
@@ -69,7 +73,11 @@ def unknown_option(key: str, allowed: set[str]) -> ConfigError:
     """Names the nearest options, by the whole path or by its last word alone."""
     group = key.split(".")[0]
     if key in known_options() and group in ("data", "backbone"):
-        return ConfigError(f"'{key}' does not belong to what {group}= chooses here: see --help")
+        family = SOURCES if group == "data" else BACKBONES
+        owners = [
+            f"{group}={name}" for name, one in family.items() if key.split(".")[1] in one.options.__dataclass_fields__
+        ]
+        return ConfigError(f"'{key}' belongs to {' or '.join(owners)}: give that as well (see --help)")
     if key in known_options():
         return ConfigError(f"'{key}' is an option of another command (twostage COMMAND --help lists each command's)")
     last = key.rsplit(".", 1)[-1]

@@ -20,7 +20,7 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, An
         if is_dataclass(value):
             yield from walk(value, f"{prefix}{f.name}.")
         else:
-            yield f"{prefix}{f.name}", value, dict(f.metadata)
+            yield f"{prefix}{f.name}", value, {"default": f.default, **f.metadata}
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -93,8 +93,6 @@ def _headline(outcome: Outcome, facts: RunFacts) -> str:
         f"{with_unit(judged(metrics, 'rmse_colour_baseline'), unit)}, the mean of the training targets by "
         f"{with_unit(judged(metrics, 'rmse_mean_baseline'), unit)}."
     )
-    if judged(metrics, "rmse") >= judged(metrics, "rmse_colour_baseline"):
-        beside += " This run does not beat the colour statistics."
     remarks = [paragraph(f"{text[0].upper()}{text[1:]}.", "warnings") for text in metrics["remarks"]]
     return "\n".join([paragraph(f"{said}.", "headline"), *remarks, paragraph(beside), table(key_figures(metrics))])
 

@@ -14,9 +14,9 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     openings = metrics.get("n_test_openings", 1)  # older runs did not count
     others = metrics.get("n_test_openings_of_others", 0)
     seen = "not used before" if openings + others == 1 else f"opened {openings + others} times"
-    seen += f", {others} of them by other runs," if others else ""
+    seen += f", {others} of them by other runs" if others else ""
     lines = [
-        f"Test set: {metrics['n_test']} photographs {seen} "
+        f"Test set: {metrics['n_test']} photographs, {seen} "
         f"(train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']})",
         *(f"  {name:<34}{value}" for name, value in key_figures(metrics)),
         f"  {'parameters':<34}{metrics['parameters']:,}",

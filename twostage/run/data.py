@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,9 @@ from twostage.trust.intervals import refuse_few
 __all__ = ["RunData", "load_data", "load_photos", "splits_today"]
 
 log = logging.getLogger("twostage")
+
+MOST_TOLD = 10
+"""Photographs that are left out are named one by one up to so many."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def load_data(config: Config) -> RunData:
     train = photos.table.select(parts == "train")
     bins, notes = lay_bins(config, train.targets, train.groups)
     notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, parts), *notes]
-    notes += [f"left out {name}: {reason}" for name, reason in photos.skipped.items()]
+    notes += _left_out(photos.skipped)
     if decades := spanned_decades(config, photos.table.targets):
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")
     if config.image.fit == "crop" and photos.table.paths:
@@ -88,6 +92,11 @@ def load_data(config: Config) -> RunData:
     if moves_color(config.augment):
         notes.append(_color_note(config, photos, np.flatnonzero(parts == "train")[:400]))
     return data
+
+
+def _left_out(skipped: Mapping[str, str]) -> list[str]:
+    notes = [f"left out {name}: {reason}" for name, reason in list(skipped.items())[:MOST_TOLD]]
+    return notes + [f"left out {len(skipped) - MOST_TOLD} more: splits.csv lists them"] * (len(skipped) > MOST_TOLD)
 
 
 def splits_today(config: Config) -> str:

@@ -28,7 +28,13 @@ def suggestions(data: RunData) -> list[Suggestion]:
     """What to add to the options."""
     on_scale = [*_targets(data)]
     log = any(one.option == "data.scale=log" for one in on_scale)
-    return [*on_scale, *_groups(data), *([] if log else _bins(data)), *_shapes(data)]  # another scale lays other bins
+    bins = [] if log else [*_bins(data)]  # another scale lays other bins
+    return [*_unit(data), *on_scale, *_groups(data), *bins, *_shapes(data)]
+
+
+def _unit(data: RunData) -> Iterator[Suggestion]:
+    if data.photos.table.unit and not data.config.data.unit:
+        yield Suggestion(f"data.unit={data.photos.table.unit}", "the concentrations are written with it")
 
 
 def _targets(data: RunData) -> Iterator[Suggestion]:

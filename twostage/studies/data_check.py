@@ -154,9 +154,10 @@ def _command(data: RunData, found: Mapping[str, Any], words: Sequence[str]) -> s
     few = found["groups"] is not None and found["groups"]["count"] < MANY_GROUPS
     fixed = data.config.split.column or data.split_column or data.config.split.folds
     command = "crossval" if few and not fixed else "train"
+    folds = [f"split.folds={found['groups']['count']}"] if few and 1 < found["groups"]["count"] < 5 else []
     added = {one["option"].split("=")[0]: one["option"] for one in found["suggestions"]}
     mine = [word for word in words if word.split("=")[0] not in ("json", "sheet", *added)]
-    return shlex.join(["twostage", command, *mine, *added.values()])
+    return shlex.join(["twostage", command, *mine, *added.values(), *(folds if command == "crossval" else [])])
 
 
 def _sheet(photos: Photographs, config: Config) -> bytes:

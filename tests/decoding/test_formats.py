@@ -59,16 +59,12 @@ def paletted(colors, most):
     return b"\x89PNG\r\n\x1a\n" + b"".join(make.chunk(*part) for part in parts)
 
 
-def bmp_of_few_colors(count):
-    """A BMP of 8 bits whose pixels name the colour after the last one."""
+def bmp_of_few_colors(count, colors=b"", pixel=None):
+    """A BMP of 8 bits, whose pixels are all `pixel`, else the number after the last colour."""
     head = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 0, 0, 0, 0, count, 0)
     start = 14 + len(head) + 4 * count
-    return (
-        struct.pack("<2sIHHI", b"BM", start + 4096, 0, 0, start)
-        + head
-        + b"\x20\x40\x60\0" * count
-        + bytes([count]) * 4096
-    )
+    body = (colors or b"\x20\x40\x60\0" * count) + bytes([count if pixel is None else pixel]) * 4096
+    return struct.pack("<2sIHHI", b"BM", start + 4096, 0, 0, start) + head + body
 
 
 def with_alpha(alpha, dtype=np.uint8):
@@ -305,6 +301,7 @@ FILES = {
         bmp(ends=D65_ENDS["Display P3"], powers=(2.2,) * 3, pixels=make.levels(make.light_in("P3") ** (1 / 2.2))),
         bmp(ends=D65_ENDS["sRGB"], powers=(2.2,) * 3),
     ],
+    ("BMP", "black and white in 4 or 8 bits"): lambda: [bmp_of_few_colors(2, b"\0\0\0\0\xff\xff\xff\0", 1)],
     ("BMP", "profile in another file"): lambda: [bmp(b"LINK")],
     ("GIF", "palette"): lambda: [written("GIF", Image.fromarray(SCENE).quantize(4))],
     ("PPM", "PBM, PGM, PPM; 8 and 16 bits"): lambda: [

@@ -72,6 +72,7 @@ FORMATS = (
     Format("WebP", "ICC profile", CONVERTED, "to sRGB"),
     Format("BMP", "1 to 32 bits", READ),
     Format("BMP", "version 5 with a profile, version 4 calibrated", CONVERTED, "to sRGB"),
+    Format("BMP", "black and white in 4 or 8 bits", REFUSED, "a palette of black and white"),
     Format("BMP", "profile in another file", REFUSED, "LINK"),
     Format("GIF", "palette", READ, "the first picture"),
     Format("PPM", "PBM, PGM, PPM; 8 and 16 bits", READ, "16 bits in colour are rounded to 8"),

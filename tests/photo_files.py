@@ -187,7 +187,8 @@ def heic(pixels=SCENE, bits=8, **options):
         image = pillow_heif.from_pillow(Image.fromarray(pixels))
     else:
         values = np.ascontiguousarray(pixels.astype(np.uint16) * 257)
-        image = pillow_heif.from_bytes("RGB;16", pixels.shape[1::-1], values.tobytes())
+        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[1 if pixels.ndim == 2 else pixels.shape[2]]
+        image = pillow_heif.from_bytes(f"{mode};16", pixels.shape[1::-1], values.tobytes())
     pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
     try:
         image.save(buffer, **{"quality": -1, "chroma": 444} | options)

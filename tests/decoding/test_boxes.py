@@ -332,3 +332,17 @@ def test_one_scene_in_two_boxes_of_a_photograph_is_no_near_duplicate(here, run):
     options = [*TINY_TABLE, "data.table=t.csv", "data.box_columns=[x,y,w,h]", "split.duplicates=group", "run=a"]
     assert run("train", *options)[0] == 0
     assert pd.read_csv(here / "outputs/a/splits.csv")["group"].nunique() == 12
+
+
+@pytest.mark.parametrize("form", [list, lambda rows: np.array(rows, object), lambda rows: np.array(rows, np.int16)])
+def test_boxes_are_numbers_whatever_holds_them(form):
+    boxes = boxes_of(form([[0, 0, 10, 10], [1, 2, 3, 4]]))
+    assert boxes.tolist() == [Box(0, 0, 10, 10), Box(1, 2, 3, 4)]
+    assert boxes_of(boxes).tolist() == boxes_of(list(boxes)).tolist() == boxes.tolist()
+
+
+@pytest.mark.parametrize("wrong", [[["a", 0, 1, 1]], [[0, 0, 1]], [0, 0, 1, 1], [[0, 0, 1, 1], [0]], ["box"]])
+def test_what_is_no_box_is_refused_in_words(wrong):
+    for boxes in (wrong, np.array(wrong, object)):
+        with pytest.raises(ConfigError, match=r"boxes must be numbers \(N,4\)"):
+            boxes_of(boxes)

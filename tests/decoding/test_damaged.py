@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from photo_files import tiff
 from PIL import Image
 
 from twostage.data.simulated import render_photographs
@@ -176,6 +177,16 @@ def test_a_tiff_whose_strips_are_cut_is_refused(tmp_path, compression, strip):
     if compression != "raw":
         # the length is right, the second half of the last strip is gone
         refused(tmp_path, data[: place + count // 2] + bytes(count - count // 2) + data[place + count :])
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+@pytest.mark.parametrize("lost", [1, 2000])
+def test_a_raw_tiff_whose_strips_are_shorter_than_their_rows_is_refused(tmp_path, short, lost):
+    strips = [part.tobytes() for part in np.array_split(ASSAY, [80, 160])]
+    whole = tiff(ASSAY, strips=strips, tag278=(80,))
+    np.testing.assert_array_equal(read(tmp_path, whole), decode_photograph(Image.fromarray(ASSAY), 32))
+    strips[short] = strips[short][:-lost]
+    assert "missing or broken strips" in refused(tmp_path, tiff(ASSAY, strips=strips, tag278=(80,)) + bytes(9999))
 
 
 def test_what_hides_damage_in_a_tiff_is_refused_by_name(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 
 import numpy as np
 import photo_files as make
@@ -47,6 +48,23 @@ def cmyk(pixels=SCENE):
 def without_adobe(content):
     at = content.index(b"\xff\xee")
     return content[:at] + content[at + 2 + int.from_bytes(content[at + 2 : at + 4], "big") :]
+
+
+def paletted(colors, most):
+    """A PNG whose pixels go up to `most`."""
+    head = struct.pack(">IIBBBBB", 64, 64, 8, 3, 0, 0, 0)
+    parts = [(b"IHDR", head), *([(b"PLTE", colors)] if colors else [])]
+    rows = b"".join(b"\0" + bytes([most]) * 64 for _ in range(64))
+    parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(make.chunk(*part) for part in parts)
+
+
+def bmp_of_few_colors(count, colors=b"", pixel=None):
+    """A BMP of 8 bits, whose pixels are all `pixel`, else the number after the last colour."""
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 0, 0, 0, 0, count, 0)
+    start = 14 + len(head) + 4 * count
+    body = (colors or b"\x20\x40\x60\0" * count) + bytes([count if pixel is None else pixel]) * 4096
+    return struct.pack("<2sIHHI", b"BM", start + 4096, 0, 0, start) + head + body
 
 
 def with_alpha(alpha, dtype=np.uint8):
@@ -112,6 +130,13 @@ FILES = {
         (written("PNG", Image.fromarray(GRAY > 99)), np.where(GRAY_SCENE > 99, 255, 0)),
         png(SCENE, (b"sRGB", b"\0"), GAMA),
         png(SCENE, (b"gAMA", struct.pack(">I", 45455))),
+    ],
+    ("PNG", "palette (of any kind) without a colour for a pixel"): lambda: [
+        paletted(b"\x09\x09\x09" * 3, 3),
+        paletted(b"", 0),
+        bmp_of_few_colors(3),
+        tiff(GRAY, 3, tag320=(65535,) * 9),
+        Image.frombytes("P", (9, 9), bytes(81)),
     ],
     ("PNG", "16 bits: gray, RGB"): lambda: [png(SIXTEEN), (png(SIXTEEN[..., 1]), GRAY_SCENE)],
     ("PNG", "16 bits, no number above 16383"): lambda: [
@@ -190,6 +215,11 @@ FILES = {
         tiff(SIXTEEN[..., 1] >> 4, 0),
         tiff(SIXTEEN >> 4, tag281=(3700,) * 3),
     ],
+    ("TIFF", "16 bits, numbers above MaxSampleValue"): lambda: [
+        tiff(SIXTEEN[..., 1], 1, tag281=(4095,)),
+        tiff(SIXTEEN[..., 1], 0, tag281=(16383,)),
+        tiff(SIXTEEN, tag281=(4095,) * 3),
+    ],
     ("TIFF", "WhiteIsZero"): lambda: [
         (tiff(255 - GRAY, 0), GRAY_SCENE),
         (tiff(65535 - SIXTEEN[..., 1], 0), GRAY_SCENE),
@@ -202,9 +232,23 @@ FILES = {
         tiff((SCENE / 255).astype(np.float32)),
         tiff((GRAY / 255).astype(np.float32), 1),
         tiff((GRAY / 255).astype(np.float64), 1),
-        tiff((GRAY.astype(int) - 128).astype(np.int8), 1),
-        tiff((SIXTEEN[..., 1].astype(int) - 32768).astype(np.int16), 1),
     ],
+    ("TIFF", "8 or 16 bits, signed"): lambda: [
+        tiff((GRAY.astype(int) - 128).astype(np.int8), 1),
+        *(
+            tiff((SIXTEEN[..., 1].astype(int) - less).astype(np.int16), 1, order)
+            for less in (0, 32768)
+            for order in "<>"
+        ),
+        tiff((SIXTEEN >> 1).astype(np.int16)),
+    ],
+    ("TIFF", "RGB and a channel that no tag explains"): lambda: [
+        tiff(with_alpha(255)),
+        tiff(with_alpha(65535, np.uint16)),
+        tiff(with_alpha(255), planar=2),
+    ],
+    ("TIFF", "inks other than CMYK"): lambda: [tiff(np.asarray(cmyk()), 5, tag332=(2,))],
+    ("TIFF", "palette of 8-bit numbers"): lambda: [tiff(GRAY, 3, tag320=tuple(range(256)) * 3)],
     ("TIFF", "pages of one size"): lambda: [stack(SCENE, 255 - SCENE)],
     ("TIFF", "a first page that is smaller than another"): lambda: [
         stack(SCENE[::4, ::4], SCENE),
@@ -223,7 +267,14 @@ FILES = {
     ("TIFF", "PrimaryChromaticities, not of sRGB, Adobe RGB, P3"): lambda: [
         written("TIFF", tiffinfo={319: (0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001)}),
     ],
-    ("HEIC", "8, 10, 12 bits"): lambda: [(heic(bits=bits), SCENE, 1.5) for bits in (8, 10, 12)],
+    ("HEIC", "8, 10, 12 bits"): lambda: [
+        *((heic(bits=bits), SCENE, 1.5) for bits in (8, 10, 12)),
+        *((heic(GRAY, bits), GRAY_SCENE, 1.5) for bits in (8, 10, 12)),
+        *(
+            (heic(visible_half()[..., [1, 3]], bits), np.where(HALF_WHITE == 255, 255, GRAY_SCENE), 1.5)
+            for bits in (8, 10)
+        ),
+    ],
     ("HEIC", "ICC profile or nclx: P3, BT.2020"): lambda: [
         (nclx(heic(make.p3()), 12, 13), SCENE, 2.5),
         (nclx(heic(BT2020), 9, 13), SCENE, 3),
@@ -250,6 +301,7 @@ FILES = {
         bmp(ends=D65_ENDS["Display P3"], powers=(2.2,) * 3, pixels=make.levels(make.light_in("P3") ** (1 / 2.2))),
         bmp(ends=D65_ENDS["sRGB"], powers=(2.2,) * 3),
     ],
+    ("BMP", "black and white in 4 or 8 bits"): lambda: [bmp_of_few_colors(2, b"\0\0\0\0\xff\xff\xff\0", 1)],
     ("BMP", "profile in another file"): lambda: [bmp(b"LINK")],
     ("GIF", "palette"): lambda: [written("GIF", Image.fromarray(SCENE).quantize(4))],
     ("PPM", "PBM, PGM, PPM; 8 and 16 bits"): lambda: [
@@ -257,6 +309,12 @@ FILES = {
         (written("PPM", GRAY), GRAY_SCENE),
         b"P6 64 64 65535\n" + SIXTEEN.astype(">u2").tobytes(),
         (b"P5 64 64 65535\n" + SIXTEEN[..., 1].astype(">u2").tobytes(), GRAY_SCENE),
+    ],
+    ("PPM", "numbers above the white of the header"): lambda: [
+        b"P5 64 64 200\n" + GRAY.tobytes(),
+        b"P6 64 64 200\n" + SCENE.tobytes(),
+        b"P5 64 64 1023\n" + SIXTEEN[..., 1].astype(">u2").tobytes(),
+        b"P2 2 1 100\n99 101",
     ],
     ("JPEG 2000", "any"): lambda: [b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\0"],
     ("JPEG XL", "any"): lambda: [b"\xff\x0a\0", b"\0\0\0\x0cJXL \r\n\x87\n"],

@@ -6,17 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from photo_files import SCENE, icc, png, tiff, written
 from PIL import Image
 
 from twostage.data.photographs import _digests, decode_photographs
 from twostage.decoding import limits
+from twostage.decoding.boxes import boxes_of
 from twostage.decoding.budget import MEMORY, Budget
 from twostage.decoding.images import decode_photograph
 from twostage.decoding.kinds import SUFFIXES
+from twostage.decoding.photo import Photo
 from twostage.errors import ImageError, StorageError
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -59,16 +63,50 @@ def raised(error):
     raise error("odd EXIF")
 
 
-def test_our_own_errors_and_the_user_s_wish_to_stop_are_none_of_it(tmp_path, monkeypatch):
+def test_the_user_s_wish_to_stop_is_none_of_it(tmp_path, monkeypatch):
     mutations.picture().save(tmp_path / "a.png")
-    for error, where in (
-        (KeyboardInterrupt, "twostage.decoding.decoder.Image.open"),
-        (TypeError, "twostage.decoding.images.to_square"),
-    ):
+    monkeypatch.setattr("twostage.decoding.decoder.Image.open", lambda *_, **__: raised(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        decode_photograph(tmp_path / "a.png", 32)
+
+
+@pytest.mark.parametrize("boxes", [None, boxes_of([[0, 0, 9, 9]] * 3), boxes_of([[9, 9, 9, 9, 30]] * 3)])
+def test_what_fails_after_decoding_is_one_row_s_refusal_too(tmp_path, monkeypatch, boxes):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        mutations.picture(40 + i).save(path)
+    whole = Photo.read
+    for error in (IndexError, MemoryError):
         with monkeypatch.context() as patched:
-            patched.setattr(where, lambda *_, error=error, **__: raised(error))
-            with pytest.raises(error):
-                decode_photograph(tmp_path / "a.png", 32)
+            patched.setattr(
+                Photo, "read", lambda self, *at, error=error: raised(error) if self.width == 41 else whole(self, *at)
+            )
+            _, failed = decode_photographs(paths, 32, "crop", boxes=boxes)
+            assert list(failed) == [1]
+            assert failed[1].count("1.png") == 1
+            if error is MemoryError:
+                with pytest.raises(StorageError, match="no memory is free"):
+                    decode_photographs(paths, 32, "crop", boxes=boxes, kept=True)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+def test_a_picture_without_pixels_is_refused(size):
+    refused(Image.new("RGB", size), "it has no pixels")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda: png(SCENE, (b"iCCP", b"x\0\0" + zlib.compress(bytes(30_000_000)))), "too large"),
+        (lambda: png(SCENE, (b"zTXt", b"x\0\0" + zlib.compress(bytes(30_000_000)))), "too large"),
+        (lambda: written("JPEG", icc_profile=icc()[:300]), "its ICC profile is damaged; save it as 8-bit sRGB"),
+        (lambda: written("PNG", icc_profile=b"x"), "its ICC profile is damaged; save it as 8-bit sRGB"),
+        (lambda: tiff(np.dstack([SCENE, SCENE[..., :2]]), planar=2, tag338=(2, 0)), "TIFF RGB, 5 x 8 bits in separate"),
+        (lambda: tiff((SCENE[..., 1] + np.uint32(9)), 1), "it holds no number above 255"),
+    ],
+)
+def test_a_refusal_says_what_to_do(content, words):
+    refused(content(), words, "save it")
 
 
 def test_too_little_memory_refuses_the_photograph_now_and_is_not_kept(tmp_path, monkeypatch):

@@ -91,11 +91,11 @@ def decode_photographs(
             else:
                 found = decode_boxes(source, list(boxes[rows]), size, fit)
         except ImageError as error:
-            if kept:
-                raise_if_it_may_pass(error.__cause__, source)
             found = [error] * len(rows)
         for i, one in zip(rows, found, strict=True):
             if isinstance(one, ImageError):
+                if kept:
+                    raise_if_it_may_pass(one.__cause__, source)
                 failed[int(i)] = str(one)
             else:
                 pixels[i] = one

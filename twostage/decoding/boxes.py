@@ -100,11 +100,15 @@ def boxes_of(values: Any, shares: bool = False, rows: Sequence[int] | None = Non
     """Boxes from numbers (N,4), or (N,5) with degrees: `Box` (N,); of these they are themselves.
 
     Raises:
-        ConfigError: The numbers are not so many.
+        ConfigError: They are no numbers, or not so many.
     """
-    if isinstance(values, np.ndarray) and values.dtype.hasobject:
-        return values
-    numbers = np.asarray(values, np.float64)
+    given = np.asarray(values, object)
+    if given.ndim == 1 and all(isinstance(one, Box) for one in given):
+        return given
+    try:
+        numbers = given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"boxes must be numbers (N,4), or (N,5) with degrees: {error}") from error
     if numbers.ndim != 2 or numbers.shape[1] not in (4, 5):
         raise ConfigError(f"boxes must be numbers (N,4), or (N,5) with degrees, not {numbers.shape}")
     degrees = numbers[:, 4] if numbers.shape[1] == 5 else np.zeros(len(numbers))

@@ -20,12 +20,13 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from twostage.decoding import kinds
 from twostage.decoding.budget import DECODING, give_back
 from twostage.decoding.heif import decode_heic
-from twostage.decoding.integrity import check_png, check_png_rows, check_tiff
+from twostage.decoding.integrity import check_png, check_png_rows, check_ppm, check_tiff
 from twostage.decoding.jpeg import decode_jpeg, read_layout
 from twostage.decoding.limits import MAX_FILE, band, check_length, check_memory, kept, memory
-from twostage.decoding.photo import Photo, check_bits, check_transparency, load_deep, refusing
+from twostage.decoding.photo import Photo, check_bits, check_palette, check_transparency, load_deep, refusing
 from twostage.decoding.photo_header import Header, of_image, read_header
 from twostage.decoding.quiet import quiet
+from twostage.decoding.tiff import explain_tags
 from twostage.errors import ImageError
 
 __all__ = ["Photo", "Source", "name_of", "open_source", "opened", "refusing"]
@@ -137,6 +138,7 @@ def _loaded(image: Image.Image, name: str, stack: ExitStack) -> Photo:
 
 def _photo(name: str, header: Header, image: Image.Image, low: Image.Image | None = None, scale: int = 1) -> Photo:
     """What a header and the decoded pixels say together; `header` has the sides of a JPEG that is reduced."""
+    check_palette(image)
     tags = getattr(header.image, "tag_v2", {}) if image.mode.startswith("I") else {}
     width, height = (header.width, header.height) if scale > 1 else image.size
     return Photo(
@@ -196,17 +198,28 @@ def _open_other(file: IO[bytes], kind: str, length: int, name: str, stack: ExitS
         _check_slow(image, file, length)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         check_tiff(image, file)
+    elif kind == "PPM":
+        check_ppm(image, file)
     _hold(need, stack)
     if not header.text_behind:
         _ = header.space, header.orientation  # decoding changes what the file says
     stack.callback(image.close)
-    pixels, low = load_deep(image, lambda: _again(file, kind))
+    pixels, low = _decoded(image, file, kind)
     _free(stack, pixels, low)
     if kind == "PNG":
         check_png_rows(image, file)
     if low is not None or pixels.mode[0] in "IF":
         check_bits(pixels, low, header.white)
     return _photo(name, header, pixels, low)
+
+
+def _decoded(image: Any, file: IO[bytes], kind: str) -> tuple[Image.Image, Image.Image | None]:
+    try:
+        return load_deep(image, lambda: _again(file, kind))
+    except ValueError as error:
+        if kind == "TIFF" and "raw mode" in str(error) and (why := explain_tags(file)):
+            raise ImageError(why) from error
+        raise
 
 
 def _again(file: IO[bytes], kind: str) -> Any:

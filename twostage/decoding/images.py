@@ -46,11 +46,10 @@ def decode_photograph(source: Source, size: int, fit: str = "crop") -> np.ndarra
         ImageError: The file is missing, no regular file, damaged, no photograph that can be read, or would take more
             memory or time than one photograph may (`twostage.decoding.decoder`).
     """
-    with opened(source, size) as photo:
+    with opened(source, size) as photo, refusing(photo.name):
         rounded = not photo.converts
         square = to_square(photo.read, photo.width, photo.height, size, fit, photo.scale, rounded=rounded)
-        with refusing(photo.name):
-            return _finished(photo, square)
+        return _finished(photo, square)
 
 
 def decode_boxes(source: Source, boxes: Sequence[Box], size: int, fit: str = "crop") -> list[np.ndarray | ImageError]:

@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin
 from twostage.decoding.jpeg import decode_jpeg, read_layout
 from twostage.errors import ImageError
 
-__all__ = ["check_gif", "check_png", "check_png_rows", "check_tiff", "check_webp", "largest_strip"]
+__all__ = ["check_gif", "check_png", "check_png_rows", "check_ppm", "check_tiff", "check_webp", "largest_strip"]
 
 BLOCK = 1 << 20
 MAX_CHUNKS = 100_000
@@ -94,6 +94,24 @@ def _inflated(file: IO[bytes]) -> int:
     return total + len(inflate.flush())
 
 
+def check_ppm(image: Any, file: IO[bytes]) -> None:
+    """See that no number lies above the white that the header says; Pillow would cut them.
+
+    Raises:
+        ImageError: Some do.
+    """
+    if image.tile[0].codec_name != "ppm":
+        return
+    white, at = image.tile[0].args[-1], file.tell()
+    kind = np.dtype(">u2" if white > 255 else np.uint8)
+    file.seek(image.tile[0].offset)
+    content = file.read(image.width * image.height * len(image.getbands()) * kind.itemsize)
+    file.seek(at)
+    most = np.frombuffer(content, kind, len(content) // kind.itemsize).max(initial=0)
+    if most > white:
+        raise ImageError(f"its header says that white is {white}, and its numbers go up to {most}; save it as PNG")
+
+
 def check_webp(file: IO[bytes]) -> tuple[int, int]:
     """The width and height, before any decoder reserves memory for them.
 
@@ -160,7 +178,9 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
     tags = image.tag_v2
     compression = tags.get(259, 1)
     strips = _strips(image)
-    counts = strips.counts or (0,) * len(strips.places)
+    counts = strips.counts
+    if compression == 1 and not counts:  # what is not said is what they need
+        counts = tuple(map(strips.bytes_in, range(len(strips.places))))
     if len(strips.places) < strips.expected or len(counts) != len(strips.places):
         raise ImageError(f"{CUT}: parts of the picture are missing")
     size = file.seek(0, io.SEEK_END)
@@ -168,6 +188,8 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
         raise ImageError(f"{CUT}: parts of the picture lie beyond the end of the file")
     if compression != 1 and 0 in counts:
         raise ImageError(f"{CUT}: parts of the picture are empty")
+    if compression == 1 and any(count < strips.bytes_in(number) for number, count in enumerate(counts)):
+        raise ImageError("missing or broken strips: some are shorter (StripByteCounts) than their rows; save it again")
     check = {7: _check_jpeg_strip, 8: _check_deflate_strip, 32946: _check_deflate_strip}.get(compression)
     if check:
         for number, (place, count) in enumerate(zip(strips.places, counts, strict=True)):

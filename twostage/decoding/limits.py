@@ -32,11 +32,13 @@ MAX_FILE = 200_000_000
 
 
 def check_size(width: int, height: int, most: int | None = None) -> None:
-    """Refuse what has more pixels than are decoded (`MAX_PIXELS` unless `most` says otherwise).
+    """Refuse what has no pixels, or more than are decoded (`MAX_PIXELS` unless `most` says otherwise).
 
     Raises:
         ImageError: It has.
     """
+    if min(width, height) < 1:
+        raise ImageError(f"it has no pixels ({width}x{height}); take it anew, or remove it")
     most = MAX_PIXELS if most is None else most
     if width * height > most:
         raise ImageError(f"{width}x{height} is more than {most // 10**6} million pixels; make it smaller")

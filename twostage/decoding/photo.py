@@ -15,7 +15,7 @@ from twostage.decoding.area import BAND
 from twostage.decoding.spaces import SRGB, Space
 from twostage.errors import ImageError
 
-__all__ = ["Photo", "check_bits", "check_transparency", "load_deep", "refusing"]
+__all__ = ["Photo", "check_bits", "check_palette", "check_transparency", "load_deep", "refusing"]
 
 DARKEST_WHITE = 1 << 14
 """Where no number of 16 bits reaches this, they are those of a camera of 14 bits or fewer, or of a black picture."""
@@ -24,7 +24,7 @@ OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L
 
 @contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """Around calls of Pillow: all that it raises becomes an ImageError of one line."""
+    """Around all that is done with a photograph: whatever is raised becomes an ImageError of one line."""
     try:
         yield
     except ImageError as error:
@@ -37,9 +37,16 @@ def refusing(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: more pixels than are decoded; make it smaller") from error
     except (Image.UnidentifiedImageError, SyntaxError) as error:
         raise ImageError(f"{name}: not a photograph that can be read: its header is damaged") from error
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise ImageError(_undecoded(name, error)) from error
+        raise ImageError(f"{name}: its text chunks or its profile are too large; save it without them") from error
     except Exception as error:  # on hostile files Pillow raises nearly every kind
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageError(f"{name}: cannot be decoded: {text}") from error
+        raise ImageError(_undecoded(name, error)) from error
+
+
+def _undecoded(name: str, error: Exception) -> str:
+    return f"{name}: cannot be decoded: {' '.join(str(error).split())[:200] or type(error).__name__}"
 
 
 @dataclass(frozen=True)
@@ -69,30 +76,27 @@ class Photo:
 
     def read(self, top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, int]:
         """Some pixels, (rows,columns,C) with C = 1 (gray), 3 (RGB) or 4 (CMYK), and the value of white (of no ink)."""
-        with refusing(self.name):
-            return self._numbers((left, top, right, bottom))
-
-    def _numbers(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+        box = (left, top, right, bottom)
         band = _cut(self.image, box)
         if band.mode in ("I", "F") or band.mode.startswith("I;"):
-            return self._on_white(self._sixteen_bit(band)[..., None], None)
+            return self._on_white(self._sixteen_bit(band), None)
         if self.low is not None:
-            high = np.asarray(band)
-            values = high.astype(np.uint16) << 8 | np.asarray(_cut(self.low, box))
+            high = _values(band)
+            values = high.astype(np.uint16) << 8 | _values(_cut(self.low, box))
             alpha = high[..., -1:] if band.mode in ("LA", "RGBA") else None
             return self._on_white(values if alpha is None else values[..., :-1], None if self.opaque else alpha)
         mode = _readable_mode(band)
         if self.opaque:
             mode = {"LA": "L", "RGBA": "RGB"}.get(mode, mode)
-        values = np.asarray(band if band.mode == mode else band.convert(mode))
+        values = _values(band if band.mode == mode else band.convert(mode))
         if mode not in ("LA", "RGBA"):
-            return values if values.ndim == 3 else values[..., None], 255
+            return values, 255
         alpha = values[..., -1:]
         return values[..., :-1].astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha), 255 * 255
 
     def _sixteen_bit(self, band: Image.Image) -> np.ndarray:
         """Pillow would clip them to 8 bits."""
-        values = np.asarray(band)
+        values = _values(band)
         return self.white - np.minimum(values, self.white) if self.inverted else values
 
     def _on_white(self, values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, int]:
@@ -108,6 +112,12 @@ class Photo:
 
 def _cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
     return image if box == (0, 0, *image.size) else image.crop(box)
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    """Its numbers (H,W,C), also of one channel."""
+    values = np.asarray(image)
+    return values if values.ndim == 3 else values[..., None]
 
 
 def _readable_mode(image: Image.Image) -> str:
@@ -169,7 +179,7 @@ def _tell(image: Any, change: Callable[[str], str]) -> None:
 
 
 def check_bits(image: Image.Image, low: Image.Image | None, white: int) -> None:
-    """Refuse numbers whose white is not known: below zero, of more than 16 bits, or using only the lower of 16.
+    """Refuse numbers whose white is not known: below zero, above it, of more than 16 bits, or only the lower of 16.
 
     A camera's 10, 12 or 14 bits, of which no tag tells, would be nearly black.
 
@@ -184,10 +194,15 @@ def check_bits(image: Image.Image, low: Image.Image | None, white: int) -> None:
         raise ImageError(f"pixels of mode {image.mode} have no defined white; save it with 8 or 16 bits")
     if low is not None:
         most = 256 * most + 255 if most else _extremes(low)[1]
+    if most > white:
+        raise ImageError(
+            f"its MaxSampleValue (tag 281) says that white is {white}, and its numbers go up to about {most}; "
+            f"save it with the right one, or scaled to 16 bits"
+        )
     if 0 < most < DARKEST_WHITE and white == 65535 and image.mode != "CMYK":  # black is black in all of them
         bits = max(int(most).bit_length(), 8)
         raise ImageError(
-            f"its 16 bits hold no number above {(1 << bits) - 1}: they are {bits} bits, and its white is not known; "
+            f"it holds no number above {(1 << bits) - 1}: they are of {bits} bits, and its white is not known; "
             f"save it with MaxSampleValue (tag 281), or scaled to 16 bits"
         )
 
@@ -202,6 +217,20 @@ def _extremes(image: Image.Image) -> tuple[float, float]:
     if image.mode in ("LA", "RGBA"):
         bands = bands[:-1]
     return min(low for low, _ in bands), max(high for _, high in bands)
+
+
+def check_palette(image: Image.Image) -> None:
+    """See that a picture with a palette has a colour for each of its numbers; Pillow makes the others black.
+
+    Raises:
+        ImageError: It has not.
+    """
+    if image.mode not in ("P", "PA") or (colors := len(image.getpalette() or ()) // 3) == 256:
+        return
+    found: Any = image.getextrema()
+    most = found[0][1] if image.mode == "PA" else found[1]
+    if most >= colors:
+        raise ImageError(f"its palette has {colors} colours, and its pixels name number {most}; save it as RGB")
 
 
 def _bands(image: Image.Image) -> Iterator[Image.Image]:

@@ -206,6 +206,9 @@ def _bitmap(image: Any, file: IO[bytes]) -> dict[str, bytes]:
     file.seek(14)
     head = file.read(4)
     head += file.read(min(int.from_bytes(head, "little"), 124) - 4) if len(head) == 4 else b""
+    bits = int.from_bytes(head[14:16] if len(head) > 12 else head[10:12], "little")
+    if image.mode == "1" and bits != 1:  # whose bytes Pillow would take for eight pixels each
+        raise ImageError(f"a palette of black and white for pixels of {bits} bits is not read; save it as PNG")
     if len(head) >= 124 and head[56:60][::-1] == b"MBED":
         begin, length = struct.unpack("<II", head[112:120])
         file.seek(14 + begin)

@@ -15,6 +15,7 @@ from twostage.errors import ImageError
 
 __all__ = [
     "CURVES",
+    "DAMAGED",
     "PRIMARIES",
     "SRGB",
     "Space",
@@ -25,6 +26,7 @@ __all__ = [
     "to_srgb",
 ]
 
+DAMAGED = "its ICC profile is damaged; save it as 8-bit sRGB"
 Curve = Callable[[np.ndarray], np.ndarray]
 D65, ILLUMINANT_C, DCI = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
 
@@ -177,18 +179,28 @@ def _by_profile(profile: bytes, levels: np.ndarray) -> np.ndarray:
 @lru_cache(16)
 def _transform(profile: bytes) -> tuple[ImageCms.ImageCmsTransform, int]:
     """To sRGB, and the number of channels; photographs of one camera have one profile."""
-    opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    opened = _opened(profile)
     kind = opened.profile.xcolor_space.strip()
     if kind not in ("RGB", "CMYK", "GRAY"):
         raise ImageError(f"its ICC profile is for {kind}, not for RGB, gray or CMYK")
     mode = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}[kind]
     # optimized, the curve of a gray profile would be read at a few points
     flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
-    transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB", flags=flags)
+    try:
+        transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB", flags=flags)
+    except ImageCms.PyCMSError as error:
+        raise ImageError(DAMAGED) from error
     return transform, len(mode) if mode != "L" else 1
 
 
 @lru_cache(64)
 def profile_name(profile: bytes) -> str:
     """What an ICC profile calls itself."""
-    return " ".join(ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).split())[:60]
+    return " ".join(ImageCms.getProfileDescription(_opened(profile)).split())[:60]
+
+
+def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    except OSError as error:
+        raise ImageError(DAMAGED) from error

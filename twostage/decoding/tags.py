@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from twostage.decoding.spaces import CURVES, PRIMARIES, SRGB, Space, nearest_primaries, power, profile_name
+from twostage.decoding.spaces import CURVES, DAMAGED, PRIMARIES, SRGB, Space, nearest_primaries, power, profile_name
 from twostage.errors import ImageError
 
 __all__ = ["Said", "space_of"]
@@ -93,7 +93,7 @@ def _by_cicp(said: Said) -> Space | None:
 
 def _by_profile(said: Said) -> Space | None:
     if said.profile is None:
-        raise ImageError(f"its ICC profile is damaged; {SAVE}")
+        raise ImageError(DAMAGED)
     if not said.profile:
         return None
     if (transfer := _cicp_of_profile(said.profile)) in H273_HDR:

@@ -28,6 +28,7 @@ CFA, LINEAR_RAW = 32803, 34892
 SIGNED, FLOAT = 2, 3
 PHOTOMETRIC = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "ICCLab"}
 DNG_VERSION, SUB_IFDS, NEW_SUBFILE, DESCRIPTION, MAX_SAMPLE = 50706, 330, 254, 270, 281
+COLOR_MAP, INK_SET, EXTRA_SAMPLES = 320, 332, 338
 
 
 def check_tags(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
@@ -52,8 +53,7 @@ def check_tags(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
     if int(tags.get(NEW_SUBFILE, 0)) & 1:
         what = f"raw photographs (NEF, ARW) are stored so too: {DEVELOP}" if SUB_IFDS in tags else "save the large one"
         raise ImageError(f"its first page is only a small copy (NewSubfileType 1) of another; {what}")
-    if max(tags.get(258, (1,))) == 8 and max(tags.get(339, (1,))) == SIGNED:
-        raise ImageError("its numbers are signed (SampleFormat 2), with no defined white; save it as RGB with 8 bits")
+    _check_samples(tags)
     described = str(tags.get(DESCRIPTION, ""))
     if described.startswith("ImageJ="):
         said = dict(line.split("=", 1) for line in described.splitlines() if "=" in line)
@@ -69,6 +69,22 @@ def check_tags(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
                 f"its first page has {image.width}x{image.height} pixels, and page {number} {width}x{height}: "
                 f"save the one that is the photograph alone"
             )
+
+
+def _check_samples(tags: Any) -> None:
+    """See that the tags say what each number of a pixel is, and that it is what Pillow takes it for."""
+    photometric, channels = tags.get(262), tags.get(277, 1)
+    if SIGNED in tags.get(339, ()) and max(tags.get(258, (1,))) <= 16:  # 32 bits are how Pillow writes 16
+        raise ImageError("its numbers are signed (SampleFormat 2), of no defined white; save it with 8 or 16 bits")
+    if photometric == 2 and channels > 3 and EXTRA_SAMPLES not in tags:
+        raise ImageError(
+            f"it has {channels} channels, and no ExtraSamples (tag 338) says whether one is transparency; "
+            f"save it as RGB with 8 or 16 bits"
+        )
+    if photometric == 5 and tags.get(INK_SET, 1) != 1:
+        raise ImageError(f"its inks are not CMYK (InkSet {tags[INK_SET]}); save it as RGB with 8 or 16 bits")
+    if photometric == 3 and max(tags.get(COLOR_MAP, (256,))) < 256:
+        raise ImageError("its palette (ColorMap, tag 320) is of 8 bits, where 16 are due: black; save it as RGB")
 
 
 def _later_pages(file: IO[bytes]) -> Iterator[tuple[int, int]]:
@@ -126,5 +142,6 @@ def explain_tags(file: IO[bytes]) -> str:
     except Exception:  # as many kinds as there are ways of damage
         return ""
     how = {SIGNED: ", signed (SampleFormat 2)", FLOAT: ", floating point (SampleFormat 3), which has no defined white"}
-    channels = f"{tags.get(277, 1)} x {max(bits)} bits{how.get(form, '')}"
+    planes = " in separate planes" if tags.get(284) == 2 else ""
+    channels = f"{tags.get(277, 1)} x {max(bits)} bits{planes}{how.get(form, '')}"
     return f"TIFF {kind}, {channels}: not read; save it as RGB with 8 or 16 bits"

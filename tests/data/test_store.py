@@ -262,7 +262,7 @@ def test_a_changed_photograph_or_setting_is_another_store(table):
     assert changed.pixels[1:2][0, 0, 0].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("where", ["twostage.decoding.decoder.Image.open", "twostage.data.photographs.open_regular"])
+@pytest.mark.parametrize("where", ["twostage.decoding.decoder.Image.open", "twostage.data.contents.open_regular"])
 def test_a_failure_that_may_pass_is_not_kept_as_a_broken_photograph(table, monkeypatch, where):
     def fail(*_, **__):
         raise OSError(24, "Too many open files")
@@ -287,9 +287,11 @@ def test_in_prediction_any_failure_is_a_reason(table, monkeypatch):
 
 def test_no_more_threads_decode_than_wished_for(table, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        "twostage.data.photographs.ThreadPoolExecutor", lambda most: [asked.append(most), ThreadPoolExecutor(most)][1]
-    )
+    for module in ("contents", "photographs"):
+        monkeypatch.setattr(
+            f"twostage.data.{module}.ThreadPoolExecutor",
+            lambda most: [asked.append(most), ThreadPoolExecutor(most)][1],
+        )
     data = CsvConfig(table=str(table), on_error="skip")
     load_photographs(data, ImageConfig(size=32), SplitConfig(), 0, table.parent / "cache", threads=1)
     assert asked == [1, 1]

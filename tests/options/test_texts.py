@@ -17,7 +17,7 @@ TEXTS = [
     *("1.10", "1.1", "1e3", "2026_11_25", "0x10", "007", "-3", ".5", "inf", "nan", "true", "True", "null", "NULL"),
     *("NO2- (mg/L)", "Conc, ppm", "[mg/L]", "[a,b]", "{a: 1}", "pH=", "=", "it's", "'", '"', "'a' and 'b'", "a: b"),
     *("${x}", "${oc.env:PATH}", "$x", "\\${x}", "a\\", "a\\'", "C:\\data\\x", "${", "}", "???x", "choice(a,b)"),
-    *(" a ", "a\tb", "a\nb", "µg/l", "12,5", "@x", "~x", "-", "*?", "\udcff.png", ""),
+    *(" a ", "a\tb", "a\nb", "µg/l", "12,5", "@x", "~x", "-", "*?", "\udcff.png"),
 ]
 KEYS = ["data.table", "data.image_column", "data.target_column", "data.unit", "data.group_column", "runtime.cache_dir"]
 KEYS += ["run", "runtime.device", "split.column", "train.start_from"]
@@ -38,6 +38,19 @@ def test_a_text_is_taken_as_written(text):
         for key in keys:
             expected = None if text == "null" and key in OPTIONAL else text
             assert value_of(config, key) == expected, key
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "data.unit"])
+def test_an_empty_text_is_no_value_as_of_a_variable_that_is_not_set(key):
+    with pytest.raises(ConfigError, match=f"{key}= is empty: give a value, or leave it out"):
+        load_config([*BASE, f"{key}="])
+    assert load_config([*BASE, "data.unit="]).data.unit == ""
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_is_finite(value):
+    with pytest.raises(ConfigError, match=r"data\.minimum=-?(nan|inf) is no finite number"):
+        load_config([*BASE, f"data.minimum={value}"])
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -109,7 +109,7 @@ def test_what_cannot_be_started_from_gets_one_line(earlier, run):
 
     assert "no such run or model folder" in refused("train.start_from=outputs/earlyer")
     assert "is too long" in refused("train.start_from=" + "x" * 300)
-    assert "not a trained model" in refused("train.start_from=")
+    assert "is empty" in refused("train.start_from=")
     (earlier.parent / "begun").mkdir()
     assert "not a trained model" in refused("train.start_from=outputs/begun")
     assert "name the run itself" in refused("train.start_from=outputs/latest")

@@ -143,7 +143,8 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
         config.box_columns,
         data.box_columns or (),
         images=config.images,
-        decimal=config.decimal or data.decimal,
+        decimal=config.decimal,
+        usual_decimal=data.decimal,
     )
 
 

@@ -29,7 +29,7 @@ from twostage.run.preparation import Prepared, prepare
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.tables.folders import find_photographs
-from twostage.tables.new_photographs import beside, for_spreadsheet, read_new
+from twostage.tables.new_photographs import beside, for_spreadsheet, read_new, with_what_was_tried
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
 from twostage.training.device import use_threads
@@ -115,7 +115,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
         log.warning("%s: %s", folder, remark)
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
-    frame = beside(frame, further)
+    frame = beside(with_what_was_tried(frame, table), further)
     return for_spreadsheet(frame) if config.spreadsheet else frame
 
 

@@ -53,7 +53,7 @@ def test_what_systems_leave_is_left_out_at_every_level_and_counted(levels, name,
     assert plain.notes == []
     first = os.path.join(inside, name.split("/")[0], "" if "/" in name else ".").removesuffix("/.")
     assert len(table.notes) == 1
-    assert "1 hidden files and folders" in table.notes[0]
+    assert "1 hidden file or folder" in table.notes[0]
     assert table.notes[0].endswith(f": {first}")
     assert find_photographs(str(levels)).notes == table.notes
 
@@ -72,7 +72,7 @@ def test_loose_photographs_are_told(levels):
     photo(levels / "x.png")
     table = read_folder(levels)
     assert len(table) == 6
-    assert "1 photographs that lie in no folder of a concentration are left out: x.png" in table.notes[0]
+    assert "1 photograph that lies in no folder of a concentration is left out: x.png" in table.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_rows_without_a_number_stop_or_are_left_out_and_listed(folder):
     assert table.images == ["b.png"]
     assert table.skipped == {"a.png": "row 2: '<100' is no concentration", "c.png": "row 4: 'n.d.' is no concentration"}
     put(folder / "t.csv", "image,target\na.png,<100\n")
-    with pytest.raises(DataError, match="1 do not"):
+    with pytest.raises(DataError, match="1 does not"):
         read_table(folder / "t.csv", on_target_error="skip")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from twostage.tables.numbers import is_number
 from twostage.tables.spreadsheet import Sheet, read_sheet
 from twostage.tables.table import Table, boxes_in, images_folder, photographs_in
 
-__all__ = ["beside", "for_spreadsheet", "read_new"]
+__all__ = ["beside", "for_spreadsheet", "read_new", "with_what_was_tried"]
 
 log = logging.getLogger("twostage")
 
@@ -69,7 +70,16 @@ def read_new(
     boxes = _boxes(sheet, box_columns, usual_boxes, decimal or usual_decimal, notes)
     for note in notes:
         log.warning("%s", note)
-    return Table(names, paths, targets, boxes=boxes), further
+    return Table(names, paths, targets, boxes=boxes, folder=places.folder), further
+
+
+def with_what_was_tried(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """What was read (N rows), where the reason of each missing photograph says where it was looked for."""
+    if table.folder is None:
+        return frame
+    tried = f"; tried were that and photographs below {table.folder} called so: images=FOLDER says where names start"
+    missing = np.array([not os.path.exists(path) for path in table.paths], bool)
+    return frame.assign(reason=frame["reason"].where(~missing, frame["reason"] + tried))
 
 
 def _boxes(

@@ -18,7 +18,7 @@ import numpy as np
 from twostage.errors import DataError
 from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS, Cell, are_thousands, decimal_marks, value_of
 
-__all__ = ["Numbers", "is_number", "read_numbers"]
+__all__ = ["COUNTED", "Numbers", "is_number", "read_numbers"]
 
 LETTER = r"[^\W\d_]"
 BEFORE = rf"(?P<before>{LETTER}(?:{LETTER}|[{SPACES}._:=/%-])*?)"

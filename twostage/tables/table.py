@@ -186,8 +186,8 @@ def boxes_in(sheet: Sheet, prefix: str, columns: Sequence[str], decimal: str | N
         found = sheet.numbers(name, decimal, f"{prefix}decimal")
         if found.unit or found.before:
             raise DataError(
-                f"{sheet.path}: column '{name}' is written with '{found.before or found.unit}': boxes are pixels, or shares of 0..1, as bare "
-                f"numbers"
+                f"{sheet.path}: column '{name}' is written with '{found.before or found.unit}': boxes are "
+                f"pixels, or shares of 0..1, as bare numbers"
             )
         values.append(found.values)
         notes += found.notes
@@ -243,8 +243,8 @@ def _no_numbers(sheet: Sheet, column: str, targets: np.ndarray, on_error: str) -
         like = f" (row {sheet.frame.index[good[0]]} '{cells[good[0]]}' does)" if len(good) else ""
         skip = ": correct them, or leave their rows out with data.on_target_error=skip" if on_error == "stop" else ""
         raise DataError(
-            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; {number_of(len(bad), 'does', 'do')} not"
-            f"{like}: {some(shown)}{skip}"
+            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; "
+            f"{number_of(len(bad), 'does', 'do')} not{like}: {some(shown)}{skip}"
         )
     return {i: f"{rows[i]}: '{cells[i]}' is no concentration" for i in bad}
 
@@ -261,7 +261,8 @@ def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> No
         )
         raise DataError(
             f"{path}: {number_of(repeated.nunique(), 'photograph is', 'photographs are')} listed more than once, for "
-            f"instance {photo.parent.name}/{photo.name} in rows {some(first.index)}; {boxes}keep one row for each photograph"
+            f"instance {photo.parent.name}/{photo.name} in rows {some(first.index)}; {boxes}"
+            f"keep one row for each photograph"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from io import BytesIO
@@ -38,7 +38,7 @@ def read_workbook(path: Path, raw: bytes, notes: list[str]) -> list[Row]:
             f"{path}: an Excel file needs openpyxl: pip install 'twostage[excel]', or save it as CSV"
         ) from error
 
-    def cells(values: bool) -> list[tuple[Any, ...]]:
+    def cells(values: bool) -> list[Sequence[Any]]:
         book = openpyxl.load_workbook(BytesIO(raw), read_only=True, data_only=values, keep_links=False)
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # some programs write them wrong
@@ -59,10 +59,10 @@ def read_workbook(path: Path, raw: bytes, notes: list[str]) -> list[Row]:
     return rows
 
 
-def _formulas_named(row: tuple[Any, ...], formulas: tuple[Any, ...]) -> list[Any]:
+def _formulas_named(row: Sequence[Any], formulas: Sequence[Any]) -> Sequence[Any]:
     """A row in which formulas whose value was never computed say so, if the row holds anything else."""
     if all(cell.value is None for cell in row):
-        return list(row)
+        return row
     pairs = zip(row, formulas, strict=True)
     return [NO_VALUE if cell.value is None and formula.data_type == "f" else cell for cell, formula in pairs]
 

@@ -93,9 +93,9 @@ def read_sheet(path: Path, columns: dict[str, str], photograph: str = "", number
     else:
         rows, delimiter = _text(path, _decode(path, raw), list(columns))
         likely = {",": ".", ";": ","}.get(delimiter, "")
+    sheets = "".join(f"; {note.removeprefix(f'{path}: ')}: put the table first" for note in notes)
     if not rows:
-        raise DataError(f"{path}: the table is empty; the first line must name the columns {some(columns)}")
-    sheets = "".join(f"; {note.removeprefix(f'{path}: ')}" for note in notes)
+        raise DataError(f"{path}: the table is empty; the first line must name the columns {some(columns)}{sheets}")
     try:
         names, body = _header(path, rows, columns, photograph, number, notes)
     except DataError as error:

@@ -135,7 +135,7 @@ def test_the_message_counts_the_test_photographs_that_are_affected():
     assert "(a in train and b in test, b in test and d in validation and 1 more)" in message
     assert "1 of 3 test photographs" in message
     message = duplicates_message(list("abcde"), parts, np.array([[0, 3]]))
-    assert "1 pairs" in message
+    assert "a pair of near-duplicate photographs lies" in message
     assert "none is in the test set" in message
 
 

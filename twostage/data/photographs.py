@@ -169,9 +169,8 @@ def refuse_impossible(table: Table, data: DataConfig) -> None:
     for option, bad, must, other in checks:
         if bad.any():
             rows = some(f"{table.images[i]} with {table.targets[i]:g}" for i in np.flatnonzero(bad))
-            do = "does" if bad.sum() == 1 else "do"
             raise DataError(
-                f"with {option} concentrations {must}, and {bad.sum()} of {len(table)} {do} not: {rows}; remove these "
+                f"with {option} concentrations {must}, not as in {bad.sum()} of {len(table)} rows: {rows}; remove these "
                 f"rows, or set {other}"
             )
 

@@ -170,7 +170,7 @@ def refuse_impossible(table: Table, data: DataConfig) -> None:
         if bad.any():
             rows = some(f"{table.images[i]} with {table.targets[i]:g}" for i in np.flatnonzero(bad))
             raise DataError(
-                f"with {option} concentrations {must}, not as in {bad.sum()} of {len(table)} rows: {rows}; remove these "
+                f"with {option} concentrations {must}, unlike {bad.sum()} of {len(table)}: {rows}; remove these "
                 f"rows, or set {other}"
             )
 

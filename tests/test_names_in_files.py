@@ -221,7 +221,8 @@ def test_targets_that_are_no_numbers_stop_only_where_they_were_asked_for(trained
     assert "row 3 'high'" in err
     assert [line.split(",")[1] for line in out.splitlines()] == ["target", "100.0", ""]
     one_line(run("predict", "input=new.csv", "target_column=target"), "row 3 'high'")
-    assert out.splitlines()[0].split(",") == FIXED
+    assert out.splitlines()[0].split(",") == [*FIXED, "table_target"]
+    assert [line.split(",")[-1] for line in out.splitlines()[1:]] == ["100", "high"]
     (trained / "new.csv").write_text("image,target,target\np00.png,100,3\n")
     status, out, _ = run("predict", "input=new.csv")
     assert status == 0

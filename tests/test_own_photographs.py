@@ -67,6 +67,8 @@ def test_the_last_line_counts_and_strict_fails_where_a_photograph_was_refused(tr
         assert [line.split(",")[-1] for line in table.splitlines()] == ["lot", "7", "8"]
         assert "2 photographs" in err.splitlines()[-1]
         assert "1 ok, 1 refused" in err.splitlines()[-1]
+        assert "tried were that and photographs below" in table
+        assert "images=FOLDER" in table
     name = written(trained, "new.csv", "image\nnowhere.png\nnor.png\n")
     status, _, err = run("predict", name, *more)
     assert status == 0
@@ -82,7 +84,7 @@ def test_a_mixed_folder_counts_what_is_no_photograph(trained, run):
     status, out, err = run("predict", "input=new")
     assert status == 0
     assert len(out.splitlines()) == 2
-    assert "1 hidden files and folders" in err
+    assert "1 hidden file or folder" in err
     assert "left out: 1 .txt" in err
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "StorageError",
     "TrainingError",
     "TwoStageError",
+    "number_of",
     "some",
     "suggest",
 ]
@@ -92,6 +93,15 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(near) + "?"
     return "allowed: " + some(allowed, 12)
+
+
+def number_of(count: int, one: str, many: str) -> str:
+    """A number with the word that goes with it.
+
+    >>> number_of(1, "pair", "pairs"), number_of(0, "pair", "pairs")
+    ('1 pair', '0 pairs')
+    """
+    return f"{count} {one if count == 1 else many}"
 
 
 def some(items: Iterable[object], most: int = 5) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twostage.errors import ConfigError, RunError, some
+from twostage.errors import ConfigError, RunError, number_of, some
 from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
@@ -29,7 +29,7 @@ from twostage.run.preparation import Prepared, prepare
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.tables.folders import find_photographs
-from twostage.tables.new_photographs import beside, for_spreadsheet, read_new
+from twostage.tables.new_photographs import beside, for_spreadsheet, read_new, with_what_was_tried
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
 from twostage.training.device import use_threads
@@ -117,7 +117,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
         log.warning("%s: %s", folder, remark)
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
-    frame = beside(frame, further)
+    frame = beside(with_what_was_tried(frame, table), further)
     return for_spreadsheet(frame) if config.spreadsheet else frame
 
 
@@ -145,7 +145,8 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
         config.box_columns,
         data.box_columns or (),
         images=config.images,
-        decimal=config.decimal or data.decimal,
+        decimal=config.decimal,
+        usual_decimal=data.decimal,
     )
 
 
@@ -175,8 +176,15 @@ def _at_work(config: Config, folder: RunFolder) -> Iterator[Prepared]:
 def _announce(prepared: Prepared) -> None:
     bins, folder = prepared.bins, prepared.folder
     log.info(
-        "run %s: %d training photographs, %d bins over %g..%g, %s; results in %s",
-        *(folder.name, len(prepared.part("train")), bins.count, *bins.edges[[0, -1]], describe(prepared), folder),
+        "run %s: %d training photographs, %s over %g..%g, %s; results in %s",
+        *(
+            folder.name,
+            len(prepared.part("train")),
+            number_of(bins.count, "bin", "bins"),
+            *bins.edges[[0, -1]],
+            describe(prepared),
+            folder,
+        ),
     )
 
 

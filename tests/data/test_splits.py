@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twostage.data.splits import UNUSED, split_table, splits_table
+from twostage.data.splits import UNUSED, said_of_validation, split_table, splits_table
 from twostage.errors import DataError
 from twostage.tables.parts import PARTS
 from twostage.tables.table import Table
@@ -100,6 +100,12 @@ def test_without_a_word_for_validation_it_is_drawn_from_the_training_rows():
     assert (parts[:60] != "test").all()
     assert 5 < (parts == "validation").sum() < 20
     assert 5 < (parts == "calibration").sum() < 20
+
+
+def test_a_column_without_a_word_for_validation_is_told():
+    table = make_table(3, part=["train", "train", "test"], whole=["train", "val", "test"])
+    assert "it is drawn from those for training" in said_of_validation(table, "part")[0]
+    assert said_of_validation(table, "whole") == said_of_validation(table, None) == []
 
 
 def test_a_test_value_is_also_found_as_a_number():

@@ -53,7 +53,7 @@ def test_what_systems_leave_is_left_out_at_every_level_and_counted(levels, name,
     assert plain.notes == []
     first = os.path.join(inside, name.split("/")[0], "" if "/" in name else ".").removesuffix("/.")
     assert len(table.notes) == 1
-    assert "1 hidden files and folders" in table.notes[0]
+    assert "1 hidden file or folder" in table.notes[0]
     assert table.notes[0].endswith(f": {first}")
     assert find_photographs(str(levels)).notes == table.notes
 
@@ -72,7 +72,7 @@ def test_loose_photographs_are_told(levels):
     photo(levels / "x.png")
     table = read_folder(levels)
     assert len(table) == 6
-    assert "1 photographs that lie in no folder of a concentration are left out: x.png" in table.notes[0]
+    assert "1 photograph that lies in no folder of a concentration is left out: x.png" in table.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -161,12 +161,74 @@ def test_a_flat_folder_is_told_how_its_names_can_be_read(tmp_path):
     assert read_folder(tmp_path, pattern).targets.tolist() == [1000, 100, 80, 80]
 
 
-def test_links_that_lead_upwards_end(levels):
+def test_links_to_folders_are_followed_each_folder_once(levels, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for i in range(12):
+        photo(elsewhere / f"{i}/p.png")
+    for i, k in itertools.permutations(range(12), 2):  # every path through them would be 12!
+        os.symlink(elsewhere / str(k), elsewhere / f"{i}/to{k}")
     os.symlink(levels, levels / "80/loop")
     os.symlink(levels / "100", levels / "140")
+    os.symlink(elsewhere / "3", levels / "160")
+    os.symlink(elsewhere / "3", levels / "180")
     found = walk(levels)
-    assert len(found.photographs) == 8
-    assert "140/p0.png" in found.photographs
+    assert len(found.photographs) == 6 + 12
+    assert "160/p.png" in found.photographs
+    assert {"80/loop/", "140/", "180/"} <= set(found.linked)
+    assert any("links lead to folders that are read anyway" in note for note in found.notes(levels))
+    assert [one for one in walk(levels, most=1000).photographs if one.startswith("160/p")] == ["160/p.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("c80.5_1.png", "c(?P<target>[0-9]+)"),
+        ("c80,5_1.png", "c(?P<target>[0-9]+,?)"),
+        ("c80.png", r"(?P<target>\d)"),
+        ("c80.5.png", r"(?P<target>[0-9])\.png"),
+        ("c1'528.png", "'(?P<target>[0-9]+)"),
+    ],
+)
+def test_a_pattern_must_not_cut_a_number(tmp_path, name, pattern):
+    photo(tmp_path / name)
+    with pytest.raises(DataError, match="only a part of the number"):
+        read_folder(tmp_path, pattern)
+
+
+def test_a_hyphen_before_a_target_is_told(tmp_path):
+    photo(tmp_path / "c-80.png")
+    assert "a hyphen stands before the target" in read_folder(tmp_path, r"(?P<target>\d+)").notes[0]
+
+
+def test_a_specimen_of_a_pattern_has_one_concentration_as_in_folders(tmp_path):
+    for level, specimen in itertools.product(("80", "100"), ("s1", "s2")):
+        photo(tmp_path / level / specimen / "p.png")
+    folders, table = read_folder(tmp_path), read_folder(tmp_path, r"(?P<target>\d+)/(?P<group>s\d+)")
+    assert table.groups.tolist() == folders.groups.tolist()
+    assert "another specimen at each: 4" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "targets"),
+    [
+        (["c80.5.png", "c100.png"], [100, 80.5]),
+        (["2023_80mg_1.png", "2023_100mg_2.png"], [100, 80]),
+        (["nitrite-80_1.png", "nitrite-100_1.png"], [100, 80]),
+        (["IMG_0001.png", "IMG_0002.png"], None),
+        (["IMG_1234.png", "DSC_1300.png"], None),
+        (["IMG_1234.png", "IMG_1300.png"], None),
+        (["vial1.png", "vial2.png", "vial3.png"], None),
+        (["20231105_101500.png"], None),
+    ],
+)
+def test_what_is_offered_for_loose_photographs_works(tmp_path, names, targets):
+    for name in names:
+        photo(tmp_path / name)
+    with pytest.raises(DataError, match="loose") as caught:
+        read_folder(tmp_path)
+    offered = str(caught.value).partition("data.pattern='")[2].removesuffix("'")
+    assert bool(offered) == bool(targets)
+    assert not offered or read_folder(tmp_path, offered).targets.tolist() == targets
 
 
 def load(data, tmp_path):

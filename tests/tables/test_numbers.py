@@ -70,6 +70,9 @@ def test_what_one_cell_shows_holds_for_all():
         (["2.520", "911"], "."),
         (["1,528", "12,5", "12.5"], ""),
         (["1,528", "1.528"], "."),
+        (["1,528", "1'528", "911"], "."),
+        (["1,528", "1 528", "911", "400"], ""),
+        (["1.528", "1'528", "911"], "."),
     ],
 )
 def test_where_two_readings_are_possible_the_user_decides(cells, likely):
@@ -89,7 +92,7 @@ def test_a_mark_cannot_be_both():
 @pytest.mark.parametrize(
     "cell",
     [
-        *"nan inf 1e999 NA <5 >300 n.d. - 1_0 12_500_0 0x1F 12h30 5-10 5/10 12:30 2023-06-14 14.06.2023".split(),
+        *"nan inf 1e999 1e-400 NA <5 >300 n.d. - 1_0 12_500_0 0x1F 12h30 5-10 5/10 12:30 2023-06-14 14.06.2023".split(),
         *"1,00,000 1.2.3 --1 12½ 5万 \uff11\uff12 \u0663 S3 A12 nitrite-80".split(),
         *("", "5 to 10", "5 ± 2", "(5)", "5 10", "specimen 3", "ca. 5", "< 5", "5 mg/L"),
     ],
@@ -154,3 +157,15 @@ def test_any_text_is_read_or_refused():
             assert len(values(*cells)) == 3
         except DataError as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_what_is_a_number_in_the_file_shows_nothing_of_the_texts_beside_it():
+    for cells in (["1,528", "1.25"], ["1.528", "911"], ["1.528", "911", "2.5"]):
+        typed = [False, *[True] * (len(cells) - 1)]
+        with pytest.raises(DataError, match=r"two ways: row 0 '.*data\.decimal="):
+            read(*cells, typed=typed)
+        mark = cells[0][1]
+        assert values(*cells, typed=typed, decimal=mark) == [1.528, *map(float, cells[1:])]
+        assert values(*cells, typed=typed, decimal={",": ".", ".": ","}[mark]) == [1528, *map(float, cells[1:])]
+    assert values("1,5", "1.528", "911", typed=[False, True, True]) == [1.5, 1.528, 911]
+    assert values("1.528", "911.25", typed=[True, True], decimal=",") == [1.528, 911.25]

@@ -141,7 +141,7 @@ def test_rows_without_a_number_stop_or_are_left_out_and_listed(folder):
     assert table.images == ["b.png"]
     assert table.skipped == {"a.png": "row 2: '<100' is no concentration", "c.png": "row 4: 'n.d.' is no concentration"}
     put(folder / "t.csv", "image,target\na.png,<100\n")
-    with pytest.raises(DataError, match="1 do not"):
+    with pytest.raises(DataError, match="1 does not"):
         read_table(folder / "t.csv", on_target_error="skip")
 
 
@@ -156,3 +156,107 @@ def test_a_damaged_table_is_read_or_refused(folder):
             read_table(folder / "t.csv")
         except DataError as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.fixture
+def workbook(folder):
+    openpyxl = pytest.importorskip("openpyxl")
+
+    def written(*rows, formats=(), first=()):
+        book = openpyxl.Workbook()
+        sheet = book.active
+        if first:
+            sheet.title = "Notes"
+            sheet.append(first)
+            sheet = book.create_sheet("Table")
+        for row in rows:
+            sheet.append(row)
+        for cell, form in formats:
+            sheet[cell].number_format = form
+        book.save(folder / "t.xlsx")
+        return folder / "t.xlsx"
+
+    return written
+
+
+@pytest.mark.parametrize("number", [1.25, 911])
+@pytest.mark.parametrize("text", ["1,528", "1.528"])
+def test_texts_of_a_workbook_are_not_judged_by_its_numbers(workbook, number, text):
+    path = workbook(["image", "target"], ["a.png", text], ["b.png", number])
+    with pytest.raises(DataError, match=r"two ways: row 2 '1.528'.*data\.decimal="):
+        read_table(path)
+    assert read_table(path, decimal=",").targets[1] == number
+
+
+def test_percent_of_a_workbook_are_read_as_they_are_shown(workbook):
+    header, half = ["image", "target"], ["a.png", 0.5]
+    table = read_table(workbook(header, half, ["b.png", 0.07], formats=[("B2", "0%"), ("B3", "0.00%")]))
+    assert (table.targets.tolist(), table.unit) == ([50, 7], "%")
+    with pytest.raises(DataError, match="row 2 '50%' and row 3 '25' differ"):
+        read_table(workbook(header, half, ["b.png", 25], formats=[("B2", "0%")]))
+    assert read_table(workbook(header, half, formats=[("B2", '0.0"%"')])).targets.tolist() == [0.5]
+
+
+def test_cells_without_a_value_say_why(workbook):
+    path = workbook(["image", "target"], ["a.png", "=1+1"], ["b.png", "#DIV/0!"], ["c.png", 3], [None, "=2+2"])
+    with pytest.raises(DataError, match=r"2 do not .*: row 2 'a formula without a value', row 3 '#DIV/0!'"):
+        read_table(path)
+
+
+def test_titles_and_other_sheets_are_told_where_no_column_is_found(workbook):
+    with pytest.raises(DataError, match=r"its columns are Datei, Wert; did you mean .*column=Datei .*column=Wert\?"):
+        read_table(workbook(["Nitrite, June"], ["Datei", "Wert"], ["a.png", 80], ["b.png", 7]))
+    with pytest.raises(DataError, match="first sheet, 'Notes', is read; 'Table' is not: put the table first"):
+        read_table(workbook(["image", "target"], ["a.png", 80], first=["see below"]))
+
+
+def test_a_line_that_says_another_delimiter_is_blamed(folder):
+    put(folder / "t.csv", lines(",", before="sep=;\n"))
+    with pytest.raises(DataError, match="says sep=;, and ',' separates the columns"):
+        read_table(folder / "t.csv")
+
+
+@pytest.mark.parametrize("row", ["{},80,5", "{},80,5,"])
+def test_a_cell_below_no_name_is_refused_except_before_the_others(folder, row):
+    body = "".join(row.format(name) + "\n" for name in NAMES)
+    with pytest.raises(DataError, match="row 2 has '5' where the header names no column"):
+        read_table(put(folder / "t.csv", "image,target,\n" + body))
+    put(folder / "t.csv", ",image,target,\n0,a.png,252.5,\n1,b.png,91\n2,c.png,1528.25,,\n")
+    reads(folder / "t.csv")
+
+
+def test_parquet_names_that_no_file_and_no_table_can_have(folder):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"image": ["a.png", "b\0.png"], "target": [1.0, 2.0]}), folder / "t.parquet")
+    with pytest.raises(DataError, match="no file can be called as in row 2"):
+        read_table(folder / "t.parquet")
+    columns = [pa.array(["a.png"]), pa.array([1.0]), pa.array([2.0])]
+    pq.write_table(pa.table(columns, names=["image", "target", "target"]), folder / "t.parquet")
+    with pytest.raises(DataError, match="two columns are named 'target'"):
+        read_table(folder / "t.parquet")
+
+
+@pytest.mark.parametrize("columns", ["x,y,w,h", "Left,top,Width,height"])
+def test_photographs_listed_often_may_be_boxes(folder, columns):
+    put(folder / "t.csv", f"image,target,{columns}\na.png,1,0,0,5,5\na.png,2,5,0,5,5\n")
+    with pytest.raises(DataError, match=rf"data\.box_columns=\[{columns}\]"):
+        read_table(folder / "t.csv")
+
+
+def test_tables_without_header_are_read_in_prediction_too(folder):
+    table, further = read_new(str(put(folder / "t.csv", "a.png,80\nb.png,90\n")), "image", None, "target")
+    assert table.targets.tolist() == [80, 90]
+    assert further.empty
+    with pytest.raises(DataError, match=r"'a\.png', which is to name a column, is a photograph"):
+        read_new(str(folder / "t.csv"), "a.png", None, "target")
+
+
+def test_prediction_loses_no_cell_and_names_the_decimal_mark_of_the_model(folder):
+    put(folder / "t.csv", "image,target\na.png,80\nb.png,<100\nc.png,\n")
+    table, further = read_new(str(folder / "t.csv"), "image", None, "target")
+    assert table.targets[0] == 80
+    assert further["target"].tolist() == ["80", "<100", ""]
+    put(folder / "t.csv", "image;target\na.png;80,5\nb.png;1\n")
+    with pytest.raises(DataError, match=r"read with the model's data\.decimal=\.; decimal=, says otherwise"):
+        read_new(str(folder / "t.csv"), "image", "target", "target", usual_decimal=".")
+    assert read_new(str(folder / "t.csv"), "image", "target", "target", decimal=",")[0].targets.tolist() == [80.5, 1]

@@ -236,7 +236,7 @@ def test_a_target_that_is_no_finite_number_is_refused_with_its_line(tmp_path, ce
         "t.csv",
         "column 'target'",
         "finite number",
-        "1 do not",
+        "1 does not",
         f"row 4 '{cell.strip(chr(34))}'",
     )
 

@@ -155,7 +155,7 @@ def refuse_impossible(table: Table, data: DataConfig) -> None:
         if bad.any():
             rows = some(f"{table.images[i]} with {table.targets[i]:g}" for i in np.flatnonzero(bad))
             raise DataError(
-                f"with {option} concentrations {must}, and {bad.sum()} of {len(table)} do not: {rows}; remove these "
+                f"with {option} concentrations {must}, unlike {bad.sum()} of {len(table)}: {rows}; remove these "
                 f"rows, or set {other}"
             )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from pathlib import Path
 
@@ -22,11 +21,10 @@ __all__ = [
     "changed_photographs",
     "read_names",
     "read_splits",
+    "said_of_validation",
     "split_table",
     "splits_table",
 ]
-
-log = logging.getLogger("twostage")
 
 UNUSED = "unused"
 """Training photographs that a `train_share` below 1 leaves out."""
@@ -83,12 +81,18 @@ def split_table(
 
 def _draw_missing(parts: np.ndarray, table: Table, validation: float, calibration: float, seed: int) -> None:
     """Move training rows to validation, and to calibration if nothing is there either, by their shares of all."""
-    log.info("no photograph is named for validation: it is drawn from those for training")
     left = float(np.mean(parts == "train"))
     if not (parts == "calibration").any():
         _draw(parts, table, "calibration", min(calibration, left / 3), left, seed + 1)
         left = float(np.mean(parts == "train"))
     _draw(parts, table, "validation", min(validation, left / 3), left, seed + 2)
+
+
+def said_of_validation(table: Table, split_column: str | None) -> list[str]:
+    """What is to be said where a column names the parts of a split, and none is for validation."""
+    if not split_column or (_from_column(table, split_column) == "validation").any():
+        return []
+    return ["no photograph is named for validation: it is drawn from those for training"]
 
 
 def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, seed: int) -> None:

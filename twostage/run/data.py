@@ -15,10 +15,10 @@ from twostage.data.color import to_srgb
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.overview import facts_of, fate, shapes_of
 from twostage.data.photographs import Photographs, load_photographs
-from twostage.data.splits import split_table, splits_table
+from twostage.data.splits import said_of_validation, split_table, splits_table
 from twostage.data.store import Rows
 from twostage.decoding.boxes import same_photograph
-from twostage.errors import DataError
+from twostage.errors import DataError, number_of
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
@@ -141,12 +141,14 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         groups = joined_groups(table.images, table.groups, pairs)
         table, count = replace(table, groups=groups), len(np.unique(groups))
         hint = "; near-duplicates are one group: set split.duplicates=warn to leave them apart"
-        log.info("split.duplicates=group: %d pairs of near-duplicates leave %d groups", len(pairs), count)
+        found, left = number_of(len(pairs), "pair", "pairs"), number_of(count, "group", "groups")
+        log.info("split.duplicates=group: %s of near-duplicates leave %s", found, left)
     if table.split_column and config.split.folds:
         raise DataError(
             "split.folds draws the test set, and the folders train/ and test/ name it: give one of them as data.root, "
             "or no folds"
         )
+    column = config.data.split_column or table.split_column
     try:
         parts = split_table(
             table,
@@ -154,7 +156,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
             calibration=config.split.calibration,
             test=config.split.test,
             seed=config.seed,
-            split_column=config.data.split_column or table.split_column,
+            split_column=column,
             test_column=config.split.column,
             test_values=config.split.test_values,
             folds=config.split.folds,
@@ -164,7 +166,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error
-    return replace(photos, table=table), parts
+    return replace(photos, table=table, notes=[*photos.notes, *said_of_validation(table, column)]), parts
 
 
 def _color_note(config: Config, photos: Photographs, rows: np.ndarray) -> str:

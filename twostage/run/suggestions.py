@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from twostage.data.duplicates import across_parts
-from twostage.errors import ConfigError, DataError
+from twostage.errors import ConfigError, DataError, number_of
 from twostage.run.bins import lay_bins, spanned_decades
 from twostage.run.data import RunData
 
@@ -75,6 +75,8 @@ def _bins(data: RunData) -> Iterator[Suggestion]:
     except (ConfigError, DataError):
         return
     if config.bins.scheme == "uniform" and count >= data.bins.count + 2:
-        yield Suggestion("bins.scheme=quantile", f"it keeps {count} bins, bins of equal width {data.bins.count}")
+        yield Suggestion(
+            "bins.scheme=quantile", f"it keeps {number_of(count, 'bin', 'bins')}, bins of equal width {data.bins.count}"
+        )
     elif data.bins.count == 1:
         yield Suggestion("method=direct", "one bin is left, where a classifier has nothing to learn")

@@ -15,7 +15,7 @@ from twostage.data.overview import facts_of, fate, shapes_of
 from twostage.data.photographs import Photographs
 from twostage.data.splits import UNUSED
 from twostage.decoding.facts import PhotographFacts
-from twostage.errors import DataError, some
+from twostage.errors import DataError, number_of, some
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.commands import CheckDataConfig
 from twostage.options.run import Config
@@ -185,7 +185,9 @@ def screen(found: Mapping[str, Any]) -> str:
         rows += [*_part_rows(found["parts"]), *_bin_rows(found["bins"])]
         pairs = found["near_duplicates"]
         said = (
-            "not looked for" if pairs is None else f"{pairs['pairs']} pairs, {pairs['across_parts']} across the split"
+            "not looked for"
+            if pairs is None
+            else f"{number_of(pairs['pairs'], 'pair', 'pairs')}, {pairs['across_parts']} across the split"
         )
         rows.append(("near-duplicates", said))
     lines = [f"{name:<18}{text}" for name, text in rows]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twostage.decoding.kinds import SUFFIXES, kind_of, open_regular
-from twostage.errors import ImageError, some
+from twostage.errors import ImageError, number_of, some
 
 __all__ = ["Found", "walk"]
 
@@ -26,14 +26,22 @@ class Found:
     photographs: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    linked: list[str] = field(default_factory=list)
 
     def notes(self, folder: Path) -> list[str]:
         """What was left out, in one line for each kind."""
         notes = []
         if self.hidden:
             notes.append(
-                f"{folder}: {len(self.hidden)} hidden files and folders, which systems and programs leave, are left "
-                f"out: {some(self.hidden, 2)}"
+                f"{folder}: {number_of(len(self.hidden), 'hidden file or folder', 'hidden files and folders')}, which "
+                f"systems and programs leave, {'is' if len(self.hidden) == 1 else 'are'} left out: "
+                f"{some(self.hidden, 2)}"
+            )
+        if self.linked:
+            leads, them = ("link leads", "is") if len(self.linked) == 1 else ("links lead", "are")
+            notes.append(
+                f"{folder}: {len(self.linked)} {leads} to folders that are read anyway, or lie above, and {them} not "
+                f"followed: {some(self.linked, 2)}"
             )
         if self.others:
             kinds = some(
@@ -44,7 +52,10 @@ class Found:
 
 
 def walk(folder: Path, most: int | None = None) -> Found:
-    """All that lies below a folder, links to folders included; hidden files and folders are left out and counted.
+    """All that lies below a folder; hidden files and folders are left out and counted.
+
+    Links to folders are followed, after the folders themselves and each folder once: where folders are linked to each
+    other, every order in which one could go through them would be another path.
 
     Args:
         most: Look at so many files, by their names alone, and pass over folders that cannot be read.
@@ -52,29 +63,47 @@ def walk(folder: Path, most: int | None = None) -> Found:
     Raises:
         OSError: A folder cannot be read.
     """
-    found, left = Found(), most
-    for at, folders, files in os.walk(folder, followlinks=True, onerror=_raised if most is None else None):
-        inside = "" if Path(at) == folder else f"{Path(at).relative_to(folder).as_posix()}/"
-        if inside and os.path.islink(at) and Path(at).resolve() in [above.resolve() for above in Path(at).parents]:
-            folders.clear()  # a link to a folder above it would never end
+    found, left, links, seen = Found(), most, [folder], set[str]()
+    while links and left != 0:
+        start, further = links.pop(0), list[Path]()
+        if os.path.realpath(start) in seen or (start != folder and _is_above(start)):
+            found.linked.append(f"{start.relative_to(folder).as_posix()}/")
             continue
-        hidden = [*filter(_is_hidden, folders)]
-        folders[:] = [name for name in folders if name not in hidden]
-        found.hidden += [f"{inside}{name}/" for name in hidden]
-        for name in files[:left]:
-            path = os.path.join(at, name)
-            if _is_hidden(name):
-                found.hidden.append(inside + name)
-            elif os.path.splitext(name)[1].lower() in SUFFIXES or (most is None and _kind(path) in BY_CONTENT):
-                found.photographs.append(inside + name)
-            else:
-                found.others[os.path.splitext(name)[1].lower() or "without suffix"] += 1
-        left = None if left is None else max(0, left - len(files))
-        if left == 0:
-            break
+        for at, folders, files in os.walk(start, onerror=_raised if most is None else None):
+            if (real := os.path.realpath(at)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            inside = "" if Path(at) == folder else f"{Path(at).relative_to(folder).as_posix()}/"
+            hidden = [*filter(_is_hidden, folders)]
+            folders[:] = [name for name in folders if name not in hidden]
+            found.hidden += [f"{inside}{name}/" for name in hidden]
+            further += [Path(at, name) for name in folders if os.path.islink(os.path.join(at, name))]
+            _sort(at, inside, files[:left], most is None, found)
+            left = None if left is None else max(0, left - len(files))
+            if left == 0:
+                break
+        links += sorted(further)
     found.hidden.sort()
     found.photographs.sort(key=lambda path: path.split("/"))
     return found
+
+
+def _sort(at: str, inside: str, files: list[str], by_content: bool, found: Found) -> None:
+    """Files of one folder, each to its kind."""
+    for name in files:
+        path = os.path.join(at, name)
+        if _is_hidden(name):
+            found.hidden.append(inside + name)
+        elif os.path.splitext(name)[1].lower() in SUFFIXES or (by_content and _kind(path) in BY_CONTENT):
+            found.photographs.append(inside + name)
+        else:
+            found.others[os.path.splitext(name)[1].lower() or "without suffix"] += 1
+
+
+def _is_above(link: Path) -> bool:
+    """Does a link lead to a folder above it?"""
+    return Path(os.path.realpath(link)) in Path(os.path.realpath(link.parent)).parents
 
 
 def _raised(error: OSError) -> None:

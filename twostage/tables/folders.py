@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from twostage.decoding.kinds import SUFFIXES
-from twostage.errors import ConfigError, DataError, NotThereError, some
+from twostage.errors import ConfigError, DataError, NotThereError, number_of, some
 from twostage.files import given_path
 from twostage.tables.files_below import walk
-from twostage.tables.numbers import read_numbers
+from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS
+from twostage.tables.numbers import COUNTED, read_numbers
 from twostage.tables.parts import PART_CALLED
 from twostage.tables.table import Table
 
 __all__ = ["find_photographs", "read_folder"]
+
+NUMBER = "[0-9]+(?:[.,][0-9]+)*"
+CAMERAS = frozenset("dsc dscf dscn img mvi p pic pxl scan screenshot".split())
+"""How cameras call what they number."""
 
 
 @dataclass
@@ -51,7 +56,8 @@ def read_folder(root: str | Path, pattern: str | None = None, decimal: str | Non
             f"{root}: no photographs; expected files such as {root}/123.5/a.jpg ({some(sorted(SUFFIXES), 9)}){left}"
         )
     notes = found.notes(root)
-    said = _by_pattern(root, found.photographs, pattern) if pattern else _by_folders(root, found.photographs, notes)
+    paths = found.photographs
+    said = _by_pattern(root, paths, pattern, notes) if pattern else _by_folders(root, paths, notes)
     values, unit = _concentrations(root, said.texts, pattern, decimal, notes)
     return Table(
         said.paths,
@@ -85,7 +91,7 @@ def _concentrations(
     return dict(zip(names, numbers.values.tolist(), strict=True)), numbers.unit
 
 
-def _by_pattern(root: Path, paths: list[str], pattern: str) -> _Said:
+def _by_pattern(root: Path, paths: list[str], pattern: str, notes: list[str]) -> _Said:
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -105,9 +111,34 @@ def _by_pattern(root: Path, paths: list[str], pattern: str) -> _Said:
                 f"instance {some(without, 2)}: it must find it in all of them"
             )
     matches = [one for one in found if one is not None]
-    return _Said(
-        paths, [one["target"] for one in matches], [one["group"] for one in matches] if "group" in known else None
-    )
+    _refuse_parts_of_numbers(root, pattern, matches, notes)
+    texts = [one["target"] for one in matches]
+    groups = [one["group"] for one in matches] if "group" in known else None
+    if groups and len({*zip(texts, groups, strict=True)}) > len(set(groups)):  # as folders: a specimen has one
+        groups = [f"{text}/{group}" for text, group in zip(texts, groups, strict=True)]
+        notes.append(
+            f"{root}: what data.pattern finds as group is there at several concentrations, and is another specimen at "
+            f"each: {len(set(groups))}, such as '{groups[0]}'; a table may name specimens otherwise"
+        )
+    return _Said(paths, texts, groups)
+
+
+def _refuse_parts_of_numbers(root: Path, pattern: str, matches: list[re.Match[str]], notes: list[str]) -> None:
+    """Refuse targets that are cut out of a longer number, and tell of hyphens before them, which may be signs."""
+    mark = f"[{DECIMALS}{THOUSANDS.strip(SPACES)}]?"
+    for one in matches:
+        text, ends = one.string, one.span("target")
+        if any(re.search(f"[0-9]{mark}$", text[:at]) and re.match(f"{mark}[0-9]", text[at:]) for at in ends):
+            raise DataError(
+                f"{root}: data.pattern={pattern} finds the target '{one['target']}' in {text}, which is only a part of "
+                f"the number there: write a pattern that finds all of it, such as (?P<target>{NUMBER})"
+            )
+    signed = [one for one in matches if one.string[: one.start("target")].endswith(("-", "\u2212"))]
+    if signed:
+        notes.append(
+            f"{root}: a hyphen stands before the target that data.pattern finds in {len(signed)} of {len(matches)} "
+            f"paths, and is no sign: {signed[0].string} is read as {signed[0]['target']}"
+        )
 
 
 def _by_folders(root: Path, paths: list[str], notes: list[str]) -> _Said:
@@ -125,7 +156,8 @@ def _by_folders(root: Path, paths: list[str], notes: list[str]) -> _Said:
         raise DataError(_no_levels(root, loose))
     if loose:
         notes.append(
-            f"{root}: {len(loose)} photographs that lie in no folder of a concentration are left out: {some(loose, 2)}"
+            f"{root}: {number_of(len(loose), 'photograph that lies', 'photographs that lie')} in no folder of a "
+            f"concentration {'is' if len(loose) == 1 else 'are'} left out: {some(loose, 2)}"
         )
     parts = [PART_CALLED[path.split("/")[0].casefold()] for path in used] if in_parts else None
     if in_parts:
@@ -149,18 +181,38 @@ def _specimens(root: Path, below: list[list[str]], notes: list[str]) -> list[str
 
 def _no_levels(root: Path, loose: list[str]) -> str:
     said = (
-        f"{root}: no photographs in folders of concentrations, such as {root}/123.5/a.jpg; {len(loose)} lie there loose"
+        f"{root}: no photographs in folders of concentrations, such as {root}/123.5/a.jpg; {len(loose)} "
+        f"{'lies' if len(loose) == 1 else 'lie'} there loose"
     )
-    for path in loose[:1]:
-        for number in re.finditer(r"(?<![0-9])[0-9]+(?:[.,][0-9]+)?", Path(path).stem):
-            before = re.search(r"[^0-9]*$", Path(path).stem[: number.start()])
-            after = re.match(r"[^0-9_\W]*", Path(path).stem[number.end() :])
-            pattern = (
-                f"{re.escape(before[0] if before else '')}(?P<target>[0-9.,]+){re.escape(after[0] if after else '')}"
-            )
-            if all(re.search(pattern, one) for one in loose):
-                return f"{said}; where their names say it, write for instance data.pattern='{pattern}'"
-    return f"{said}; list them in a table (data=csv)"
+    for pattern in _patterns(Path(loose[0]).stem):
+        try:
+            found = _by_pattern(root, loose, pattern, [])
+            values = read_numbers(sorted(set(found.texts)), [""] * len(set(found.texts)), "", exponent=False).values
+        except DataError:
+            continue
+        if not np.isnan(values).any() and not _are_counted(sorted(values.tolist())):
+            return f"{said}; where their names say it, write for instance data.pattern='{pattern}'"
+    return f"{said}; list them in a table (data=csv), or say with data.pattern where their names have it"
+
+
+def _patterns(stem: str) -> list[str]:
+    """Patterns by which a name may say its concentration: a number with letters after it, as of a unit, or before."""
+    units, names = [], []
+    for number in re.finditer(NUMBER, stem):
+        before, after = re.search(r"[^0-9]*$", stem[: number.start()]), re.match(r"[^0-9_\W]*", stem[number.end() :])
+        ahead, unit = before[0] if before else "", after[0] if after else ""
+        pattern = f"{re.escape(ahead)}(?P<target>{NUMBER}){re.escape(unit)}"
+        words = re.findall(r"[^0-9_\W]+", ahead)
+        if unit:
+            units.append(pattern)
+        elif words and words[-1].casefold() not in COUNTED | CAMERAS and not re.match("0[0-9]", number[0]):
+            names.append(pattern)
+    return units + names
+
+
+def _are_counted(values: list[float]) -> bool:
+    """Are these 0, 1, 2, ... or 1, 2, 3, ..., as photographs are numbered?"""
+    return values[0] in (0, 1) and values == [values[0] + i for i in range(len(values))]
 
 
 def find_photographs(source: str) -> Table:

@@ -10,7 +10,7 @@ from twostage.decoding.kinds import SUFFIXES
 from twostage.errors import DataError, some
 from twostage.tables.numbers import is_number
 
-__all__ = ["LONGEST_TITLE", "Row", "column_called", "find_header", "named_columns", "without_header"]
+__all__ = ["LONGEST_TITLE", "Row", "column_called", "find_header", "is_photograph", "named_columns", "without_header"]
 
 LONGEST_TITLE = 100
 """A header is looked for in so many rows."""
@@ -54,27 +54,32 @@ def without_header(
 ) -> tuple[list[str], list[Row]]:
     """What the first row is, where no row names the columns: the data begin there, or columns are called otherwise."""
     cells = [cell for cell in rows[0][1] if cell]
-    named = [*map(_is_photograph, cells)]
+    named = [*map(is_photograph, cells)]
     if not columns or not any(named):
         return _nearest_header(rows, columns)
     others = [cell for cell, is_name in zip(cells, named, strict=True) if not is_name]
     expected = {photograph, number} - {""}
-    clear = sum(named) == 1 and set(columns) <= expected and len(others) == len(expected) - 1
+    fits = len(others) == len(expected) - 1 or not (others or number in columns)
+    clear = sum(named) == 1 and set(columns) <= expected and fits
     if not clear or not all(map(is_number, others)):
         shown = some((f"'{cell}'" for cell in cells), 4)
         raise DataError(
             f"{path}: the table has no header: row {rows[0][0]} reads {shown}; the first line must name the columns "
             f"{some(columns)}"
         )
-    names = [photograph if _is_photograph(cell) else "" for cell in rows[0][1]]
+    names = [photograph if is_photograph(cell) else "" for cell in rows[0][1]]
     names = [name or (number if cell else "") for name, cell in zip(names, rows[0][1], strict=True)]
     notes.append(f"{path}: the table has no header; its columns are read as {some(filter(None, names))}")
     return names, rows
 
 
 def _nearest_header(rows: list[Row], columns: dict[str, str]) -> tuple[list[str], list[Row]]:
-    """The row that names most of the required columns, the first among equals."""
-    found = [sum(_key(name) in map(_key, cells) for name in columns) for _, cells in rows[:LONGEST_TITLE]]
+    """The row that names most of the required columns, the first among equals; a row of one cell is a title."""
+    several = any(len([*filter(None, cells)]) > 1 for _, cells in rows[:LONGEST_TITLE])
+    found = [
+        -1 if several and len([*filter(None, cells)]) < 2 else sum(_key(name) in map(_key, cells) for name in columns)
+        for _, cells in rows[:LONGEST_TITLE]
+    ]
     at = found.index(max(found))
     return rows[at][1], rows[at + 1 :]
 
@@ -110,11 +115,11 @@ def _no_columns(path: Path, names: list[str], body: Sequence[Row], missing: dict
     what = f"{path}: no column {' and '.join(map(repr, missing))}"
     if len(names) == 1:
         return f"{what}; its header reads '{names[0][:80]}'; columns are separated by comma, semicolon, tab or |"
-    what += f"; its columns are {some(names, 8)}"
+    what += f"; its columns are {some(filter(None, names), 8)}"
     meant = []
     for name, option in missing.items():
-        near = get_close_matches(name, names, n=1, cutoff=0.6)
-        holds = _is_photograph if name == photograph else is_number
+        near = get_close_matches(name, [*filter(None, names)], n=1, cutoff=0.6)
+        holds = is_photograph if name == photograph else is_number
         fit = [other for i, other in enumerate(names) if other and _mostly(holds, i, body)] if option in KINDS else []
         fit = near or [other for other in fit if _key(other) in USUAL] or fit
         meant += [f"{option}={fit[0]}"] if len(fit) == 1 else []
@@ -125,6 +130,6 @@ def _mostly(holds: Callable[[str], bool], column: int, body: Sequence[Row]) -> b
     return len(body) < 2 * sum(len(cells) > column and holds(cells[column]) for _, cells in body)
 
 
-def _is_photograph(cell: str) -> bool:
+def is_photograph(cell: str) -> bool:
     """Is a cell called as a photograph is?"""
     return Path(cell.replace("\\", "/")).suffix.lower() in SUFFIXES

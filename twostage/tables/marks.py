@@ -26,7 +26,13 @@ class Cell(NamedTuple):
 
 
 def decimal_marks(
-    found: list[Cell], shown: list[str], what: str, likely: str, option: str, notes: list[str]
+    found: list[Cell],
+    shown: list[str],
+    what: str,
+    likely: str,
+    option: str,
+    notes: list[str],
+    beside_numbers: bool = False,
 ) -> set[str]:
     """The decimal marks of a column: none, one, or both where people wrote with either.
 
@@ -35,6 +41,8 @@ def decimal_marks(
         likely: The decimal mark of a program that writes such a table, "" if unknown.
         option: How a user says which it is.
         notes: Where a separator of thousands was told by the column alone, that is added.
+        beside_numbers: Are these the texts of a column that holds numbers of a workbook as well? Then they are what
+            the program did not take for a number, and what stands beside them shows nothing.
 
     Raises:
         DataError: Two readings are possible.
@@ -43,6 +51,8 @@ def decimal_marks(
     marks: set[str] = set()
     for mark, other in (".,", ",."):
         role = _role(mark, other, proofs, found, likely)
+        if beside_numbers and set(proofs[mark]) & set("dt?") == {"?"}:
+            role = "doubtful"
         if role == "doubtful":
             raise DataError(_two_readings(found, shown, proofs[mark], mark, what, option))
         if role == "decimal":
@@ -83,6 +93,8 @@ def _role(mark: str, other: str, proofs: dict[str, list[str]], found: list[Cell]
         return "decimal" if decimal else "thousands" if thousands else ""
     as_decimals, as_thousands = _are_decimals(mark, found), are_thousands(mark, found)
     others = proofs[other].count("d")
+    if not decimal and not thousands and any(set(one.digits) & set(THOUSANDS) for one in found) and not others:
+        return "doubtful"  # thousands are separated in another way: by this mark too, or 1'528 stands beside 1.528
     if mark == likely == "." and not thousands and not others:  # between commas, a point is a decimal mark
         return "decimal" if decimal or as_decimals or not as_thousands else "doubtful"
     if thousands:
@@ -93,7 +105,7 @@ def _role(mark: str, other: str, proofs: dict[str, list[str]], found: list[Cell]
         if decimal:
             return "decimal" if decimal >= either or as_decimals else "doubtful"
         return "thousands" if others >= either or not as_decimals or likely == other else "doubtful"
-    grouped = proofs[other].count("t") + sum(bool(set(one.digits) & set(THOUSANDS)) for one in found)
+    grouped = proofs[other].count("t")
     if grouped:
         return "decimal" if grouped >= either or as_decimals else "doubtful"
     clear = as_thousands and "?" not in proofs[other] and (not as_decimals or (likely or ".") == other)
@@ -139,4 +151,5 @@ def value_of(cell: Cell, decimals: set[str], underscore: str) -> float:
     if not re.fullmatch("[0-9]*", rest) or not whole + rest:
         return math.nan
     value = float(cell.sign + re.sub(r"\D", "", whole) + "." + rest + cell.exponent)
-    return value if math.isfinite(value) else math.nan
+    lost = value == 0 and (whole + rest).strip("0" + separators)  # 1e-400 is not zero
+    return math.nan if lost or not math.isfinite(value) else value

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from twostage.errors import DataError, some
+from twostage.errors import DataError, number_of, some
 from twostage.files import given_path
 from twostage.tables.header import column_called
 from twostage.tables.locating import Places
-from twostage.tables.numbers import is_number, read_numbers
+from twostage.tables.marks import DECIMALS
+from twostage.tables.numbers import is_number
 from twostage.tables.spreadsheet import Sheet, read_sheet
-from twostage.tables.table import Table, boxes_in, images_folder, photographs_in, rows_of
+from twostage.tables.table import Table, boxes_in, images_folder, photographs_in
 
-__all__ = ["beside", "for_spreadsheet", "read_new"]
+__all__ = ["beside", "for_spreadsheet", "read_new", "with_what_was_tried"]
 
 log = logging.getLogger("twostage")
 
@@ -35,6 +37,7 @@ def read_new(
     *,
     images: str | None = None,
     decimal: str | None = None,
+    usual_decimal: str | None = None,
 ) -> tuple[Table, pd.DataFrame]:
     """Read a table of photographs for prediction, every row of it.
 
@@ -42,7 +45,7 @@ def read_new(
         target_column: With concentrations where they are known; None: the `usual` one, where the table has it.
         box_columns: With boxes (`twostage.decoding.boxes`), empty for none; None: the `usual_boxes`, where it has them.
         images: The folder where the names of the photographs start; None: the table's.
-        decimal: The decimal mark of the concentrations, where it must be said.
+        decimal: The decimal mark of the concentrations, where it must be said; None: the `usual_decimal`, if any.
 
     Returns:
         The photographs, with targets NaN where none is known, and the further columns, as text.
@@ -54,19 +57,29 @@ def read_new(
     path = given_path(source, "input")
     columns = {image_column: "image_column"} | ({target_column: "target_column"} if target_column else {})
     columns |= {name: "box_columns" for name in box_columns or () if name not in columns}
-    sheet = read_sheet(path, columns, image_column, target_column or "")
+    sheet = read_sheet(path, columns, image_column, target_column or usual)
     places, notes = Places(images_folder(path, images, "images")), list(sheet.notes)
     names, paths = photographs_in(sheet, image_column, places, notes)
     column = target_column or column_called(usual, list(sheet.frame.columns), sheet.path, notes)
-    targets = np.full(len(names), np.nan)
+    targets, used, marks = np.full(len(names), np.nan), {image_column}, (decimal, usual_decimal)
     if column and column != image_column:
-        targets = _known(sheet, column, decimal, target_column is not None, notes)
-    used = {image_column, column} if np.isfinite(targets).any() else {image_column}
+        targets = _known(sheet, column, marks, target_column is not None, notes)
+        whole = np.isfinite(targets) | (sheet.column(column).to_numpy(str) == "")  # nothing that was written is lost
+        used |= {column} if whole.all() and np.isfinite(targets).any() else set()
     further = sheet.frame.loc[:, [name not in used for name in sheet.frame.columns]].reset_index(drop=True)
-    boxes = _boxes(sheet, box_columns, usual_boxes, decimal, notes)
+    boxes = _boxes(sheet, box_columns, usual_boxes, decimal or usual_decimal, notes)
     for note in notes:
         log.warning("%s", note)
-    return Table(names, paths, targets, boxes=boxes), further
+    return Table(names, paths, targets, boxes=boxes, folder=places.folder), further
+
+
+def with_what_was_tried(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """What was read (N rows), where the reason of each missing photograph says where it was looked for."""
+    if table.folder is None:
+        return frame
+    tried = f"; tried were that and photographs below {table.folder} called so: images=FOLDER says where names start"
+    missing = np.array([not os.path.exists(path) for path in table.paths], bool)
+    return frame.assign(reason=frame["reason"].where(~missing, frame["reason"] + tried))
 
 
 def _boxes(
@@ -84,20 +97,16 @@ def _boxes(
     return boxes_in(sheet, "", [str(name) for name in columns], decimal, notes) if columns else None
 
 
-def _known(sheet: Sheet, column: str, decimal: str | None, named: bool, notes: list[str]) -> np.ndarray:
+def _known(
+    sheet: Sheet, column: str, marks: tuple[str | None, str | None], named: bool, notes: list[str]
+) -> np.ndarray:
     """Concentrations (N,), NaN where the cell is empty, or is no number in a column that nobody has named."""
-    cells, rows, what = list(sheet.column(column)), rows_of(sheet), f"{sheet.path}: column '{column}'"
+    decimal, usual = marks
+    cells, rows, what = list(sheet.column(column)), sheet.rows, f"{sheet.path}: column '{column}'"
     filled = [i for i, cell in enumerate(cells) if cell]
     values = np.full(len(cells), np.nan)
     try:
-        numbers = read_numbers(
-            [cells[i] for i in filled],
-            [rows[i] for i in filled],
-            what,
-            decimal=decimal,
-            likely=sheet.likely,
-            option="decimal",
-        )
+        numbers = sheet.numbers(column, decimal or usual, "decimal", filled)
     except DataError as error:
         if named:
             raise
@@ -108,7 +117,12 @@ def _known(sheet: Sheet, column: str, decimal: str | None, named: bool, notes: l
     bad = [i for i in filled if np.isnan(values[i])]
     if bad:
         shown = some(f"{rows[i]} '{' '.join(cells[i].split())[:40]}'" for i in bad)
-        said = f"{what} should hold concentrations, and {len(bad)} cells are no number: {shown}"
+        said = (
+            f"{what} should hold concentrations, and {number_of(len(bad), 'cell is', 'cells are')} no number: {shown}"
+        )
+        if usual and not decimal:
+            other = DECIMALS.replace(usual, "")
+            said += f" (read with the model's data.decimal={usual}; decimal={other} says otherwise)"
         if named:
             raise DataError(f"{said}; correct or empty them")
         notes.append(f"{said}; their target stays unknown")

@@ -18,7 +18,7 @@ import numpy as np
 from twostage.errors import DataError
 from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS, Cell, are_thousands, decimal_marks, value_of
 
-__all__ = ["Numbers", "is_number", "read_numbers"]
+__all__ = ["COUNTED", "Numbers", "is_number", "read_numbers"]
 
 LETTER = r"[^\W\d_]"
 BEFORE = rf"(?P<before>{LETTER}(?:{LETTER}|[{SPACES}._:=/%-])*?)"
@@ -74,6 +74,7 @@ def read_numbers(
     likely: str = "",
     exponent: bool = True,
     option: str = "data.decimal",
+    typed: Sequence[bool] | None = None,
 ) -> Numbers:
     """Read N cells as numbers, all in the same way.
 
@@ -87,6 +88,8 @@ def read_numbers(
         likely: The decimal mark of a program that separates columns as this table's are separated, "" if unknown.
         exponent: Is ``1.2e-05`` a number? Programs write it into cells; as a person's name for a folder it is a code.
         option: How the user says `decimal`.
+        typed: Which cells are numbers in the file itself, written here with a decimal point: they have one reading,
+            and tell nothing of how the texts beside them are written.
 
     Raises:
         DataError: Two readings are possible, or cells share no unit.
@@ -103,9 +106,17 @@ def read_numbers(
     found = [one for one in alike if one is not None]
     shown = [f"{places[i]} '{' '.join(cells[i].split())[:40]}'".strip() for i in read]
     notes: list[str] = []
-    marks = {decimal} if decimal else decimal_marks(found, shown, what, likely, option, notes)
-    underscore = "_" if are_thousands("_", found) else ""
-    values = [math.nan if one is None else value_of(one, marks, underscore) for one in alike]
+    clear = [typed is not None and typed[i] for i in read]
+    texts = [one for one, is_number in zip(found, clear, strict=True) if not is_number]
+    if decimal:
+        marks = {decimal}
+    else:
+        shown = [one for one, is_number in zip(shown, clear, strict=True) if not is_number]
+        marks = decimal_marks(texts, shown, what, likely, option, notes, any(clear))
+    underscore = "_" if are_thousands("_", texts) else ""
+    values = np.full(len(cells), math.nan)
+    for i, one, is_number in zip(read, found, clear, strict=True):
+        values[i] = value_of(one, {"."} if is_number else marks, "" if is_number else underscore)
     before, unit = shared
     if before and not unit and before.rstrip(" _=:.").casefold() not in QUANTITIES:
         _refuse_counted(values, before, what)
@@ -113,12 +124,12 @@ def read_numbers(
         said = " and ".join(f"'{text}' {side} it" for text, side in ((before, "before"), (unit, "after")) if text)
         notes.append(f"{what}: every number has {said}, which is left out")
     mark = next(iter(marks)) if len(marks) == 1 else None
-    return Numbers(np.array(values, np.float64), before, unit, mark, tuple(notes))
+    return Numbers(values, before, unit, mark, tuple(notes))
 
 
-def _refuse_counted(values: list[float], before: str, what: str) -> None:
+def _refuse_counted(values: np.ndarray, before: str, what: str) -> None:
     """Refuse what may be no measurement: things with a name and the numbers 1, 2, 3, ..."""
-    distinct = sorted({value for value in values if math.isfinite(value)})
+    distinct = sorted({value for value in values.tolist() if math.isfinite(value)})
     if len(distinct) > 2 and distinct[0] in (0, 1) and distinct == [distinct[0] + i for i in range(len(distinct))]:
         last = f"{distinct[-1]:g}"
         raise DataError(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from io import BytesIO, StringIO
+from io import StringIO
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from twostage.errors import DataError, NotThereError, some
 from twostage.tables.header import LONGEST_TITLE, Row, find_header, named_columns, without_header
+from twostage.tables.numbers import Numbers, read_numbers
+from twostage.tables.workbook import NumberCell, read_parquet, read_workbook
 
 __all__ = ["TABLE_SUFFIXES", "Sheet", "read_sheet"]
 
@@ -29,12 +29,13 @@ DELIMITERS = ",;\t|"
 class Sheet:
     """A table of text cells; the frame's index is each row's number in the file.
 
-    `likely` is the decimal mark that goes with such a file, "" if unknown; `notes` say how it was read, where that is
-    not as it is written.
+    `typed` (of the frame's shape) tells which cells are numbers in the file itself. `likely` is the decimal mark that
+    goes with such a file, "" if unknown; `notes` say how it was read, where that is not as it is written.
     """
 
     path: Path
     frame: pd.DataFrame
+    typed: np.ndarray
     likely: str
     notes: list[str]
 
@@ -43,6 +44,29 @@ class Sheet:
         column = self.frame[name]
         assert isinstance(column, pd.Series)
         return column
+
+    @property
+    def rows(self) -> list[str]:
+        """Where each row is, for messages."""
+        return [f"row {row}" for row in self.frame.index]
+
+    def numbers(self, name: str, decimal: str | None, option: str, of: Sequence[int] | None = None) -> Numbers:
+        """The numbers of a column, or of some of its rows (`twostage.tables.numbers.read_numbers`).
+
+        Raises:
+            DataError: It can be read in two ways, or has several units.
+        """
+        cells, rows, typed = list(self.column(name)), self.rows, self.typed[:, list(self.frame.columns).index(name)]
+        used = range(len(cells)) if of is None else of
+        return read_numbers(
+            [cells[i] for i in used],
+            [rows[i] for i in used],
+            f"{self.path}: column '{name}'",
+            decimal=decimal,
+            likely=self.likely,
+            option=option,
+            typed=[bool(typed[i]) for i in used],
+        )
 
 
 def read_sheet(path: Path, columns: dict[str, str], photograph: str = "", number: str = "") -> Sheet:
@@ -61,16 +85,32 @@ def read_sheet(path: Path, columns: dict[str, str], photograph: str = "", number
     """
     if not path.is_file():
         raise NotThereError(f"{path}: no such table; give the path of a CSV, Excel or Parquet file")
-    raw, notes = path.read_bytes(), list[str]()
+    raw, notes, likely = path.read_bytes(), list[str](), ""
     if raw.startswith(b"PK\3\4"):
-        rows, likely = _excel(path, raw, notes), "."
+        rows = read_workbook(path, raw, notes)
     elif raw.startswith(b"PAR1"):
-        rows, likely = _parquet(path, raw), "."
+        rows = read_parquet(path, raw)
     else:
         rows, delimiter = _text(path, _decode(path, raw), list(columns))
         likely = {",": ".", ";": ","}.get(delimiter, "")
+    sheets = "".join(f"; {note.removeprefix(f'{path}: ')}: put the table first" for note in notes)
     if not rows:
-        raise DataError(f"{path}: the table is empty; the first line must name the columns {some(columns)}")
+        raise DataError(f"{path}: the table is empty; the first line must name the columns {some(columns)}{sheets}")
+    try:
+        names, body = _header(path, rows, columns, photograph, number, notes)
+    except DataError as error:
+        raise DataError(f"{error}{sheets}") from error
+    typed = np.array([[isinstance(cell, NumberCell) for cell in cells] for _, cells in body], bool)
+    frame = pd.DataFrame([cells for _, cells in body], columns=names, index=[line for line, _ in body], dtype=str)
+    if frame.empty:
+        raise DataError(f"{path}: the table has a header and no rows")
+    return Sheet(path, frame, typed, likely, notes)
+
+
+def _header(
+    path: Path, rows: list[Row], columns: dict[str, str], photograph: str, number: str, notes: list[str]
+) -> tuple[list[str], list[Row]]:
+    """The names of the columns, and the rows below them, each as wide."""
     at = find_header(rows, list(columns))
     if at is None:
         names, body = without_header(path, rows, columns, photograph, number, notes)
@@ -80,23 +120,23 @@ def read_sheet(path: Path, columns: dict[str, str], photograph: str = "", number
             passed = some((f"'{' '.join(filter(None, cells))[:60]}'" for _, cells in rows[:at]), 2)
             notes.append(f"{path}: the header is row {rows[at][0]}; what stands before it is passed over: {passed}")
     names = named_columns(path, names, body, columns, photograph, notes)
-    frame = _frame(path, names, body)
-    if frame.empty:
-        raise DataError(f"{path}: the table has a header and no rows")
-    return Sheet(path, frame, likely, notes)
+    return names, _as_wide(path, names, body)
 
 
-def _frame(path: Path, names: list[str], body: list[Row]) -> pd.DataFrame:
-    """All cells as text; a cell beyond the header is refused, because it is a decimal comma more often than not."""
+def _as_wide(path: Path, names: list[str], body: list[Row]) -> list[Row]:
+    """Rows as wide as the header; a cell without a name is refused, because it is a decimal comma more often than not.
+
+    The first column may have none: so programs write the numbers of rows.
+    """
     width = len(names)
     for line, cells in body:
-        if any(cells[width:]):
+        nameless = [cell for i, cell in enumerate(cells) if cell and i and (i >= width or not names[i])]
+        if nameless:
             raise DataError(
-                f"{path}: row {line} has {len(cells)} cells, the header {width}; "
-                f"put a decimal comma in quotes, or separate the columns by semicolons"
+                f"{path}: row {line} has '{' '.join(nameless[0].split())[:40]}' where the header names no column; put "
+                f"a decimal comma in quotes, or separate the columns by semicolons; or name the column"
             )
-    filled = [(cells + [""] * width)[:width] for _, cells in body]
-    return pd.DataFrame(filled, columns=names, index=[line for line, _ in body], dtype=str)
+    return [(line, (cells + [""] * width)[:width]) for line, cells in body]
 
 
 def _text(path: Path, text: str, required: list[str]) -> tuple[list[Row], str]:
@@ -107,17 +147,27 @@ def _text(path: Path, text: str, required: list[str]) -> tuple[list[Row], str]:
     line = re.search(r"\S[^\r\n]*", text)
     tried = given or "".join(sorted(DELIMITERS, key=lambda mark: -line[0].count(mark) if line else 0))
     for delimiter in tried:
-        try:
-            if find_header(list(islice(_rows(text, delimiter, skipped), LONGEST_TITLE)), required) is not None:
-                break
-        except csv.Error:
-            continue
+        if _finds(text, delimiter, skipped, required):
+            break
     else:
         delimiter = tried[0]
+        if given and given != (other := _text(path, text, required)[1]) and _finds(text, other, skipped, required):
+            raise DataError(
+                f"{path}: its first line says sep={given}, and '{other}' separates the columns: correct that line, or "
+                f"remove it"
+            )
     try:
         return list(_rows(text, delimiter, skipped)), delimiter
     except csv.Error as error:
         raise DataError(f"{path}: not a table: {error}") from error
+
+
+def _finds(text: str, delimiter: str, skipped: int, required: list[str]) -> bool:
+    """Is there a header where cells are separated so?"""
+    try:
+        return find_header(list(islice(_rows(text, delimiter, skipped), LONGEST_TITLE)), required) is not None
+    except csv.Error:
+        return False
 
 
 def _rows(text: str, delimiter: str, skipped: int) -> Iterator[Row]:
@@ -153,56 +203,3 @@ def _decode(path: Path, raw: bytes) -> str:
     if "\0" in text:
         raise DataError(f"{path}: not a text file; export the table as CSV")
     return text
-
-
-def _excel(path: Path, raw: bytes, notes: list[str]) -> list[Row]:
-    """The rows of the first sheet."""
-    try:
-        import openpyxl  # noqa: F401
-    except ImportError as error:
-        raise DataError(
-            f"{path}: an Excel file needs openpyxl: pip install 'twostage[excel]', or save it as CSV"
-        ) from error
-    try:
-        book = pd.ExcelFile(BytesIO(raw), engine="openpyxl")
-        sheet = book.parse(0, header=None, dtype=object, na_filter=False)
-    except Exception as error:  # openpyxl raises whatever a damaged file leads to
-        raise DataError(f"{path}: not an Excel file that can be read; save it as .xlsx or CSV") from error
-    if len(book.sheet_names) > 1:
-        left = some((f"'{name}'" for name in book.sheet_names[1:]), 3)
-        notes.append(f"{path}: the first sheet, '{book.sheet_names[0]}', is read; {left} is not")
-    return _filled(sheet.itertuples(index=False), 1)
-
-
-def _parquet(path: Path, raw: bytes) -> list[Row]:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise DataError(
-            f"{path}: a Parquet file needs pyarrow: pip install 'twostage[parquet]', or save it as CSV"
-        ) from error
-    try:
-        frame = pd.read_parquet(BytesIO(raw), engine="pyarrow")
-    except Exception as error:  # pyarrow raises whatever a damaged file leads to
-        raise DataError(f"{path}: not a Parquet file that can be read; save it again, or as CSV") from error
-    if any(frame.index.names):
-        frame = frame.reset_index()
-    columns = [frame.iloc[:, i].to_numpy() for i in range(frame.shape[1])]  # each keeps its own precision
-    return [(0, [str(name).strip() for name in frame.columns]), *_filled(zip(*columns, strict=True), 1)]
-
-
-def _filled(rows: Any, first: int) -> list[Row]:
-    """The rows that hold anything, from `first` on, as text."""
-    numbered = ((i, [_written(value) for value in row]) for i, row in enumerate(rows, first))
-    return [(i, cells) for i, cells in numbered if any(cells)]
-
-
-def _written(value: Any) -> str:
-    """What a cell holds, as one would write it: a day without midnight, nothing for nothing."""
-    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
-        return ""
-    if isinstance(value, np.datetime64):
-        value = pd.Timestamp(value)
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ").removesuffix(" 00:00:00")
-    return str(value).strip()

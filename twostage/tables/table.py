@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 
 from twostage.decoding.boxes import check_box_columns, read_boxes, refuse_repeated, same_photograph
-from twostage.errors import DataError, some
+from twostage.errors import DataError, number_of, some
 from twostage.files import given_path
+from twostage.tables.header import is_photograph
 from twostage.tables.locating import Places
-from twostage.tables.numbers import Numbers, read_numbers
 from twostage.tables.spreadsheet import Sheet, read_sheet
 
-__all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table", "rows_of"]
+__all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table"]
+
+USUAL_OF_BOXES = (("x", "left"), ("y", "top"), ("w", "width"), ("h", "height"))
+"""How people call the columns of boxes."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def read_table(
     elif target_column:
         _refuse_duplicates(path, sheet.frame, paths)
     if target_column:
-        numbers = _targets(sheet, target_column, decimal)
+        numbers = sheet.numbers(target_column, decimal, "data.decimal")
         targets, unit, notes = numbers.values, numbers.unit, [*notes, *numbers.notes]
         skipped = _no_numbers(sheet, target_column, targets, on_target_error)
     groups = None
@@ -141,7 +144,7 @@ def read_table(
         groups,
         extra,
         boxes=boxes,
-        rows=rows_of(sheet),
+        rows=sheet.rows,
         header=[str(name) for name in sheet.frame.columns],
         folder=places.folder,
         unit=unit,
@@ -178,14 +181,13 @@ def boxes_in(sheet: Sheet, prefix: str, columns: Sequence[str], decimal: str | N
         DataError: A column has two readings, or a unit.
     """
     check_box_columns(f"{prefix}box_columns", columns)
-    rows, values = rows_of(sheet), []
+    values = []
     for name in columns:
-        what, cells = f"{sheet.path}: column '{name}'", list(sheet.column(name))
-        found = read_numbers(cells, rows, what, decimal=decimal, likely=sheet.likely, option=f"{prefix}decimal")
+        found = sheet.numbers(name, decimal, f"{prefix}decimal")
         if found.unit or found.before:
             raise DataError(
-                f"{what} is written with '{found.before or found.unit}': boxes are pixels, or shares of 0..1, as bare "
-                f"numbers"
+                f"{sheet.path}: column '{name}' is written with '{found.before or found.unit}': boxes are "
+                f"pixels, or shares of 0..1, as bare numbers"
             )
         values.append(found.values)
         notes += found.notes
@@ -219,32 +221,30 @@ def photographs_in(sheet: Sheet, column: str, places: Places, notes: list[str]) 
             for row in sheet.frame.index[names == ""]
         ]
         raise DataError(f"{sheet.path}: no photograph named in row {some(empty)}: name it, or remove the row")
-    paths, found = places.find(list(names), rows_of(sheet))
+    refused = [row for row, name in zip(sheet.rows, names, strict=True) if "\0" in name]
+    if refused:
+        raise DataError(f"{sheet.path}: no file can be called as in {some(refused)}: a character in the name is zero")
+    if is_photograph(column) and os.path.isfile(places.written(column)):
+        raise DataError(
+            f"{sheet.path}: '{column}', which is to name a column, is a photograph: the table has no header; write one "
+            f"into its first line, such as image,target"
+        )
+    paths, found = places.find(list(names), sheet.rows)
     notes += found
     return list(names), paths
 
 
-def rows_of(sheet: Sheet) -> list[str]:
-    """Where each row is, for messages."""
-    return [f"row {row}" for row in sheet.frame.index]
-
-
-def _targets(sheet: Sheet, column: str, decimal: str | None) -> Numbers:
-    cells, what = list(sheet.column(column)), f"{sheet.path}: column '{column}'"
-    return read_numbers(cells, rows_of(sheet), what, decimal=decimal, likely=sheet.likely)
-
-
 def _no_numbers(sheet: Sheet, column: str, targets: np.ndarray, on_error: str) -> dict[int, str]:
     """Rows without a concentration, with the reason, where they are to be skipped."""
-    bad, cells, rows = np.flatnonzero(np.isnan(targets)).tolist(), list(sheet.column(column)), rows_of(sheet)
+    bad, cells, rows = np.flatnonzero(np.isnan(targets)).tolist(), list(sheet.column(column)), sheet.rows
     if len(bad) and (on_error == "stop" or len(bad) == len(targets)):
         shown = [f"{rows[i]} '{' '.join(cells[i].split())[:40]}'" for i in bad]
         good = np.flatnonzero(np.isfinite(targets))
         like = f" (row {sheet.frame.index[good[0]]} '{cells[good[0]]}' does)" if len(good) else ""
         skip = ": correct them, or leave their rows out with data.on_target_error=skip" if on_error == "stop" else ""
         raise DataError(
-            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; {len(bad)} do not"
-            f"{like}: {some(shown)}{skip}"
+            f"{sheet.path}: column '{column}' must hold a finite number in every row, in one unit; "
+            f"{number_of(len(bad), 'does', 'do')} not{like}: {some(shown)}{skip}"
         )
     return {i: f"{rows[i]}: '{cells[i]}' is no concentration" for i in bad}
 
@@ -255,7 +255,18 @@ def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> No
     if len(repeated):
         first = repeated[repeated == repeated.iloc[0]]
         photo = Path(first.iloc[0])
-        raise DataError(
-            f"{path}: {repeated.nunique()} photographs are listed more than once, for instance "
-            f"{photo.parent.name}/{photo.name} in rows {some(first.index)}; keep one row for each photograph"
+        columns = _columns_of_boxes(list(frame.columns))
+        boxes = (
+            f"say with data.box_columns=[{','.join(columns)}] that its rows are boxes in them, or " if columns else ""
         )
+        raise DataError(
+            f"{path}: {number_of(repeated.nunique(), 'photograph is', 'photographs are')} listed more than once, for "
+            f"instance {photo.parent.name}/{photo.name} in rows {some(first.index)}; {boxes}"
+            f"keep one row for each photograph"
+        )
+
+
+def _columns_of_boxes(names: list[str]) -> list[str]:
+    """The columns that are called as left, top, width and height of a box are, if there is one for each."""
+    found = [[name for name in names if name.casefold() in usual] for usual in USUAL_OF_BOXES]
+    return [names[0] for names in found] if all(len(names) == 1 for names in found) else []

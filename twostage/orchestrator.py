@@ -174,17 +174,13 @@ def _at_work(config: Config, folder: RunFolder) -> Iterator[Prepared]:
 
 
 def _announce(prepared: Prepared) -> None:
-    bins, folder = prepared.bins, prepared.folder
+    folder, (low, high) = prepared.folder, prepared.bins.edges[[0, -1]]
     log.info(
         "run %s: %d training photographs, %s over %g..%g, %s; results in %s",
-        *(
-            folder.name,
-            len(prepared.part("train")),
-            number_of(bins.count, "bin", "bins"),
-            *bins.edges[[0, -1]],
-            describe(prepared),
-            folder,
-        ),
+        folder.name,
+        len(prepared.part("train")),
+        number_of(prepared.bins.count, "bin", "bins"),
+        *(low, high, describe(prepared), folder),
     )
 
 

@@ -42,6 +42,7 @@ def test_known_targets_of_a_new_table_are_read_as_those_of_the_training(trained,
     assert err.count("is taken for") == 2
     assert "2 of 2 photographs were found otherwise than as written" in err
     assert err.splitlines()[-1] == "2 photographs: 2 ok"
+    assert "over the 1 read whose target is known" in err
 
 
 def test_targets_that_can_be_read_in_two_ways_stay_unknown_until_it_is_said(trained, run):

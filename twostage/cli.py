@@ -265,10 +265,6 @@ def predict(config: PredictConfig) -> str:
         text = ""
     _print(text, is_data=True)
     counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
-    if "target" in frame:
-        known = frame.dropna(subset=["target", "concentration"])
-        off = (known["concentration"] - known["target"]).pow(2).mean() ** 0.5
-        counts += f"; RMSE {off:.4g} over the {len(known)} read whose target is known" if len(known) else ""
     said = f"{len(frame)} photographs{'' if path is None else f', written to {path}'}: {counts}"
     refused = frame[frame["status"] == "refused"]
     if len(refused) and (config.strict or len(refused) == len(frame)):

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from twostage.errors import ConfigError, RunError, number_of, some
+from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
@@ -108,13 +109,18 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     use_threads(config.runtime.threads)
     direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
-    if config.run == "latest":
-        log.info("run=latest is %s", folder.resolve().name)
     predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
     table, further = _photographs_to_predict(config, predictor.model.config)
-    frame = predictor.predict(table.paths, table.boxes, config.runtime.progress).to_frame(table.images)
+    prediction = predictor.predict(table.paths, table.boxes, config.runtime.progress)
+    frame = prediction.to_frame(table.images)
+    if config.run == "latest":
+        log.info("run=latest is %s", folder.resolve().name)
     for remark in predictor.model.remarks:
         log.warning("%s: %s", folder, remark)
+    known = np.isfinite(table.targets) & prediction.is_read
+    if known.any():
+        off = rmse(prediction.bins.difference(prediction.concentration[known], table.targets[known]))
+        log.info("RMSE %s over the %d read whose target is known", f"{off:.4g} {predictor.unit}".strip(), known.sum())
     if np.isfinite(table.targets).any():
         frame.insert(1, "target", table.targets)
     frame = beside(with_what_was_tried(frame, table), further)

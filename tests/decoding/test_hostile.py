@@ -14,7 +14,8 @@ import pytest
 from photo_files import SCENE, icc, png, tiff, written
 from PIL import Image
 
-from twostage.data.photographs import _digests, decode_photographs
+from twostage.data.contents import digests_of
+from twostage.data.photographs import decode_photographs
 from twostage.decoding import limits
 from twostage.decoding.boxes import boxes_of
 from twostage.decoding.budget import MEMORY, Budget
@@ -186,10 +187,10 @@ def test_the_memory_that_decoding_takes_is_known_before(tmp_path, monkeypatch):
         refused(tmp_path / name, "MB to decode, more than 5 MB; make it smaller or save it as baseline JPEG or PNG")
 
 
-def test_a_pipe_and_a_device_do_not_stop_reading_digests(tmp_path):
+def test_a_pipe_and_a_device_do_not_stop_readingdigests_of(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
-    assert all("not readable" in digest for digest in _digests([tmp_path / "pipe", tmp_path / "zero"], 2))
+    assert all("not readable" in digest for digest in digests_of([tmp_path / "pipe", tmp_path / "zero"], 2))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ CASES = (("4000x3000", "png", 1), ("4000x3000", "jpg", 2), ("250x250", "png", 50
 
 
 def run(work):
-    from twostage.decoding.images import decode_photograph
+    from twostage.data.images import decode_photograph
 
     work.mkdir(parents=True, exist_ok=True)
     rows = []

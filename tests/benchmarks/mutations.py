@@ -197,7 +197,7 @@ def with_other_entry(content, start, rng):
 
 def decode_all(contents, sound, folder):
     """Decode (name, content) one after another; the row of the table."""
-    from twostage.decoding.images import decode_photograph
+    from twostage.data.images import decode_photograph
     from twostage.errors import TwoStageError
 
     path = Path(folder) / "photo"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from twostage.data.images import decode_photograph
 from twostage.data.simulated import render_photographs
 from twostage.decoding.area import to_square
-from twostage.decoding.images import decode_photograph
 
 SIZE = 64
 SIDES = [64, 128, 192, 250, 256, 257, 300, 320, 384, 1000]

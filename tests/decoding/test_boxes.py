@@ -6,11 +6,11 @@ import pytest
 from helpers import TINY_TABLE
 from PIL import Image
 
+from twostage.data.images import decode_boxes, decode_photograph
 from twostage.data.photographs import decode_photographs, load_photographs
 from twostage.data.simulated import render_photographs
 from twostage.decoding import images
 from twostage.decoding.boxes import Box, boxes_of, pieces
-from twostage.decoding.images import decode_boxes, decode_photograph
 from twostage.errors import ConfigError, DataError, ImageError
 from twostage.options.data import CsvConfig
 from twostage.options.run import ImageConfig, SplitConfig
@@ -170,7 +170,7 @@ def test_boxes_of_a_photograph_that_cannot_be_read(tmp_path):
 def test_each_photograph_is_decoded_once(tmp_path, monkeypatch):
     decoded, original = [], images.opened
     monkeypatch.setattr(
-        "twostage.decoding.images.opened", lambda source, *more: decoded.append(source) or original(source, *more)
+        "twostage.data.images.opened", lambda source, *more: decoded.append(source) or original(source, *more)
     )
     paths = plate(tmp_path, 3)
     table = write(

@@ -12,10 +12,10 @@ import pytest
 from photo_files import GRAY, SCENE, exif, heic, icc, png, tiff, written
 from PIL import Image
 
+from twostage.data.images import decode_photograph
 from twostage.decoding import limits
 from twostage.decoding.area import to_square
 from twostage.decoding.facts import describe_photograph
-from twostage.decoding.images import decode_photograph
 from twostage.decoding.kinds import KINDS, SUFFIXES, decoder_versions
 from twostage.errors import ImageError
 from twostage.tables.folders import find_photographs

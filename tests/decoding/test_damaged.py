@@ -10,8 +10,8 @@ import pytest
 from photo_files import tiff
 from PIL import Image
 
+from twostage.data.images import decode_photograph
 from twostage.data.simulated import render_photographs
-from twostage.decoding.images import decode_photograph
 from twostage.errors import ImageError
 
 JPEGS = {

@@ -10,9 +10,9 @@ import pytest
 from photo_files import GRAY, SCENE, bmp, exif, heic, icc, nclx, page, png, tiff, written
 from PIL import Image
 
+from twostage.data.images import decode_photograph
 from twostage.decoding.facts import describe_photograph
 from twostage.decoding.formats import FORMATS
-from twostage.decoding.images import decode_photograph
 from twostage.decoding.kinds import KINDS
 from twostage.errors import ImageError
 

@@ -15,11 +15,11 @@ from photo_files import SCENE, icc, png, tiff, written
 from PIL import Image
 
 from twostage.data.contents import digests_of
+from twostage.data.images import decode_photograph
 from twostage.data.photographs import decode_photographs
 from twostage.decoding import limits
 from twostage.decoding.boxes import boxes_of
 from twostage.decoding.budget import MEMORY, Budget
-from twostage.decoding.images import decode_photograph
 from twostage.decoding.kinds import SUFFIXES
 from twostage.decoding.photo import Photo
 from twostage.errors import ImageError, StorageError

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["COLORS", "channels", "to_color", "to_srgb"]
+from twostage.decoding.spaces import linear_to_srgb
+
+__all__ = ["COLORS", "channels", "linear_to_srgb", "to_color", "to_srgb"]
 
 DARKEST = 1.0 / 255.0
 """sRGB below this is one grey level from black; its optical density (3.5) is where the scale ends."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from twostage.data.contents import digest_of, digests_of, raise_if_it_may_pass
+from twostage.data.images import DECODER, decode_boxes, decode_photograph
 from twostage.data.store import CHUNK, Rows, Store, open_store
 from twostage.decoding.boxes import pieces, same_photograph
 from twostage.decoding.decoder import Source
-from twostage.decoding.images import DECODER, decode_boxes, decode_photograph
 from twostage.decoding.kinds import decoder_versions
 from twostage.decoding.quiet import quiet
 from twostage.errors import DataError, ImageError, NotThereError, some

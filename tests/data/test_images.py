@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from twostage.data.images import decode_photograph
 from twostage.data.photographs import decode_photographs
 from twostage.data.simulated import render_photographs
 from twostage.decoding import limits
 from twostage.decoding.decoder import opened
-from twostage.decoding.images import decode_photograph
 from twostage.errors import DataError, ImageError
 
 SIZE = 16

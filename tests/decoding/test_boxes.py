@@ -6,10 +6,10 @@ import pytest
 from helpers import TINY_TABLE
 from PIL import Image
 
+from twostage.data import images
 from twostage.data.images import decode_boxes, decode_photograph
 from twostage.data.photographs import decode_photographs, load_photographs
 from twostage.data.simulated import render_photographs
-from twostage.decoding import images
 from twostage.decoding.boxes import Box, boxes_of, pieces
 from twostage.errors import ConfigError, DataError, ImageError
 from twostage.options.data import CsvConfig

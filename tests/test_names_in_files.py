@@ -243,3 +243,14 @@ def test_a_model_folder_of_a_run_is_made_again_when_its_description_was_changed(
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_read(trained, run, output, monkeypatch):
     monkeypatch.setattr("twostage.orchestrator.predict", lambda config: pytest.fail("read"))
     one_line(run("predict", "input=p00.png", f"output={output}"), f"output={output}", "folder")
+
+
+@pytest.mark.parametrize("output", ["out.xlsx", "out.parquet", "out.JSON"])
+def test_a_table_is_not_called_what_it_is_not(trained, run, output):
+    one_line(run("predict", "input=p00.png", f"output={output}"), "written as CSV", "name it .csv")
+    assert not (trained / output).exists()
+
+
+@pytest.mark.parametrize("option", ["image_column=image", "target_column=target", "images=.", "decimal=,"])
+def test_what_says_how_to_read_a_table_is_refused_for_photographs(trained, run, option):
+    one_line(run("predict", "input=p00.png", option), option.split("=")[0], "input=p00.png is none")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import TINY_TABLE
+from helpers import TINY_TABLE, one_line
 from PIL import Image
 
 from twostage.data import images
@@ -317,7 +317,13 @@ def test_a_table_of_boxes_from_training_to_readings(here, run):
     write(here, [rows[0], ("0.png", 100, 300, 0, 40, 40), rows[1]])
     assert run("predict", "run=a", "input=t.csv", "output=p.csv")[0] == 0
     assert pd.read_csv(here / "p.csv")["status"].eq("refused").tolist() == [False, True, False]
+    one_line(run("predict", "run=a", "input=0.png"), "learned from boxes", "box_columns=[]")
+    assert run("predict", "run=a", "input=0.png", "box_columns=[]")[0] == 0
     write(here, [("0.png", rows[0][1], 1, 0, 39, 40), *rows[1:]])
+    other = [option for option in options if option != "run=a"]  # the same plates, cut otherwise
+    status, _, err = run("train", *other, "run=b", "seed=5", "train.start_from=outputs/a")
+    assert status == 1
+    assert "are among those that made train.start_from" in err
     status, _, err = run("train", *options)
     assert status == 1
     assert "0.png [1,0,39,40]" in err

@@ -120,3 +120,16 @@ def test_nitrite_by_group_has_the_known_baseline(here, nitrite, run):
     assert status == 0, err
     metrics = json.loads((here / "outputs/n/metrics.json").read_text())
     assert 6 < metrics["rmse_colour_baseline"] < 13  # known: about 9 ug/L with specimens left out
+
+
+def test_on_a_logarithmic_scale_figures_are_in_the_unit_and_in_decades(photos, run):
+    status, out, err = run("crossval", *CROSS, "data.scale=log", "split.folds=2", "data.unit=mg/L")
+    assert status == 0, err
+    folder = photos / "outputs/cv"
+    read, metrics = pd.read_csv(folder / "predictions.csv"), json.loads((folder / "metrics.json").read_text())
+    decades = np.log10(read["concentration"] / read["target"])
+    assert metrics["rmse"] == pytest.approx(np.sqrt(((read["concentration"] - read["target"]) ** 2).mean()))
+    assert metrics["rmse_decades"] == pytest.approx(np.sqrt((decades**2).mean()))
+    assert metrics["rmse_low_95"] <= metrics["rmse_decades"] <= metrics["rmse_high_95"]
+    assert (metrics["unit"], metrics["error_unit"]) == ("mg/L", "decades")
+    assert f"{metrics['rmse_decades']:.4g} decades" in out

@@ -152,3 +152,14 @@ def test_a_sweep_of_cross_validations_has_its_table(photos, run):
         assert row.n_test_openings_in_sweep == 2
     assert table["rmse_validation"].is_monotonic_increasing
     assert "The sweep so far" in out
+
+
+def test_a_sweep_is_ranked_by_decades_where_all_runs_have_them(tmp_path):
+    for k, (unit, decades) in enumerate([(9.0, 0.1), (1.0, 0.2)]):
+        metrics = {"rmse_validation": unit, "rmse_validation_decades": decades, "rmse": 1.0, "options": {"seed": k}}
+        (tmp_path / str(k)).mkdir()
+        (tmp_path / str(k) / "metrics.json").write_text(json.dumps(metrics))
+    assert leaderboard(tmp_path)["run"].tolist() == ["0", "1"]
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2/metrics.json").write_text(json.dumps({"rmse_validation": 4.0, "rmse": 1.0, "options": {"seed": 2}}))
+    assert leaderboard(tmp_path)["run"].tolist() == ["1", "2", "0"]  # decades are no units

@@ -129,3 +129,27 @@ def test_intervals_on_a_logarithmic_scale_are_factors():
     fitted = fit_intervals("conformal", bins, some_reading, found, target)
     lower, upper = fitted.bounds(bins, some_reading, np.array([1.0, 50.0]))
     np.testing.assert_allclose(upper / lower, 4)
+
+
+def test_intervals_hold_beside_a_minimum():
+    """They learn from readings that were raised to it, and so must stand around such."""
+    rng, bins = np.random.default_rng(0), Bins([0.0, 5, 10])
+
+    def read(count):
+        target = np.where(rng.random(count) < 0.5, 0.3, rng.uniform(0, 10, count))
+        found = target - 0.5 + rng.normal(0, 1, count)
+        return target, Reading(np.eye(2)[bins.index(found)], bins.offsets(found), np.zeros((count, 2)))
+
+    target, some_reading = read(2000)
+    fitted = fit_intervals(
+        "conformal",
+        bins,
+        some_reading,
+        predict(bins, np.zeros((2000, 0)), some_reading, "mixture", minimum=0).concentration,
+        target,
+    )
+    target, new = read(4000)
+    said = predict(bins, np.zeros((4000, 0)), new, "mixture", fitted, minimum=0)
+    inside = (said.lower <= target) & (target <= said.upper)
+    assert 0.87 < inside.mean() < 0.95
+    assert said.lower.min() == 0

@@ -32,7 +32,7 @@ from scipy.spatial import cKDTree
 
 from twostage.data.splits import UNUSED
 from twostage.data.store import Pixels
-from twostage.errors import some
+from twostage.errors import number_of, some
 
 __all__ = ["across_parts", "duplicates_message", "joined_groups", "near_duplicates"]
 
@@ -107,7 +107,7 @@ def duplicates_message(images: list[str], parts: np.ndarray, pairs: np.ndarray) 
         effect = f"{affected} of {total} test photographs have one outside the test set, so the figures may be too good"
     else:
         effect = "none is in the test set, but temperature and intervals may come out too sure"
-    count = f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
+    count = number_of(len(pairs), "pair", "pairs")
     return (
         f"{count} of near-duplicate photographs {'lie' if len(pairs) > 1 else 'lies'} in different parts of the split "
         f"({shown}); {effect}: name the specimens with data.group_column=..., or keep such photographs together with "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twostage.errors import number_of
+
 __all__ = ["FEW_GROUPS", "FEW_PHOTOGRAPHS", "judged", "remarks"]
 
 FEW_PHOTOGRAPHS, FEW_GROUPS = 30, 10
@@ -31,10 +33,10 @@ def remarks(metrics: Mapping[str, Any], n_groups: int | None) -> list[str]:
         )
     read, few_groups = metrics["n_test"] - metrics["n_refused"], n_groups is not None and n_groups < FEW_GROUPS
     if read < FEW_PHOTOGRAPHS or few_groups:
-        of_groups = f" of {n_groups} specimen{'s' * (n_groups != 1)}" if few_groups else ""
-        one = read == 1
+        of_groups = f" of {number_of(n_groups or 0, 'specimen', 'specimens')}" if few_groups else ""
+        few = number_of(read, "test photograph", "test photographs") + of_groups
         said.append(
-            f"{read} test photograph{'s' * (not one)}{of_groups} {'says' if one else 'say'} little, another test set "
-            f"may give another figure: twostage crossval reads every photograph"
+            f"{few} {'says' if read == 1 else 'say'} little, another test set may give another figure: twostage "
+            f"crossval reads every photograph"
         )
     return said

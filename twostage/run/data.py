@@ -46,6 +46,8 @@ class RunData:
     notes: list[str]
     pairs: np.ndarray | None
     """Pairs of near-duplicates (M,2); None if they were not looked for."""
+    cut: str
+    """What `image.fit=crop` cuts away, in words; "" where nothing is."""
 
     def part(self, name: str) -> np.ndarray:
         """Rows of one part of the split."""
@@ -83,10 +85,11 @@ def load_data(config: Config) -> RunData:
     notes += _left_out(photos.skipped)
     if decades := spanned_decades(config, photos.table.targets):
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")
+    cut = ""
     if config.image.fit == "crop" and photos.table.paths:
         cut = fate(shapes_of(photos.table, facts_of(photos.table, config.runtime.threads)), "crop")
-        notes += [f"{cut}; image.fit=stretch keeps all of them"] if cut else []
-    data = RunData(config, photos, parts, bins, notes, pairs)
+    notes += [f"{cut}; image.fit=stretch keeps all of them"] if cut else []
+    data = RunData(config, photos, parts, bins, notes, pairs, cut)
     if data.leaks is not None and len(data.leaks):
         notes.append(duplicates_message(photos.table.images, parts, data.leaks))
     if moves_color(config.augment):

@@ -6,10 +6,10 @@ import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from twostage.data.duplicates import across_parts
 from twostage.errors import ConfigError, DataError, number_of
 from twostage.run.bins import lay_bins, spanned_decades
 from twostage.run.data import RunData
+from twostage.tables.table import specimen_columns
 
 __all__ = ["MANY_GROUPS", "Suggestion", "suggestions"]
 
@@ -48,18 +48,18 @@ def _targets(data: RunData) -> Iterator[Suggestion]:
 
 
 def _shapes(data: RunData) -> Iterator[Suggestion]:
-    if data.config.image.fit == "crop" and any("cuts away" in note for note in data.notes):
+    if data.cut:
         yield Suggestion("image.fit=stretch", "it keeps all of the photographs that are not square")
 
 
 def _groups(data: RunData) -> Iterator[Suggestion]:
     config, groups = data.config, data.photos.table.groups
-    named = [name for name in data.photos.table.header if name.lower() in ("group", "specimen")]
+    named = specimen_columns(data.photos.table.header)
     if groups is None and len(named) == 1:
         yield Suggestion(
             f"data.group_column={named[0]}", "photographs of one specimen must stay on one side of the split"
         )
-    elif data.pairs is not None and len(across_parts(data.pairs, data.parts)) and config.split.duplicates == "warn":
+    elif data.leaks is not None and len(data.leaks) and config.split.duplicates == "warn":
         yield Suggestion("split.duplicates=group", "near-duplicates lie on both sides of the split")
 
 

@@ -17,7 +17,7 @@ from twostage.tables.header import is_photograph
 from twostage.tables.locating import Places
 from twostage.tables.spreadsheet import Sheet, read_sheet
 
-__all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table"]
+__all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table", "specimen_columns"]
 
 USUAL_OF_BOXES = (("x", "left"), ("y", "top"), ("w", "width"), ("h", "height"))
 """How people call the columns of boxes."""
@@ -120,17 +120,9 @@ def read_table(
         numbers = sheet.numbers(target_column, decimal, "data.decimal")
         targets, unit, notes = numbers.values, numbers.unit, [*notes, *numbers.notes]
         skipped = _no_numbers(sheet, target_column, targets, on_target_error)
-    groups = None
-    if group_column:
-        empty = sheet.frame.index[sheet.column(group_column) == ""]
-        if len(empty):
-            raise DataError(
-                f"{path}: column '{group_column}' is empty in row {some(empty)}; every photograph needs its group"
-            )
-        groups = sheet.column(group_column).to_numpy(str)
+    groups, header = _groups(sheet, group_column), [str(name) for name in sheet.frame.columns]
     extra = {name: sheet.column(name).to_numpy(str) for name in extra_columns}
-    unused = [name for name in ("group", "specimen") if name in sheet.frame.columns]
-    if target_column and not group_column and unused:
+    if target_column and not group_column and (unused := specimen_columns(header)):
         notes.append(
             f"the table names specimens in a column '{unused[0]}': data.group_column={unused[0]} would keep "
             f"photographs of one specimen on one side of the split; without it the figures may be too good"
@@ -145,13 +137,35 @@ def read_table(
         extra,
         boxes=boxes,
         rows=sheet.rows,
-        header=[str(name) for name in sheet.frame.columns],
+        header=header,
         folder=places.folder,
         unit=unit,
         skipped={names[i]: why for i, why in skipped.items()},
         notes=notes,
     )
     return whole.select(np.setdiff1d(np.arange(len(names)), list(skipped)))
+
+
+def specimen_columns(header: list[str]) -> list[str]:
+    """Those of a table's columns that are called as if they named specimens.
+
+    >>> specimen_columns(["image", "Specimen"])
+    ['Specimen']
+    """
+    return [name for name in header if name.lower() in ("group", "specimen")]
+
+
+def _groups(sheet: Sheet, column: str | None) -> np.ndarray | None:
+    """The specimens that a column names, (N,)."""
+    if not column:
+        return None
+    cells = sheet.column(column)
+    empty = sheet.frame.index[cells == ""]
+    if len(empty):
+        raise DataError(
+            f"{sheet.path}: column '{column}' is empty in row {some(empty)}; every photograph needs its group"
+        )
+    return cells.to_numpy(str)
 
 
 def _boxes_named(

@@ -32,6 +32,7 @@ ROWS = (
     ("training",),
     ("trust",),
     ("model_folder",),
+    ("starts",),
     ("predictor",),
     ("run",),
     ("orchestrator",),

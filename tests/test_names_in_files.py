@@ -90,7 +90,7 @@ def test_a_link_leads_to_its_table_and_a_device_stays_one(tmp_path):
 
 
 LONG = "n" * 300
-PATHS = ["input", "data.table", "data.root", "runtime.cache_dir", "train.start_from"]
+PATHS = ["input", "data.table", "data.root", "runtime.cache_dir", "start"]
 
 
 @pytest.mark.parametrize("path", [LONG, "~nosuch/x", "~nosuch", "x/" * 3000], ids=["long", "user", "home", "deep"])

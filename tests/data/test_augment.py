@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from twostage import load_config
-from twostage.data.augment import augment, dihedral_views, moves_color
+from twostage.data.augment import augment, dihedral_views, exposures, moves_color
+from twostage.data.color import to_color
 from twostage.options.run import AugmentConfig
 
 TURNS = [lambda a, k=k: np.rot90(a, k, (-2, -1)) for k in range(4)]
@@ -303,3 +304,21 @@ def test_prediction_averages_over_what_training_shows_and_nothing_else(name):
 )
 def test_any_angle_holds_quarter_turns(options, views):
     assert load_config(options).views == tuple(views)
+
+
+def test_another_exposure_adds_one_density_to_all_of_a_photograph():
+    images = 0.2 + 0.6 * asymmetric(3)
+    before = to_color(images, "optical_density")
+    moved = to_color(run(images, exposure=0.1), "optical_density") - before
+    torch.testing.assert_close(moved, moved[:, :1, :1, :1].expand_as(moved), atol=1e-5, rtol=0)
+    assert len(moved[:, 0, 0, 0].unique()) == 3  # each photograph another
+    coloured = to_color(run(images, white_balance=0.1), "optical_density") - before
+    torch.testing.assert_close(coloured, coloured[:, :, :1, :1].expand_as(coloured), atol=1e-5, rtol=0)
+    assert len(coloured[0, :, 0, 0].unique()) == 3
+    assert moves_color(options(exposure=0.1))
+
+
+def test_exposures_have_the_spread_that_is_asked_for():
+    density = exposures(torch.randn(20_000, 4, generator=generator()), options(exposure=0.1, white_balance=0.03))
+    torch.testing.assert_close(density.mean(1).std(), torch.tensor((0.01 + 0.0009 / 3) ** 0.5), rtol=0.03, atol=0)
+    torch.testing.assert_close((density[:, 0] - density[:, 1]).std(), torch.tensor(0.03 * 2**0.5), rtol=0.03, atol=0)

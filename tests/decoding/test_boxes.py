@@ -321,9 +321,9 @@ def test_a_table_of_boxes_from_training_to_readings(here, run):
     assert run("predict", "run=a", "input=0.png", "box_columns=[]")[0] == 0
     write(here, [("0.png", rows[0][1], 1, 0, 39, 40), *rows[1:]])
     other = [option for option in options if option != "run=a"]  # the same plates, cut otherwise
-    status, _, err = run("train", *other, "run=b", "seed=5", "train.start_from=outputs/a")
+    status, _, err = run("train", *other, "run=b", "seed=5", "start=outputs/a")
     assert status == 1
-    assert "are among those that made train.start_from" in err
+    assert "are among those that made start" in err
     status, _, err = run("train", *options)
     assert status == 1
     assert "0.png [1,0,39,40]" in err

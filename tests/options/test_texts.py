@@ -20,8 +20,8 @@ TEXTS = [
     *(" a ", "a\tb", "a\nb", "µg/l", "12,5", "@x", "~x", "-", "*?", "\udcff.png"),
 ]
 KEYS = ["data.table", "data.image_column", "data.target_column", "data.unit", "data.group_column", "runtime.cache_dir"]
-KEYS += ["run", "runtime.device", "split.column", "train.start_from"]
-OPTIONAL = {"train.start_from", "split.column", "data.group_column", "backbone.weights"}
+KEYS += ["run", "runtime.device", "split.column", "start"]
+OPTIONAL = {"start", "split.column", "data.group_column", "backbone.weights"}
 BASE = ["data=csv", "data.table=t.csv", "backbone=resnet10t"]
 
 
@@ -33,7 +33,7 @@ def value_of(config, key):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_is_taken_as_written(text):
-    for keys in (KEYS, ["backbone.weights"]):  # which excludes train.start_from
+    for keys in (KEYS, ["backbone.weights"]):  # which excludes start
         config = load_config([*BASE, *(f"{key}={text}" for key in keys)])
         for key in keys:
             expected = None if text == "null" and key in OPTIONAL else text

@@ -179,7 +179,7 @@ def test_a_study_reuses_no_run_of_another_table(photos, run, study):
 
 def test_a_run_that_started_from_one_that_was_trained_anew_is_refused(photos, once, run):
     once("train", *GROUPED)
-    command = ["train", *TINY_TABLE[:2], "data.table=other.csv", *TINY_TABLE[2:], "train.start_from=outputs/a", "run=b"]
+    command = ["train", *TINY_TABLE[:2], "data.table=other.csv", *TINY_TABLE[2:], "start=outputs/a", "run=b"]
     (photos / "new").mkdir()
     for i in range(40):
         Image.open(f"p{i:02d}.png").rotate(90 + i).save(f"new/p{i:02d}.png")
@@ -285,7 +285,7 @@ def test_what_the_start_of_a_run_had_learned_cannot_be_forced_into_its_test_set(
         Image.open(f"p{i:02d}.png").rotate(90 + i).save(f"new/p{i:02d}.png")
     table = pd.read_csv("photos.csv")
     table.assign(image="new/" + table["image"]).to_csv("photos.csv", index=False)
-    options = [*NAMED[:-1], "train.start_from=outputs/a", "run=b"]
+    options = [*NAMED[:-1], "start=outputs/a", "run=b"]
     status, _, err = run("train-classifier", *options)
     assert status == 0, err
     shutil.copy("p00.png", "new/p39.png")  # stage 2 starts from stage 1, and no longer looks at the start itself

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from twostage.data.color import exposed
 from twostage.options.run import AugmentConfig
 
-__all__ = ["augment", "dihedral_view", "dihedral_views", "moves_color"]
+__all__ = ["augment", "dihedral_view", "dihedral_views", "exposures", "moves_color"]
 
 
 def dihedral_views(images: Tensor) -> list[Tensor]:
@@ -31,7 +32,16 @@ def dihedral_view(images: Tensor, number: int) -> Tensor:
 
 def moves_color(options: AugmentConfig) -> bool:
     """Does this augmentation change colours, not only places?"""
-    return bool(options.brightness or any(options.gamma) or options.noise)
+    return bool(options.brightness or any(options.gamma) or options.noise or _exposes(options))
+
+
+def _exposes(options: AugmentConfig) -> bool:
+    return bool(options.exposure or options.white_balance)
+
+
+def exposures(normal: Tensor, options: AugmentConfig) -> Tensor:
+    """Optical densities (N,3) by which photographs are exposed otherwise, of normal numbers (N,4)."""
+    return normal[:, :1] * (options.exposure or 0.0) + normal[:, 1:] * (options.white_balance or 0.0)
 
 
 def augment(
@@ -51,7 +61,9 @@ def augment(
     srgb = _turn_and_flip(srgb, options, draws)
     if options.rotation or options.shift or options.scale:
         srgb = _resample(srgb, options, draws)
-    return _change_light(srgb, options, draws) if moves_color(options) else srgb
+    if options.brightness or any(options.gamma) or options.noise:
+        srgb = _change_light(srgb, options, draws)
+    return exposed(srgb, exposures(draws.normal(4), options)) if _exposes(options) else srgb
 
 
 @dataclass(frozen=True)

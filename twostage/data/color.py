@@ -8,7 +8,7 @@ from torch import Tensor
 
 from twostage.decoding.spaces import linear_to_srgb
 
-__all__ = ["COLORS", "channels", "linear_to_srgb", "to_color", "to_srgb"]
+__all__ = ["COLORS", "channels", "exposed", "linear_to_srgb", "to_color", "to_srgb"]
 
 DARKEST = 1.0 / 255.0
 """sRGB below this is one grey level from black; its optical density (3.5) is where the scale ends."""
@@ -38,6 +38,15 @@ COLORS = {
     "optical_density": _optical_density,
     "grayscale": _grayscale,
 }
+
+
+def exposed(srgb: Tensor, density: Tensor) -> Tensor:
+    """Photographs, sRGB (N,3,H,W), as if behind a grey or coloured filter of that optical density (N,3).
+
+    A longer exposure is a filter of negative density; what gets brighter than white stays so.
+    """
+    linear = _linear(srgb) * 10 ** (-density[:, :, None, None])
+    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def channels(color: str) -> int:

@@ -43,11 +43,15 @@ def check_together(config: Config) -> None:
             raise ConfigError(f"{key}={edges} must lie above zero with data.scale=log")
     if config.augment.gamma[0] <= -1:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
-    if config.train.epochs and config.train.minutes:
+    if config.train.epochs == 1 and config.method == "two_stage":
+        raise ConfigError("train.epochs=1 cannot be shared by two stages: give 2 or more, or 0 for closed forms alone")
+    if config.train.epochs == 0 and not config.train.refit:
+        raise ConfigError("train.epochs=0 leaves all to the closed forms, which train.refit=false leaves out")
+    if config.train.epochs is not None and config.train.minutes:
         raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")
     for options in (config.backbone, config.classifier.backbone, config.regressor.backbone):
         given = [f"backbone.{name}" for name in options.trained_weights] if isinstance(options, BackboneConfig) else []
-        both = [*given, *(["train.start_from"] if config.train.start_from else [])]
+        both = [*given, *([f"start={config.start}"] if config.start not in ("auto", "none") else [])]
         if len(both) > 1:
             raise ConfigError(f"{' and '.join(both)} exclude each other: give one of them")
     for stage in ("classifier", "regressor"):

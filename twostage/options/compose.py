@@ -77,6 +77,8 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
     """Turn a composed DictConfig, or the plain dict of a saved config.yaml, into a checked config of that kind."""
     plain = as_data(composed if isinstance(composed, dict) else OmegaConf.to_container(composed, resolve=True))
     assert isinstance(plain, dict)
+    if isinstance(composed, dict):
+        _rename_start(plain)
     schema = OmegaConf.structured(kind)
     for path in ("data", "backbone", "classifier.backbone", "regressor.backbone"):
         node: Any = plain
@@ -99,6 +101,14 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
     if isinstance(config, Config):
         check_together(config)
     return config
+
+
+def _rename_start(saved: dict[str, Any]) -> None:
+    """What a run began with was an option of training once, and what ships was not there."""
+    train, data = saved.get("train"), saved.get("data")
+    if isinstance(train, dict) and isinstance(data, dict) and "start_from" in train:
+        usual = "auto" if data.get("kind") == "simulated" else "none"
+        saved["start"] = train.pop("start_from") or usual
 
 
 def _chosen(path: str, node: dict[str, Any]) -> type:

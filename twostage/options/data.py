@@ -10,7 +10,16 @@ from omegaconf import MISSING
 from twostage.options.family import Family
 from twostage.options.field import option
 
-__all__ = ["SOURCES", "CsvConfig", "DataConfig", "FilesConfig", "FolderConfig", "SimulatedConfig", "Source"]
+__all__ = [
+    "SOURCES",
+    "CsvConfig",
+    "DataConfig",
+    "FilesConfig",
+    "FolderConfig",
+    "ScenesConfig",
+    "SimulatedConfig",
+    "Source",
+]
 
 
 @dataclass
@@ -30,6 +39,8 @@ class DataConfig:
     """May one scene have been photographed twice? Then near-duplicates are looked for."""
     drawn_by_seed = False
     """Do other seeds give other photographs under the same names?"""
+    are_files = False
+    """Are they photographs that somebody took?"""
     has_columns = False
     """Is there a table whose columns can name a split?"""
 
@@ -83,6 +94,21 @@ class SimulatedConfig(DataConfig):
 
 
 @dataclass
+class ScenesConfig(DataConfig):
+    """Photographs of random scenes; the concentration is 100 times the mean optical density of what is dyed."""
+
+    kind: str = "scenes"
+    count: int = option(5000, "scenes to draw and photograph", 20, 1_000_000)
+
+    scenes_repeat = False  # each is drawn from random numbers of its own
+    drawn_by_seed = True
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return "random scenes"
+
+
+@dataclass
 class FilesConfig(DataConfig):
     """What the sources have in common whose photographs are files."""
 
@@ -95,6 +121,8 @@ class FilesConfig(DataConfig):
     decimal: str | None = option(
         None, "decimal mark of the concentrations, where they can be read in two ways", choices=". ,"
     )
+
+    are_files = True
 
 
 @dataclass
@@ -146,6 +174,7 @@ SOURCES: Family[Source] = Family(
     "data",
     {
         "simulated": Source(SimulatedConfig, "twostage.data.simulated_source:load"),
+        "scenes": Source(ScenesConfig, "twostage.data.scenes_source:load"),
         "csv": Source(CsvConfig, "twostage.data.files_source:load_csv"),
         "folder": Source(FolderConfig, "twostage.data.files_source:load_folder"),
     },

@@ -85,6 +85,15 @@ class AugmentConfig:
     brightness: float = option(0.0, "add up to this to sRGB in [0, 1]; moves the colour", 0.0, 0.5)
     gamma: list[float] = option([0.0, 0.0], "raise sRGB to 1 + a value from this range; moves the colour")
     noise: float = option(0.0, "largest standard deviation of pixel noise, sRGB in [0, 1]", 0.0, 0.2)
+    exposure: float | None = option(
+        None,
+        "standard deviation of a change of exposure, optical density; null: 0.1 for few specimens, else 0",
+        0.0,
+        1.0,
+    )
+    white_balance: float | None = option(
+        None, "the same, of each channel by itself; null: 0.02 for few specimens or 0", 0.0, 0.5
+    )
 
     @property
     def invariant_views(self) -> tuple[int, ...]:
@@ -127,7 +136,10 @@ class TrainConfig:
     """The training of both stages."""
 
     epochs: int | None = option(
-        None, "epochs of both stages together; null: as many as show train.images, but 32 to 400", 2, 1_000_000
+        None,
+        "epochs of both stages together; null: as many as show train.images, but 32 to 400; 0: closed forms alone",
+        0,
+        1_000_000,
     )
     images: int = option(160_000, "photographs to show, each many times, where epochs is null", 1, 10**12)
     minutes: float | None = option(None, "instead of epochs: training time of both stages together", 0.01, 100_000)
@@ -138,9 +150,6 @@ class TrainConfig:
     warmup: float = option(0.2, "share of the steps in which one_cycle rises", 0.0, 0.9)
     ema_decay: float = option(0.99, "decay per step of the averaged weights that are kept; 0: none", 0.0, 0.99999)
     patience: int = option(0, "stop after this many epochs without a better validation RMSE; 0: never", 0, 1_000_000)
-    start_from: str | None = option(
-        None, "folder of a finished run: start from the backbone, pooling and normalisation that it has trained"
-    )
     refit: bool = option(True, "after training, solve the last layer of a stage in closed form (ridge regression)")
     retry: bool = option(False, "after a loss that is no finite number, start the stage once more at half the rate")
 
@@ -193,6 +202,11 @@ class Config:
     augment: AugmentConfig = part(AugmentConfig)
     backbone: Any = MISSING
     pooling: str = option("masks", "from feature map to vector", choices=POOLINGS)
+    start: str = option(
+        "auto",
+        "what networks begin with: scenes (the start that ships), none, or the folder of a finished run; auto: scenes "
+        "where it fits, for photographs from files",
+    )
     classifier: ClassifierConfig = part(ClassifierConfig)
     regressor: RegressorConfig = part(RegressorConfig)
     train: TrainConfig = part(TrainConfig)

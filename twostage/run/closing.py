@@ -226,4 +226,5 @@ def _training_cost(folder: RunFolder) -> dict[str, float]:
     history = pd.concat([pd.read_csv(stage.history) for stage in stages])
     images = float((history["seconds"] * history["images_per_second"]).sum())
     seconds = float(history["seconds"].sum())
-    return {"train_seconds": sum(map(spent_seconds, stages)), "images_per_second": images / seconds}
+    rate = images / seconds if seconds else 0.0
+    return {"train_seconds": sum(map(spent_seconds, stages)), "images_per_second": rate}

@@ -22,8 +22,9 @@ from twostage.errors import DataError, number_of
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
-from twostage.options.run import Config
+from twostage.options.run import AugmentConfig, Config
 from twostage.run.bins import beyond_training, lay_bins, spanned_decades
+from twostage.stages.left_out import FEW
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import refuse_few
 
@@ -31,6 +32,8 @@ __all__ = ["RunData", "load_data", "load_photos", "splits_today"]
 
 log = logging.getLogger("twostage")
 
+FEW_EXPOSURE, FEW_WHITE_BALANCE = 0.1, 0.02
+"""Optical density by which few specimens are exposed otherwise: a few days do not show how days differ."""
 MOST_TOLD = 10
 """Photographs that are left out are named one by one up to so many."""
 
@@ -61,6 +64,33 @@ class RunData:
     def split_column(self) -> str | None:
         """The column, or what says the same in the names of folders, that names each photograph's part."""
         return self.config.data.split_column or self.photos.table.split_column
+
+    @property
+    def learned_rows(self) -> np.ndarray:
+        """Rows of the photographs that choose anything: for training and for validation."""
+        return np.flatnonzero((self.parts == "train") | (self.parts == "validation"))
+
+    @property
+    def specimens(self) -> np.ndarray:
+        """The specimen of each photograph (N,); where none is known, each photograph is one."""
+        groups = self.photos.table.groups
+        return np.arange(len(self.parts)).astype(str) if groups is None else groups
+
+    @property
+    def few(self) -> bool:
+        """Are there so few specimens to learn from that none can be set aside to choose by?"""
+        return len(np.unique(self.specimens[self.learned_rows])) < FEW
+
+    @property
+    def augmentation(self) -> AugmentConfig:
+        """What is changed in training, with what only few specimens need."""
+        options, few = self.config.augment, self.few
+        exposure, white = options.exposure, options.white_balance
+        return replace(
+            options,
+            exposure=FEW_EXPOSURE * few if exposure is None else exposure,
+            white_balance=FEW_WHITE_BALANCE * few if white is None else white,
+        )
 
     @property
     def leaks(self) -> np.ndarray | None:

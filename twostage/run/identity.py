@@ -83,7 +83,7 @@ def _changed_start(config: Config, folder: RunFolder) -> list[str]:
     try:
         start = load_start(config)
     except ModelFolderError as error:
-        raise NotThereError(f"train.start_from={config.train.start_from} cannot be loaded ({error})") from error
+        raise NotThereError(f"start={config.start} cannot be loaded ({error})") from error
     if start is None or start.learned.to_csv(index=False) == text_of(folder.start):
         return []
-    return [f"{start.folder}, from which it started, was trained anew"]
+    return [f"{start.name}, from which it started, was trained anew"]

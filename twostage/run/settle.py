@@ -105,7 +105,7 @@ def _keep_start(start: Start, prepared: Prepared) -> None:
     path, now = prepared.folder.start, start.learned.to_csv(index=False)
     if path.is_file() and text_of(path) != now and prepared.config.resume != "force":
         raise RunError(
-            f"{start.folder}, from which run '{prepared.folder.name}' started, was trained anew since: choose another "
+            f"{start.name}, from which run '{prepared.folder.name}' started, was trained anew since: choose another "
             f"run=NAME, or go on all the same with resume=force"
         )
     prepared.folder.write(path, now)

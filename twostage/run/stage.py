@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostage.data.augment import exposures
 from twostage.errors import RunError
 from twostage.model_folder import load_weights, save_weights
 from twostage.options.choices import METHODS
@@ -21,6 +22,7 @@ from twostage.run.length import with_length
 from twostage.run.preparation import Prepared, spread
 from twostage.run.start import initialize
 from twostage.stages.build import build_stage, is_refitted, starts_from_own_weights, warm_start
+from twostage.stages.left_out import few_rows
 from twostage.stages.reading import batches, different_views
 from twostage.stages.refit import Seen
 from twostage.stages.stage import Stage
@@ -29,6 +31,7 @@ from twostage.training.course import Course
 from twostage.training.distributed import once, process_count
 from twostage.training.fit import fit
 from twostage.training.precision import Plan, choose_plan
+from twostage.training.progress import history_table
 
 __all__ = ["plans_of", "train_stage"]
 
@@ -36,6 +39,10 @@ log = logging.getLogger("twostage")
 
 MOST_ROWS = 10_000
 """Of so many training photographs the last layer is solved."""
+MOST_ROWS_OF_FEW = 600
+"""Where specimens are few: of so many, exposed otherwise or not."""
+COPIES = 2
+"""How often each photograph of few specimens is also taken as it were exposed otherwise."""
 
 
 def plans_of(folder: RunFolder) -> dict[str, str]:
@@ -72,7 +79,7 @@ def _fit(stage: Stage, prepared: Prepared) -> None:
         epochs=1,
         label=stage.name,
         color=config.image.color,
-        augmentation=config.augment,
+        augmentation=prepared.augmentation,
         seed=config.seed,
         device=prepared.device,
         plan=_plan(stage, targets, prepared),
@@ -82,6 +89,9 @@ def _fit(stage: Stage, prepared: Prepared) -> None:
     )
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)
+    if not course.epochs:
+        prepared.folder.write(folder.history, history_table([]))
+        return
     fit(stage, train, validation, course, Checkpoint(folder.path, prepared.identity(), force=config.resume == "force"))
 
 
@@ -91,6 +101,10 @@ def _plan(stage: Stage, targets: Tensor, prepared: Prepared) -> Plan:
     path, config = prepared.folder.stage(stage.name).plan, prepared.config
     if path.is_file():
         return _begun_with(path, config)
+    if config.train.epochs == 0:
+        plan = Plan()
+        prepared.folder.write_json(path, asdict(plan))
+        return plan
     rows = prepared.part("train")[: max(1, config.train.batch_size // process_count())]
     images = torch.cat(list(batches(prepared.pixels(rows), config.image.color, prepared.device)))
     memory = prepared.photos.store.path.parent / "plans.json"
@@ -116,20 +130,21 @@ def _begun_with(path: Path, config: Config) -> Plan:
 @once
 def _finish(stage: Stage, prepared: Prepared) -> None:
     """Solve what is solved in the end, and write the weights of a stage, which ends it."""
-    if is_refitted(stage.network, prepared.config):
-        _refit(stage, prepared)
-    validation, color = prepared.part("validation"), prepared.config.image.color
-    images = batches(prepared.pixels(validation), color, prepared.device)
-    stage.settle(images, prepared.learned_targets[validation])
+    solved = is_refitted(stage.network, prepared.config)
+    if solved:
+        (_refit_few if prepared.few else _refit)(stage, prepared)
+    if not (solved and prepared.few):
+        validation, color = prepared.part("validation"), prepared.config.image.color
+        images = batches(prepared.pixels(validation), color, prepared.device)
+        stage.settle(images, prepared.learned_targets[validation])
     Checkpoint(prepared.folder.stage(stage.name).path).forget_earlier()
     save_weights(prepared.folder.weights(stage.name), stage)
 
 
 def _refit(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
-    config, begin = prepared.config, time.perf_counter()
-    # where another stage goes on to train, more views are not worth their time
-    views = config.views if stage.name == METHODS[config.method][-1] else (0,)
+    begin = time.perf_counter()
+    views = _views_of_refit(stage, prepared)
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
     before, after = stage.refit(*(_seen(stage, part, views, prepared) for part in rows))
     seconds = time.perf_counter() - begin
@@ -139,6 +154,29 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", *said)
 
 
+def _views_of_refit(stage: Stage, prepared: Prepared) -> tuple[int, ...]:
+    """Where another stage goes on to train, more views are not worth their time."""
+    return prepared.config.views if stage.name == METHODS[prepared.config.method][-1] else (0,)
+
+
+def _refit_few(stage: Stage, prepared: Prepared) -> None:
+    """Solve the last layer from all that may be learned from, also as it were exposed otherwise."""
+    begin, augmentation = time.perf_counter(), prepared.augmentation
+    copies = COPIES if augmentation.exposure or augmentation.white_balance else 0
+    groups = prepared.specimens[prepared.learned_rows]
+    rows = prepared.learned_rows[few_rows(groups, MOST_ROWS_OF_FEW // (1 + copies))]
+    seen = [_pooled(stage, rows, _views_of_refit(stage, prepared), prepared)]
+    normal = torch.randn(copies, len(rows), 4, generator=torch.Generator().manual_seed(prepared.config.seed))
+    seen += [_pooled(stage, rows, (0,), prepared, exposures(one, augmentation)) for one in normal]
+    again = np.tile(rows, 1 + copies)
+    found = stage.refit_few(Seen(np.concatenate(seen), prepared.learned_targets[again], prepared.specimens[again]))
+    seconds = time.perf_counter() - begin
+    kept = {"seconds": seconds, "rmse_left_out": found.rmse, "strengths": list(found.strengths)}
+    prepared.folder.write_json(prepared.folder.stage(stage.name).refit, kept)
+    said = (stage.name, seconds, len(np.unique(groups)), found.rmse)
+    log.info("%s: last layer solved in %.0f s; each of %d specimens left out in turn, RMSE %.4g", *said)
+
+
 def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> Seen:
     groups = prepared.photos.table.groups
     pooled = _pooled(stage, rows, views, prepared)
@@ -146,12 +184,18 @@ def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prep
 
 
 @torch.no_grad()
-def _pooled(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read."""
-    dtype = stage.network.reading_dtype(prepared.device)
+def _pooled(
+    stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared, density: Tensor | None = None
+) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read.
+
+    Args:
+        density: As if taken through filters of this optical density, (N,3).
+    """
+    dtype, color = stage.network.reading_dtype(prepared.device), prepared.config.image.color
     stage.eval().to(dtype)
     found = []
-    for images in batches(prepared.pixels(rows), prepared.config.image.color, prepared.device):
+    for images in batches(prepared.pixels(rows), color, prepared.device, density=density):
         seen = different_views(images.to(dtype), [stage.network], views)
         found.append(torch.stack([stage.network.pooled(view).cpu().double() for view in seen]).mean(0).numpy())
     stage.float()

@@ -1,4 +1,4 @@
-"""What the untrained network of a stage starts from: random weights, timm's, or those of an earlier run."""
+"""What the untrained network of a stage starts from: random weights, timm's, the start that ships, or a run's."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from twostage.data.color import channels
 from twostage.data.splits import read_names
 from twostage.errors import BackboneError, DataError, RunError, some
 from twostage.files import given_path
-from twostage.model_folder import TrainedModel, load_model
+from twostage.model_folder import load_model
 from twostage.options.choices import METHODS
 from twostage.options.run import Config
 from twostage.run.folder import RunFolder
 from twostage.stages.build import backbone_config_of, build_stage
 from twostage.stages.network import Network
+from twostage.starts.shipped import load_shipped
 
 __all__ = ["Start", "initialize", "load_start", "photographs_of", "try_networks"]
 
@@ -36,15 +37,22 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Start:
-    """The finished run that train.start_from names, as it was when it was loaded."""
+    """A trained network that others begin with, as it was when it was loaded."""
 
-    folder: Path
-    model: TrainedModel
+    name: str
+    """As messages call it: the folder of a finished run, or "scenes"."""
+    networks: dict[str, tuple[dict[str, Any], Network]]
+    """Its networks by stage, each with the options that make another one like it."""
     learned: pd.DataFrame
     """The photographs that made it, and those that made what it had started from: photograph, group, and which model
     they made; a photograph "" for the model itself."""
     unknown: list[str]
     """What is missing of these."""
+
+    def different(self, config: Config, stage: str) -> dict[str, Any]:
+        """The options of the start's network in which that of a stage differs; empty where they are alike."""
+        here, there = _kind(config, stage), self._of(stage)[0]
+        return {key: there[key] for key in there if there[key] != here.get(key)}
 
     def give(self, network: Network, config: Config, stage: str) -> str:
         """Let a network have its backbone, pooling and normalisation; readout and bins are of other concentrations.
@@ -52,17 +60,18 @@ class Start:
         Raises:
             BackboneError: The network is another one.
         """
-        there_are = {one.name: one for one in self.model.network.stages}
-        own = stage if stage in there_are else next(iter(there_are))
-        here, there = _kind(config, stage), _kind(self.model.config, own)
-        if here != there:
-            different = [key for key in there if there[key] != here.get(key)] or ["backbone"]
+        different = self.different(config, stage)
+        if different:
             raise BackboneError(
-                f"train.start_from={self.folder}: its {own} is another network than this {stage}: give "
-                + " ".join(f"{key}={there[key]}" for key in different).replace(", ", ",")
+                f"start={self.name}: its network is another than this {stage}: give "
+                + " ".join(f"{key}={value}" for key, value in different.items()).replace(", ", ",")
+                + ", or start=none"
             )
-        network.copy_from(there_are[own].network, ("backbone", "pooling"))
-        return f"backbone, pooling and normalisation start from {self.folder}"
+        network.copy_from(self._of(stage)[1], ("backbone", "pooling"))
+        return f"backbone, pooling and normalisation start from {self.name}"
+
+    def _of(self, stage: str) -> tuple[dict[str, Any], Network]:
+        return self.networks.get(stage) or next(iter(self.networks.values()))
 
     def refuse_seen(self, splits: str, config: Config) -> list[str]:
         """Look whether the photographs that are to test a run have made this model.
@@ -80,36 +89,59 @@ class Start:
         seen = mine["photograph"].isin(self.learned["photograph"])
         if seen.any():
             raise DataError(
-                f"{seen.sum()} test photographs are among those that made train.start_from={self.folder}, and would "
+                f"{seen.sum()} test photographs are among those that made start={self.name}, and would "
                 f"look better than new ones: {some(list(mine['image'][seen]))}; start from a model of others"
             )
         groups = sorted(set(mine["group"]) & set(self.learned["group"]) - {""})
         alike = [
-            f"train.start_from={self.folder} has learned from groups that are called as some of the test set "
+            f"start={self.name} has learned from groups that are called as some of the test set "
             f"({some(groups)}): if they are the same specimens, the figures are too good"
         ]
         return self.unknown + (alike if groups else [])
 
 
 def load_start(config: Config) -> Start | None:
-    """The run that train.start_from names, if it does.
+    """What the option `start` names; None where networks begin with nothing.
 
     Raises:
         ModelFolderError: It is no finished run.
         RunError: It is a link, or its splits.csv cannot be read.
     """
-    if config.train.start_from is None:
+    if config.start == "none" or (config.start == "auto" and not _takes_shipped(config)):
         return None
-    model = load_model(config.train.start_from, torch.device("cpu"))
-    given = given_path(config.train.start_from, "train.start_from")
+    return _shipped() if config.start in ("auto", "scenes") else _earlier(config.start)
+
+
+def _takes_shipped(config: Config) -> bool:
+    """Are the photographs real ones, and the networks, without weights of their own, like the start that ships?"""
+    if not config.data.are_files:
+        return False
+    stages = METHODS[config.method]
+    if any(backbone_config_of(config, stage).trained_weights for stage in stages):
+        return False
+    start = _shipped()
+    return not any(start.different(config, stage) for stage in stages)
+
+
+def _shipped() -> Start:
+    shipped = load_shipped()
+    learned = pd.DataFrame({"photograph": [""], "group": [""], "model": [shipped.digest[:12]]})
+    return Start("scenes", {"": (shipped.kind, shipped.network)}, learned, [])
+
+
+def _earlier(name: str) -> Start:
+    """The finished run of that folder."""
+    model = load_model(name, torch.device("cpu"))
+    given = given_path(name, "start")
     folder = given.parent if (given / "model.json").is_file() else given
     if given.is_symlink() or folder.is_symlink():
-        raise RunError(f"train.start_from={given} leads to another run with every new one: name the run itself")
+        raise RunError(f"start={given} leads to another run with every new one: name the run itself")
     digest = "+".join(str(value)[:12] for value in model.description.get("sha256", {}).values())
     learned, unknown = [pd.DataFrame({"photograph": [""], "group": [""], "model": [digest]})], []
-    for name in ("splits.csv", "start.csv") if model.config.train.start_from else ("splits.csv",):
+    from_another = model.config.start not in ("auto", "scenes", "none")
+    for name in ("splits.csv", "start.csv") if from_another else ("splits.csv",):
         if not (folder / name).is_file():
-            unknown.append(f"{folder / name} is missing: nobody knows all photographs that have made train.start_from")
+            unknown.append(f"{folder / name} is missing: nobody knows all photographs that have made start")
             continue
         table = _read(folder / name)
         if name == "splits.csv":
@@ -117,7 +149,8 @@ def load_start(config: Config) -> Start | None:
         learned.append(table[["photograph", "group", "model"]])
     if (folder / "learned.csv").is_file():  # before it was forced on to other photographs
         learned.append(_read(folder / "learned.csv").assign(model=digest)[["photograph", "group", "model"]])
-    return Start(folder, model, pd.concat(learned), unknown)
+    networks = {stage.name: (_kind(model.config, stage.name), stage.network) for stage in model.network.stages}
+    return Start(str(folder), networks, pd.concat(learned), unknown)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -125,7 +158,7 @@ def _read(path: Path) -> pd.DataFrame:
         table = read_names(path)
         table[COLUMNS[path.name]]
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path} of train.start_from cannot be read ({' '.join(str(error).split())})") from error
+        raise RunError(f"{path} of start cannot be read ({' '.join(str(error).split())})") from error
     return table
 
 
@@ -166,10 +199,15 @@ def initialize(
     if start is not None:
         return [start.give(network, config, stage)]
     notes, expected = network.backbone.load_trained(), network.backbone.input_statistics
-    if network.backbone.frozen and not notes and config.train.start_from is None:
+    if network.backbone.frozen and not notes and start is None:
         raise BackboneError(
             "backbone.freeze keeps weights as they are: give trained ones, with backbone.weights=FILE, "
-            "backbone.pretrained=true or train.start_from=FOLDER"
+            "backbone.pretrained=true or start=FOLDER"
+        )
+    if config.train.epochs == 0 and not notes:
+        raise BackboneError(
+            "train.epochs=0 leaves networks as they begin: give start=scenes (for backbone=compact pooling=masks), "
+            "start=FOLDER or trained weights, or let them train"
         )
     if notes and expected is not None and config.image.color == "srgb":
         network.normalize(*map(torch.tensor, expected))

@@ -12,8 +12,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from twostage.bins import Bins
+from twostage.stages.left_out import LeftOut
 from twostage.stages.network import Network
-from twostage.stages.refit import MILD, Seen, if_better, like, solve_shared
+from twostage.stages.refit import MILD, Seen, if_better, like, solve_few, solve_shared
 from twostage.stages.stage import MeanOfBatch, Stage
 
 __all__ = ["Classifier", "fit_temperature", "log_bin_mass"]
@@ -108,6 +109,15 @@ class Classifier(Stage):
                 nn.init.zeros_(parameter)
 
         return if_better(self, solve, cross_entropy)
+
+    def refit_few(self, seen: Seen) -> LeftOut:
+        """Solve the estimate, in place, without corrections, and fit the temperature to what was left out."""
+        found = solve_few(self.network, self.corrections, seen)
+        estimate = torch.from_numpy(found.estimate).float().to(self.edges.device)
+        inner = self._stretched(self.edges[1:-1])
+        logits = log_bin_mass((inner - self._stretched(estimate)[:, None]) / self.sd)
+        self.temperature.fill_(fit_temperature(logits.cpu().numpy(), self.targets(seen.concentration).numpy()))
+        return found
 
     @torch.no_grad()
     def settle(self, images: Iterable[Tensor], concentration: np.ndarray) -> None:

@@ -72,12 +72,16 @@ class Network(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(std)
 
-    def pooled(self, images: Tensor) -> Tensor:
-        """The vector (N,P) that the readout sees."""
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature map (N,F,h,w) of images (N,C,H,W), and the images normalised as the backbone saw them."""
         images = (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
             feature_map = self.backbone(images)
-        vector: Tensor = self.pooling(feature_map.to(images.dtype), images)
+        return feature_map.to(images.dtype), images
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The vector (N,P) that the readout sees."""
+        vector: Tensor = self.pooling(*self.features(images))
         return vector
 
     def estimate(self, pooled: Tensor) -> Tensor:

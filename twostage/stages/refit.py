@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from twostage.stages.left_out import LeftOut, solve_left_out
 from twostage.stages.network import Network
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "if_better",
     "like",
     "ridge",
+    "solve_few",
     "solve_shared",
     "specimens",
     "with_one",
@@ -92,6 +94,21 @@ def solve_shared(network: Network, train: Seen, validation: Seen, penalties: tup
     solutions = ridge(train.pooled, train.concentration, np.ones(len(train.pooled)), penalties)
     error = with_one(validation.pooled) @ solutions.T - validation.concentration[:, None]
     network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
+
+
+def solve_few(network: Network, corrections: nn.Linear, seen: Seen) -> LeftOut:
+    """Solve the readout of the shared estimate by leaving out each specimen, without corrections: each asks for more.
+
+    Args:
+        seen: With `groups`.
+    """
+    if seen.groups is None:
+        raise ValueError("what is left out in turn are specimens: give groups")
+    found = solve_left_out(seen.pooled, network.pooling.blocks, seen.concentration, seen.groups)
+    network.set_estimate(torch.from_numpy(found.solution))
+    for parameter in corrections.parameters():
+        nn.init.zeros_(parameter)
+    return found
 
 
 def specimens(membership: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

@@ -8,8 +8,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twostage.bins import Bins
+from twostage.stages.left_out import LeftOut
 from twostage.stages.network import Network
-from twostage.stages.refit import FAR, FIRM, PENALTIES, Seen, if_better, like, ridge, solve_shared, specimens, with_one
+from twostage.stages.refit import (
+    FAR,
+    FIRM,
+    PENALTIES,
+    Seen,
+    if_better,
+    like,
+    ridge,
+    solve_few,
+    solve_shared,
+    specimens,
+    with_one,
+)
 from twostage.stages.stage import MeanOfBatch, Stage
 
 __all__ = ["Regressor"]
@@ -140,6 +153,10 @@ class Regressor(Stage):
                 self._solve_corrections(train, validation)
 
         return if_better(self, solve, lambda: self._rmse(validation))
+
+    def refit_few(self, seen: Seen) -> LeftOut:
+        """Solve the shared estimate, in place, and leave the bins without corrections of their own."""
+        return solve_few(self.network, self.corrections, seen)
 
     def _solve_corrections(self, train: Seen, validation: Seen) -> None:
         """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all.

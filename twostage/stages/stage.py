@@ -11,30 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from twostage.bins import Bins
+from twostage.stages.left_out import LeftOut
 from twostage.stages.network import Network
 from twostage.stages.refit import Seen
 
-__all__ = ["MeanOfBatch", "Stage"]
+__all__ = ["Learner", "MeanOfBatch", "Stage"]
 
 MeanOfBatch = Callable[[Tensor], Tensor]
 """The mean over a whole batch, of which a process may see only its share."""
 
 
-class Stage(nn.Module):
-    """A network over the bins, with what it learns from a concentration and what of it is solved in the end."""
+class Learner(nn.Module):
+    """A network with what training asks of it."""
 
     name: ClassVar[str]
     """Its name in folders, files and messages."""
-    measure: ClassVar[str]
-    """What `refit` measures on validation, in words."""
 
     def __init__(self, network: Network, bins: Bins) -> None:
         super().__init__()
         self.network, self.bins = network, bins
-
-    @abstractmethod
-    def targets(self, concentration: np.ndarray) -> Tensor:
-        """What is to be learned of concentrations (N,), as `loss` takes it: (N,...)."""
 
     @abstractmethod
     def loss(self, images: Tensor, targets: Tensor, mean_of_batch: MeanOfBatch = torch.mean) -> Tensor:
@@ -48,6 +43,17 @@ class Stage(nn.Module):
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Concentrations (N,) for validation during training."""
 
+
+class Stage(Learner):
+    """A network over the bins, with what it learns from a concentration and what of it is solved in the end."""
+
+    measure: ClassVar[str]
+    """What `refit` measures on validation, in words."""
+
+    @abstractmethod
+    def targets(self, concentration: np.ndarray) -> Tensor:
+        """What is to be learned of concentrations (N,), as `loss` takes it: (N,...)."""
+
     @abstractmethod
     def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
         """Solve the last layer in closed form, in place, where that is better on validation.
@@ -55,6 +61,10 @@ class Stage(nn.Module):
         Returns:
             `measure` on validation, before and after.
         """
+
+    @abstractmethod
+    def refit_few(self, seen: Seen) -> LeftOut:
+        """Solve the last layer, in place, where specimens are few: their photographs choose all, each left out once."""
 
     def settle(self, images: Iterable[Tensor], concentration: np.ndarray) -> None:
         """Fit what is fitted last, to validation images in batches (n,C,H,W) and their concentrations (N,)."""

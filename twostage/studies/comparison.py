@@ -198,7 +198,7 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
         folders[Path(mine.run).parent.name] = RunFolder.named(mine.run)
     bare = copy.deepcopy(one)
     bare.method = "direct"  # the split does not depend on it, and no bins are laid that nobody asked for
-    bare.train.start_from = None  # nor does it on what networks start from
+    bare.start = "none"  # nor does it on what networks start from
     prepared = prepare(bare, RunFolder.named(config.run))
     if not prepared.folder.splits.is_file():
         prepared.folder.write(prepared.folder.splits, prepared.splits)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from twostage.errors import DeviceError, TwoStageError
-from twostage.stages.stage import Stage
+from twostage.stages.stage import Learner
 
 __all__ = [
     "any_process",
@@ -179,16 +179,16 @@ def gather(mine: np.ndarray) -> np.ndarray:
 class _Loss(nn.Module):
     """DistributedDataParallel wraps a module's forward; ours is the loss."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Learner) -> None:
         super().__init__()
-        self.stage: Stage = stage
+        self.stage: Learner = stage
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         loss: Tensor = self.stage.loss(images, targets, mean_of_batch)
         return loss
 
 
-def parallel_loss(stage: Stage, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+def parallel_loss(stage: Learner, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     """The stage's loss, with gradients and batch statistics that are those of the whole batch."""
     if process_count() == 1:
         return stage.loss

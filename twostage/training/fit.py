@@ -19,7 +19,7 @@ from twostage.data.color import to_color, to_srgb
 from twostage.errors import ConfigError, RunError, Stopped, TrainingError, some
 from twostage.files import write_atomically
 from twostage.stages.reading import BATCH, batches
-from twostage.stages.stage import Stage
+from twostage.stages.stage import Learner
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course, Examples
 from twostage.training.distributed import (
@@ -48,7 +48,7 @@ AVERAGE_EVERY = 4
 
 
 def fit(
-    stage: Stage, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
+    stage: Learner, train: Examples, validation: Examples, course: Course, checkpoint: Checkpoint | None = None
 ) -> list[Epoch]:
     """Train `stage` in place and leave it with the averaged weights of the best epoch, by validation RMSE, or the last.
 
@@ -94,7 +94,7 @@ class _Training:
 
     def __init__(
         self,
-        stage: Stage,
+        stage: Learner,
         train: Examples,
         validation: Examples,
         course: Course,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import pandas as pd
 from tqdm import tqdm
@@ -28,7 +28,8 @@ class Epoch:
 
 def history_table(history: list[Epoch]) -> str:
     """The history as CSV, one row per epoch."""
-    return str(pd.DataFrame([asdict(row) for row in history]).to_csv(index=False))
+    columns = [field.name for field in fields(Epoch)]
+    return str(pd.DataFrame([asdict(row) for row in history], columns=columns).to_csv(index=False))
 
 
 class Progress:

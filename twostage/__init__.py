@@ -16,7 +16,7 @@ _HOME = {
     "Prediction": "twostage.trust.prediction",
     "Predictor": "twostage.predictor",
     "load_config": "twostage.options.compose",
-    "train": "twostage.orchestrator",
+    "train": "twostage.studies.final",
 }
 
 

@@ -195,9 +195,9 @@ def _as_saved(config: Config, overrides: list[str]) -> Config:
 
 def train(config: Config) -> str:
     """Train and evaluate; the closing table."""
-    from twostage import orchestrator
+    from twostage.studies.final import train as to_the_end
 
-    return _closing(config, orchestrator.train(config))
+    return _closing(config, to_the_end(config))
 
 
 def evaluate(config: Config) -> str:

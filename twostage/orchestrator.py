@@ -7,7 +7,7 @@ and all at once are the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,11 @@ ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "de
 """Options of predict that mean nothing for a folder."""
 
 
-def train(config: Config) -> dict[str, Any]:
+def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
     """Train both stages, combine them and evaluate once on the test set; a finished run is compared and shown again.
+
+    Args:
+        folds: Finished runs, whose test sets hold every photograph once; they give the figures with train.final=all.
 
     Returns:
         The content of metrics.json.
@@ -59,7 +62,7 @@ def train(config: Config) -> dict[str, Any]:
             _announce(prepared)
             for stage in METHODS[config.method]:
                 train_one(stage, prepared)
-            close(prepared)
+            close(prepared, folds)
     return folder.read_metrics()
 
 
@@ -92,6 +95,10 @@ def evaluate(config: Config) -> dict[str, Any]:
     """
     folder = _open(config)
     if not _is_finished(folder, config):
+        if config.train.final == "all":
+            raise RunError(
+                f"the figures of run '{folder.run}' come of folds: twostage train run={folder.run} makes them"
+            )
         for stage in METHODS[config.method]:
             _demand(folder, stage)
         with _at_work(config, folder) as prepared:

@@ -43,6 +43,9 @@ def check_together(config: Config) -> None:
             raise ConfigError(f"{key}={edges} must lie above zero with data.scale=log")
     if config.augment.gamma[0] <= -1:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
+    named = config.split.column or config.data.split_column
+    if config.train.final == "all" and named:
+        raise ConfigError(f"train.final=all learns from all photographs, but column '{named}' names a test set")
     if config.train.epochs == 1 and config.method == "two_stage":
         raise ConfigError("train.epochs=1 cannot be shared by two stages: give 2 or more, or 0 for closed forms alone")
     if config.train.epochs == 0 and not config.train.refit:

@@ -151,6 +151,12 @@ class TrainConfig:
     ema_decay: float = option(0.99, "decay per step of the averaged weights that are kept; 0: none", 0.0, 0.99999)
     patience: int = option(0, "stop after this many epochs without a better validation RMSE; 0: never", 0, 1_000_000)
     refit: bool = option(True, "after training, solve the last layer of a stage in closed form (ridge regression)")
+    final: str = option(
+        "auto",
+        "what the model learns from: part leaves out a test set, which gives the figures; all leaves out nothing, and "
+        "folds, trained first, give them; auto: all for fewer than 60 specimens in files, unless a test set is named",
+        choices="auto part all",
+    )
     retry: bool = option(False, "after a loss that is no finite number, start the stage once more at half the rate")
 
 

@@ -15,9 +15,15 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     others = metrics.get("n_test_openings_of_others", 0)
     seen = "not used before" if openings + others == 1 else f"opened {openings + others} times"
     seen += f", {others} of them by other runs" if others else ""
+    parts = f"train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']}"
+    judged_by = f"Test set: {metrics['n_test']} photographs, {seen} ({parts})"
+    if metrics.get("n_folds"):
+        judged_by = (
+            f"{metrics['n_test']} photographs, each read by the model of one of {metrics['n_folds']} folds that has "
+            f"not seen its specimen; the model in the run's folder has learned from all of them"
+        )
     lines = [
-        f"Test set: {metrics['n_test']} photographs, {seen} "
-        f"(train {metrics['n_train']}, validation {metrics['n_validation']}, calibration {metrics['n_calibration']})",
+        judged_by,
         *(f"  {name:<34}{value}" for name, value in key_figures(metrics)),
         f"  {'parameters':<34}{metrics['parameters']:,}",
         f"  {'training':<34}{metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.0f} images/s",

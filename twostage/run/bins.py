@@ -8,9 +8,10 @@ from twostage.bins import Bins
 from twostage.errors import DataError, some
 from twostage.options.run import BinsConfig, Config
 from twostage.scale import Scale
+from twostage.stages.left_out import FEW
 from twostage.tables.parts import PARTS
 
-__all__ = ["beyond_training", "lay_bins", "spanned_decades"]
+__all__ = ["beyond_training", "is_few", "lay_bins", "spanned_decades", "taught_by"]
 
 MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""
@@ -66,6 +67,21 @@ def _outside(bins: Bins, targets: np.ndarray) -> list[str]:
         f"the end bins, with offsets beyond 1; bins.range=null takes the range from the data"
     )
     return [note] if count else []
+
+
+def is_few(parts: np.ndarray, groups: np.ndarray | None) -> bool:
+    """Are there so few specimens for training and validation that none can be set aside to choose by?
+
+    Args:
+        groups: The specimen of each photograph (N,); where none is known, each photograph is one.
+    """
+    learned = np.isin(parts, ["train", "validation"])
+    return (int(learned.sum()) if groups is None else len(np.unique(groups[learned]))) < FEW
+
+
+def taught_by(parts: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Rows of the photographs that are trained on; where specimens are few, those for validation as well."""
+    return np.flatnonzero(np.isin(parts, ["train", "validation"] if is_few(parts, groups) else ["train"]))
 
 
 def beyond_training(scale: Scale, targets: np.ndarray, parts: np.ndarray) -> list[str]:

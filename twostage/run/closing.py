@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from twostage.options.family import resolve
 from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
+from twostage.run.by_folds import ReadByFolds, read_by_folds
 from twostage.run.facts import write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
@@ -36,23 +37,28 @@ __all__ = ["close"]
 
 
 @once
-def close(prepared: Prepared) -> None:
+def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     """Complete the model, open the test set and write predictions, report and figures of merit.
 
     Figures are over the photographs that were read; those that were not are counted.
+
+    Args:
+        folds: Finished runs that read every photograph once in their test sets, instead of a test set here.
 
     Raises:
         RunError: No test photograph was read.
         DataError: The calibration photographs are too few for the intervals.
     """
-    folder, rows = prepared.folder, prepared.part("test")
-    predictor = _complete(prepared)
+    folder = prepared.folder
+    by_folds = read_by_folds(prepared, folds) if folds else None
+    rows = prepared.part("test") if by_folds is None else by_folds.rows
+    predictor = _complete(prepared, by_folds)
     test_set = _digest(prepared, rows)
     openings = {
         "n_test_openings": folder.count_opening(test_set),
         "n_test_openings_of_others": folder.openings_of_others(test_set),
     }
-    prediction = predictor.read(prepared.pixels(rows))
+    prediction = predictor.read(prepared.pixels(rows)) if by_folds is None else by_folds.prediction
     targets = prepared.photos.table.targets[rows]
     frame = prediction.to_frame([prepared.photos.table.images[i] for i in rows])
     frame.insert(1, "target", targets)
@@ -68,16 +74,22 @@ def close(prepared: Prepared) -> None:
     combinations = frame.loc[read, ["image", "target"]].assign(**combined)
     folder.write(folder.combinations, combinations.to_csv(index=False))
     outcome = _outcome(prepared, rows, prediction, combined, predictor)
+    learned = [(prepared.part("train"), rows)] if by_folds is None else by_folds.learned
+    combined = combined | {name: found[rows[read]] for name, found in _baselines(prepared, learned).items()}
     metrics = _metrics(prepared, prediction, outcome, combined, predictor, rows) | openings
+    metrics["n_folds"] = len(folds)
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
     write_report(prepared, rows, prediction, outcome, metrics)
     folder.write_json(folder.metrics, metrics)
 
 
-def _complete(prepared: Prepared) -> Predictor:
-    """Write the model's description, with the intervals that the calibration photographs give, and load it."""
-    n_train = len(prepared.part("train"))
+def _complete(prepared: Prepared, by_folds: ReadByFolds | None) -> Predictor:
+    """Write the model's description, with the intervals that the calibration photographs give, and load it.
+
+    Where there are folds, all photographs give them, each by its reading in the fold that has not seen it.
+    """
+    n_train = len(prepared.training_rows)
 
     def load(**more: Any) -> Predictor:
         save_description(prepared.folder.model, prepared.config, prepared.bins, n_train=n_train, **more)
@@ -86,7 +98,7 @@ def _complete(prepared: Prepared) -> Predictor:
     predictor, name = load(), prepared.config.intervals.method
     if not resolve(INTERVALS.member(name)).learns:
         return predictor
-    intervals = _fitted_intervals(prepared, predictor, name)
+    intervals = _fitted_intervals(prepared, predictor, name, by_folds)
     return load(intervals={"method": name, **intervals.to_json()})
 
 
@@ -97,9 +109,12 @@ def _remember(prepared: Prepared, predictor: Predictor, remarks: list[str]) -> N
     save_description(prepared.folder.model, prepared.config, prepared.bins, **kept, remarks=remarks)
 
 
-def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str) -> Intervals:
+def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str, by_folds: ReadByFolds | None) -> Intervals:
     rows, table = prepared.part("calibration"), prepared.photos.table
-    prediction = predictor.read(prepared.pixels(rows))
+    if by_folds is None:
+        prediction = predictor.read(prepared.pixels(rows))
+    else:
+        rows, prediction = by_folds.rows, by_folds.prediction
     read = prediction.is_read
     groups = None if table.groups is None else table.groups[rows][read]
     reading, concentration = prediction.reading[read], prediction.concentration[read]
@@ -169,7 +184,7 @@ def _metrics(
         "unit": config.data.unit,
         **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
         **_on_scale(outcome),
-        **_rmse_of(bins, outcome.target, combined | _baselines(prepared, rows[read])),
+        **_rmse_of(bins, outcome.target, combined),
         **_rmse_validation(prepared, predictor),
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
         **_coverage(prediction, outcome.target),
@@ -208,16 +223,21 @@ def _rmse_of(bins: Bins, target: np.ndarray, found: Mapping[str, np.ndarray]) ->
     return errors
 
 
-def _baselines(prepared: Prepared, test: np.ndarray) -> dict[str, np.ndarray]:
-    """What colour statistics with ridge, and the mean of the training targets, say of these rows; on the scale."""
-    scale, train, targets = prepared.bins.scale, prepared.part("train"), prepared.photos.table.targets
-    minimum = prepared.config.data.minimum
-    some_train = spread(train, 5000)
-    ridge = color_ridge().fit(color_statistics(prepared.pixels(some_train)), scale.to(targets[some_train]))
-    return {
-        "colour_baseline": at_least(scale.back(ridge.predict(color_statistics(prepared.pixels(test)))), minimum),
-        "mean_baseline": scale.back(np.full(len(test), scale.to(targets[train]).mean())),
-    }
+def _baselines(prepared: Prepared, learned: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What colour statistics with ridge, and the mean of the training targets, say of all photographs (N,).
+
+    Args:
+        learned: Rows to learn from and rows to read, once or for each fold; others stay NaN.
+    """
+    scale, minimum = prepared.bins.scale, prepared.config.data.minimum
+    places = scale.to(prepared.photos.table.targets)
+    ridge, mean = np.full((2, len(places)), np.nan)
+    for train, test in learned:
+        some_train = spread(train, 5000)
+        fitted = color_ridge().fit(color_statistics(prepared.pixels(some_train)), places[some_train])
+        ridge[test] = fitted.predict(color_statistics(prepared.pixels(test)))
+        mean[test] = places[train].mean()
+    return {"colour_baseline": at_least(scale.back(ridge), minimum), "mean_baseline": scale.back(mean)}
 
 
 def _training_cost(folder: RunFolder) -> dict[str, float]:

@@ -23,8 +23,7 @@ from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import AugmentConfig, Config
-from twostage.run.bins import beyond_training, lay_bins, spanned_decades
-from twostage.stages.left_out import FEW
+from twostage.run.bins import beyond_training, is_few, lay_bins, spanned_decades, taught_by
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import refuse_few
 
@@ -66,11 +65,6 @@ class RunData:
         return self.config.data.split_column or self.photos.table.split_column
 
     @property
-    def learned_rows(self) -> np.ndarray:
-        """Rows of the photographs that choose anything: for training and for validation."""
-        return np.flatnonzero((self.parts == "train") | (self.parts == "validation"))
-
-    @property
     def specimens(self) -> np.ndarray:
         """The specimen of each photograph (N,); where none is known, each photograph is one."""
         groups = self.photos.table.groups
@@ -79,7 +73,12 @@ class RunData:
     @property
     def few(self) -> bool:
         """Are there so few specimens to learn from that none can be set aside to choose by?"""
-        return len(np.unique(self.specimens[self.learned_rows])) < FEW
+        return is_few(self.parts, self.photos.table.groups)
+
+    @property
+    def training_rows(self) -> np.ndarray:
+        """Rows of the photographs that are trained on; where specimens are few, those for validation as well."""
+        return taught_by(self.parts, self.photos.table.groups)
 
     @property
     def augmentation(self) -> AugmentConfig:
@@ -107,9 +106,9 @@ def load_data(config: Config) -> RunData:
     photos = load_photos(config)
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
-    held = photos.table.select(parts == "calibration")
+    held = photos.table if config.train.final == "all" else photos.table.select(parts == "calibration")
     refuse_few(config.intervals.method, len(held), held.groups)  # now, not after hours
-    train = photos.table.select(parts == "train")
+    train = photos.table.select(taught_by(parts, photos.table.groups))
     bins, notes = lay_bins(config, train.targets, train.groups)
     notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, parts), *notes]
     notes += _left_out(photos.skipped)
@@ -199,6 +198,8 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error
+    if config.train.final == "all":
+        parts[np.isin(parts, ["test", "calibration"])] = "train"
     return replace(photos, table=table, notes=[*photos.notes, *said_of_validation(table, column)]), parts
 
 

@@ -50,7 +50,7 @@ def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     stage that is the only one has them all.
     """
     config = prepared.config
-    used = len(prepared.part("train"))
+    used = len(prepared.training_rows)
     whole = used + len(prepared.part(UNUSED))
     if config.train.epochs == 0:
         return 0, 0

@@ -43,8 +43,8 @@ class Prepared(RunData):
         return self.bins.move(self.photos.table.targets)
 
     def examples(self, part: str, targets: Tensor) -> Examples:
-        """Photographs of one part with what to learn of them, targets (all N,...)."""
-        rows = self.part(part)
+        """Photographs for training or validation with what to learn of them, targets (all N,...)."""
+        rows = self.training_rows if part == "train" else self.part(part)
         return Examples(
             [self.photos.table.images[i] for i in rows],
             self.pixels(rows),
@@ -60,7 +60,7 @@ class Prepared(RunData):
 
     def normalization(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of each channel (C,) over up to 2,000 training photographs, as the networks see them."""
-        pixels, sums, count = self.pixels(spread(self.part("train"), 2000)), [], 0
+        pixels, sums, count = self.pixels(spread(self.training_rows, 2000)), [], 0
         for batch in batches(pixels, self.config.image.color, torch.device("cpu")):
             images = batch.double()
             sums.append(torch.stack([images.sum((0, 2, 3)), images.square().sum((0, 2, 3))]))

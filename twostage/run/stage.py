@@ -105,7 +105,7 @@ def _plan(stage: Stage, targets: Tensor, prepared: Prepared) -> Plan:
         plan = Plan()
         prepared.folder.write_json(path, asdict(plan))
         return plan
-    rows = prepared.part("train")[: max(1, config.train.batch_size // process_count())]
+    rows = prepared.training_rows[: max(1, config.train.batch_size // process_count())]
     images = torch.cat(list(batches(prepared.pixels(rows), config.image.color, prepared.device)))
     memory = prepared.photos.store.path.parent / "plans.json"
     measured = stage.to(prepared.device)
@@ -163,8 +163,8 @@ def _refit_few(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from all that may be learned from, also as it were exposed otherwise."""
     begin, augmentation = time.perf_counter(), prepared.augmentation
     copies = COPIES if augmentation.exposure or augmentation.white_balance else 0
-    groups = prepared.specimens[prepared.learned_rows]
-    rows = prepared.learned_rows[few_rows(groups, MOST_ROWS_OF_FEW // (1 + copies))]
+    groups = prepared.specimens[prepared.training_rows]
+    rows = prepared.training_rows[few_rows(groups, MOST_ROWS_OF_FEW // (1 + copies))]
     seen = [_pooled(stage, rows, _views_of_refit(stage, prepared), prepared)]
     normal = torch.randn(copies, len(rows), 4, generator=torch.Generator().manual_seed(prepared.config.seed))
     seen += [_pooled(stage, rows, (0,), prepared, exposures(one, augmentation)) for one in normal]

@@ -21,9 +21,11 @@ from twostage.run.folder import RunFolder
 from twostage.scale import SCALES
 from twostage.studies.folder import check_runs, open_study, read_rows
 
-__all__ = ["cross_validate"]
+__all__ = ["FOLDS", "cross_validate"]
 
 log = logging.getLogger("twostage")
+
+FOLDS = 5
 
 
 def cross_validate(config: Config) -> str:
@@ -42,7 +44,7 @@ def cross_validate(config: Config) -> str:
     if named or config.split.fold:
         what = f"column '{named}' names one test set" if named else f"split.fold={config.split.fold} is one of them"
         raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
-    folds = config.split.folds or 5
+    folds = config.split.folds or FOLDS
     study = open_study(config, "crossval")
     trainings = [_of_fold(config, folds, fold) for fold in range(folds)]
     check_runs(study, trainings)
@@ -59,6 +61,7 @@ def cross_validate(config: Config) -> str:
 
 def _of_fold(config: Config, folds: int, fold: int) -> Config:
     config = copy.deepcopy(config)
+    config.train.final = "part"
     config.split.folds, config.split.fold, config.run = folds, fold, f"{config.run}/fold_{fold}"
     return config
 

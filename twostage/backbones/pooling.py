@@ -23,11 +23,6 @@ class Pooling(nn.Module):
 
     width: int
 
-    @property
-    def blocks(self) -> list[slice]:
-        """The columns of the vector that are of one kind, each kind with a penalty of its own where it is solved."""
-        return [slice(0, self.width)]
-
     def look(self, feature_map: Tensor, image: Tensor) -> tuple[Tensor, Tensor] | None:
         """The masks (N,M,h',w') through which it looks, and the input at their resolution; None where it has none."""
         return None
@@ -71,12 +66,6 @@ class MaskPooling(Pooling):
         self.masks = nn.Conv2d(map_shape[0], masks, 1)
         self.masks_of_pixels = nn.Conv2d(in_channels, masks, 1, bias=False)
         self.width = masks * in_channels + map_shape[0]
-
-    @property
-    def blocks(self) -> list[slice]:
-        """Colours, then features."""
-        colors = self.masks.out_channels * self.masks_of_pixels.in_channels
-        return [slice(0, colors), slice(colors, self.width)]
 
     def weights(self, feature_map: Tensor, pixels: Tensor) -> Tensor:
         """The masks (N,masks,h',w'), each with sum one, for pixels (N,C,h',w')."""

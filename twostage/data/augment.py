@@ -41,7 +41,7 @@ def _exposes(options: AugmentConfig) -> bool:
 
 def exposures(normal: Tensor, options: AugmentConfig) -> Tensor:
     """Optical densities (N,3) by which photographs are exposed otherwise, of normal numbers (N,4)."""
-    return normal[:, :1] * (options.exposure or 0.0) + normal[:, 1:] * (options.white_balance or 0.0)
+    return normal[:, :1] * options.exposure + normal[:, 1:] * options.white_balance
 
 
 def augment(

@@ -85,15 +85,8 @@ class AugmentConfig:
     brightness: float = option(0.0, "add up to this to sRGB in [0, 1]; moves the colour", 0.0, 0.5)
     gamma: list[float] = option([0.0, 0.0], "raise sRGB to 1 + a value from this range; moves the colour")
     noise: float = option(0.0, "largest standard deviation of pixel noise, sRGB in [0, 1]", 0.0, 0.2)
-    exposure: float | None = option(
-        None,
-        "standard deviation of a change of exposure, optical density; null: 0.1 for few specimens, else 0",
-        0.0,
-        1.0,
-    )
-    white_balance: float | None = option(
-        None, "the same, of each channel by itself; null: 0.02 for few specimens or 0", 0.0, 0.5
-    )
+    exposure: float = option(0.0, "standard deviation of a change of exposure, optical density; moves the colour", 0, 1)
+    white_balance: float = option(0.0, "the same, of each channel by itself", 0, 1)
 
     @property
     def invariant_views(self) -> tuple[int, ...]:

@@ -180,7 +180,8 @@ def _metrics(
     return {
         "method": config.method,
         "combination": config.combine.method,
-        **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration", "test")},
+        **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration")},
+        "n_test": len(rows),
         "unit": config.data.unit,
         **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
         **_on_scale(outcome),

@@ -22,7 +22,7 @@ from twostage.errors import DataError, number_of
 from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
-from twostage.options.run import AugmentConfig, Config
+from twostage.options.run import Config
 from twostage.run.bins import beyond_training, is_few, lay_bins, spanned_decades, taught_by
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import refuse_few
@@ -31,8 +31,6 @@ __all__ = ["RunData", "load_data", "load_photos", "splits_today"]
 
 log = logging.getLogger("twostage")
 
-FEW_EXPOSURE, FEW_WHITE_BALANCE = 0.1, 0.02
-"""Optical density by which few specimens are exposed otherwise: a few days do not show how days differ."""
 MOST_TOLD = 10
 """Photographs that are left out are named one by one up to so many."""
 
@@ -79,17 +77,6 @@ class RunData:
     def training_rows(self) -> np.ndarray:
         """Rows of the photographs that are trained on; where specimens are few, those for validation as well."""
         return taught_by(self.parts, self.photos.table.groups)
-
-    @property
-    def augmentation(self) -> AugmentConfig:
-        """What is changed in training, with what only few specimens need."""
-        options, few = self.config.augment, self.few
-        exposure, white = options.exposure, options.white_balance
-        return replace(
-            options,
-            exposure=FEW_EXPOSURE * few if exposure is None else exposure,
-            white_balance=FEW_WHITE_BALANCE * few if white is None else white,
-        )
 
     @property
     def leaks(self) -> np.ndarray | None:

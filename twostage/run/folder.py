@@ -48,6 +48,7 @@ class StageFolder:
         self.plan = path / "plan.json"
         self.length = path / "length.json"
         self.refit = path / "refit.json"
+        self.solved = path / "solved.safetensors"
 
 
 class RunFolder:

@@ -42,6 +42,11 @@ class Prepared(RunData):
         """Concentrations (N,) as stages count them."""
         return self.bins.move(self.photos.table.targets)
 
+    @property
+    def gently(self) -> bool:
+        """Are few specimens to change a network that has been taught already? Then closed forms come first."""
+        return self.few and (self.start is not None or self.folder.start.is_file())
+
     def examples(self, part: str, targets: Tensor) -> Examples:
         """Photographs for training or validation with what to learn of them, targets (all N,...)."""
         rows = self.training_rows if part == "train" else self.part(part)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twostage.data.augment import exposures
 from twostage.errors import RunError
 from twostage.model_folder import load_weights, save_weights
 from twostage.options.choices import METHODS
@@ -40,9 +39,9 @@ log = logging.getLogger("twostage")
 MOST_ROWS = 10_000
 """Of so many training photographs the last layer is solved."""
 MOST_ROWS_OF_FEW = 600
-"""Where specimens are few: of so many, exposed otherwise or not."""
-COPIES = 2
-"""How often each photograph of few specimens is also taken as it were exposed otherwise."""
+"""Where specimens are few: of so many, as many of each specimen; others are nearly the same."""
+GENTLE = 1 / 3
+"""Share of the learning rate with which few specimens change a network that has been taught already."""
 
 
 def plans_of(folder: RunFolder) -> dict[str, str]:
@@ -57,8 +56,13 @@ def train_stage(name: str, prepared: Prepared) -> None:
         return
     stage = build_stage(name, config, prepared.bins)
     initialize(stage.network, config, name, *prepared.normalization(), prepared.start)
-    if name != METHODS[config.method][0] and config.regressor.warm_start:
+    warm = name != METHODS[config.method][0] and config.regressor.warm_start
+    if warm:
         _start_warm(stage, prepared)
+    solved = is_refitted(stage.network, config)
+    if solved and prepared.gently and (not warm or config.train.epochs == 0):
+        _solve_first(stage, prepared)
+    stage.solved_later = solved and not prepared.gently and not config.train.patience
     _fit(stage, prepared)
     _finish(stage, prepared)
 
@@ -74,18 +78,19 @@ def _start_warm(regressor: Stage, prepared: Prepared) -> None:
 def _fit(stage: Stage, prepared: Prepared) -> None:
     config, folder = prepared.config, prepared.folder.stage(stage.name)
     targets = stage.targets(prepared.learned_targets)
+    rate = config.train.learning_rate * (GENTLE if prepared.gently else 1)
     course = Course(
-        config.train,
+        replace(config.train, learning_rate=rate),
         epochs=1,
         label=stage.name,
         color=config.image.color,
-        augmentation=prepared.augmentation,
+        augmentation=config.augment,
         seed=config.seed,
         device=prepared.device,
         plan=_plan(stage, targets, prepared),
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
-        keep_last=is_refitted(stage.network, config) and not config.train.patience,
+        keep_last=stage.solved_later or prepared.few,
     )
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)
@@ -131,14 +136,23 @@ def _begun_with(path: Path, config: Config) -> Plan:
 def _finish(stage: Stage, prepared: Prepared) -> None:
     """Solve what is solved in the end, and write the weights of a stage, which ends it."""
     solved = is_refitted(stage.network, prepared.config)
-    if solved:
-        (_refit_few if prepared.few else _refit)(stage, prepared)
-    if not (solved and prepared.few):
+    if solved and not prepared.gently:
+        (_solve_few if prepared.few else _refit)(stage, prepared)
+    if not (solved and prepared.few):  # else what was left out has settled it
         validation, color = prepared.part("validation"), prepared.config.image.color
         images = batches(prepared.pixels(validation), color, prepared.device)
         stage.settle(images, prepared.learned_targets[validation])
     Checkpoint(prepared.folder.stage(stage.name).path).forget_earlier()
     save_weights(prepared.folder.weights(stage.name), stage)
+
+
+def _solve_first(stage: Stage, prepared: Prepared) -> None:
+    """Let the readout begin where closed forms over the start's features lead; all processes at the same place."""
+    path = prepared.folder.stage(stage.name).solved
+    if not path.is_file():
+        once(_solve_few)(stage, prepared)
+        once(save_weights)(path, stage)
+    load_weights(path, stage)
 
 
 def _refit(stage: Stage, prepared: Prepared) -> None:
@@ -159,19 +173,15 @@ def _views_of_refit(stage: Stage, prepared: Prepared) -> tuple[int, ...]:
     return prepared.config.views if stage.name == METHODS[prepared.config.method][-1] else (0,)
 
 
-def _refit_few(stage: Stage, prepared: Prepared) -> None:
-    """Solve the last layer from all that may be learned from, also as it were exposed otherwise."""
-    begin, augmentation = time.perf_counter(), prepared.augmentation
-    copies = COPIES if augmentation.exposure or augmentation.white_balance else 0
+def _solve_few(stage: Stage, prepared: Prepared) -> None:
+    """Solve the last layer of few specimens by leaving out each."""
+    begin = time.perf_counter()
     groups = prepared.specimens[prepared.training_rows]
-    rows = prepared.training_rows[few_rows(groups, MOST_ROWS_OF_FEW // (1 + copies))]
-    seen = [_pooled(stage, rows, _views_of_refit(stage, prepared), prepared)]
-    normal = torch.randn(copies, len(rows), 4, generator=torch.Generator().manual_seed(prepared.config.seed))
-    seen += [_pooled(stage, rows, (0,), prepared, exposures(one, augmentation)) for one in normal]
-    again = np.tile(rows, 1 + copies)
-    found = stage.refit_few(Seen(np.concatenate(seen), prepared.learned_targets[again], prepared.specimens[again]))
+    rows = prepared.training_rows[few_rows(groups, MOST_ROWS_OF_FEW)]
+    pooled = _pooled(stage, rows, _views_of_refit(stage, prepared), prepared)
+    found = stage.refit_few(Seen(pooled, prepared.learned_targets[rows], prepared.specimens[rows]))
     seconds = time.perf_counter() - begin
-    kept = {"seconds": seconds, "rmse_left_out": found.rmse, "strengths": list(found.strengths)}
+    kept = {"seconds": seconds, "rmse_left_out": found.rmse, "strength": found.strength}
     prepared.folder.write_json(prepared.folder.stage(stage.name).refit, kept)
     said = (stage.name, seconds, len(np.unique(groups)), found.rmse)
     log.info("%s: last layer solved in %.0f s; each of %d specimens left out in turn, RMSE %.4g", *said)
@@ -184,18 +194,12 @@ def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prep
 
 
 @torch.no_grad()
-def _pooled(
-    stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared, density: Tensor | None = None
-) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read.
-
-    Args:
-        density: As if taken through filters of this optical density, (N,3).
-    """
-    dtype, color = stage.network.reading_dtype(prepared.device), prepared.config.image.color
+def _pooled(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read."""
+    dtype = stage.network.reading_dtype(prepared.device)
     stage.eval().to(dtype)
     found = []
-    for images in batches(prepared.pixels(rows), color, prepared.device, density=density):
+    for images in batches(prepared.pixels(rows), prepared.config.image.color, prepared.device):
         seen = different_views(images.to(dtype), [stage.network], views)
         found.append(torch.stack([stage.network.pooled(view).cpu().double() for view in seen]).mean(0).numpy())
     stage.float()

@@ -56,10 +56,8 @@ def build_classifier(config: Config, bins: Bins) -> Classifier:
 
 def build_regressor(config: Config, bins: Bins) -> Regressor:
     """An untrained regressor; its weights depend on the seed alone."""
-    network = _network(config, "regressor", bins)
-    options = config.regressor
-    solved_later = is_refitted(network, config) and not config.train.patience
-    return Regressor(network, bins, options.loss, options.huber_delta, options.overlap, solved_later)
+    network, options = _network(config, "regressor", bins), config.regressor
+    return Regressor(network, bins, options.loss, options.huber_delta, options.overlap)
 
 
 def build_stage(name: str, config: Config, bins: Bins) -> Stage:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from twostage.data.augment import dihedral_view
-from twostage.data.color import exposed, to_color, to_srgb
+from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.stages.network import Network
 
@@ -52,19 +52,11 @@ class Reading:
             mine[rows] = theirs
 
 
-def batches(
-    pixels: Pixels, color: str, device: torch.device, rows: slice = slice(None), density: Tensor | None = None
-) -> Iterator[Tensor]:
-    """Photographs uint8 (N,H,W,3), or those of some rows, as a network sees them: (n,C,H,W), n at most `BATCH`.
-
-    Args:
-        density: As if taken through filters of this optical density, (N,3).
-    """
+def batches(pixels: Pixels, color: str, device: torch.device, rows: slice = slice(None)) -> Iterator[Tensor]:
+    """Photographs uint8 (N,H,W,3), or those of some rows, as a network sees them: (n,C,H,W), n at most `BATCH`."""
     first, last, _ = rows.indices(len(pixels))
     for start in range(first, last, BATCH):
-        some = slice(start, min(start + BATCH, last))
-        srgb = to_srgb(pixels[some], device)
-        yield to_color(srgb if density is None else exposed(srgb, density[some].to(device)), color)
+        yield to_color(to_srgb(pixels[start : min(start + BATCH, last)], device), color)
 
 
 def different_views(images: Tensor, networks: Sequence[Network], views: Sequence[int] = range(8)) -> list[Tensor]:

@@ -104,7 +104,7 @@ def solve_few(network: Network, corrections: nn.Linear, seen: Seen) -> LeftOut:
     """
     if seen.groups is None:
         raise ValueError("what is left out in turn are specimens: give groups")
-    found = solve_left_out(seen.pooled, network.pooling.blocks, seen.concentration, seen.groups)
+    found = solve_left_out(seen.pooled, seen.concentration, seen.groups)
     network.set_estimate(torch.from_numpy(found.solution))
     for parameter in corrections.parameters():
         nn.init.zeros_(parameter)

@@ -54,17 +54,14 @@ class Regressor(Stage):
         loss: str = "huber",
         huber_delta: float = 0.03,
         overlap: float = 1.0,
-        solved_later: bool = False,
     ) -> None:
         """`huber_delta` is a share of the whole range, so that it means the same for every number of bins.
 
         Args:
             overlap: Bin k also learns from images this far outside it, bin widths.
-            solved_later: The last layer will be solved after training, so that the loss looks away from what solving
-                removes.
         """
         super().__init__(network, bins)
-        self.kind, self.overlap, self.solved_later = loss, overlap, solved_later
+        self.kind, self.overlap, self.solved_later = loss, overlap, False
         self.huber_delta = huber_delta * float((bins.edges[-1] - bins.edges[0]) / bins.half_width.mean())
         self.corrections = network.per_bin(bins.count)
         self.log_scale = network.per_bin(bins.count)

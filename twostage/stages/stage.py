@@ -49,6 +49,8 @@ class Stage(Learner):
 
     measure: ClassVar[str]
     """What `refit` measures on validation, in words."""
+    solved_later: bool = False
+    """Will the last layer be solved after training, so that the loss may look away from what solving removes?"""
 
     @abstractmethod
     def targets(self, concentration: np.ndarray) -> Tensor:

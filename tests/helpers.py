@@ -11,7 +11,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # Both stages in about two seconds.
 TINY = ["data.count=60", "image.size=32", "train.epochs=4", "bins.count=3", "combine.views=1", "runtime.progress=false"]
-TINY_TABLE = ["data=csv", "data.table=photos.csv", *TINY[1:], "bins.min_images=1", "bins.min_groups=1"]
+TINY_TABLE = [
+    "data=csv",
+    "data.table=photos.csv",
+    *TINY[1:],
+    "bins.min_images=1",
+    "bins.min_groups=1",
+    "train.final=part",
+]
 
 # the simulated assay without any of its disturbances
 QUIET = Assay(

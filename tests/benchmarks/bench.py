@@ -12,6 +12,7 @@ from pathlib import Path
 
 import accuracy
 import decoding
+import few
 import fits
 import limit
 import memory
@@ -36,11 +37,12 @@ BENCHES = {
     "symmetry": symmetry.run,
     "sizes": sizes.run,
     "fits": fits.run,
+    "few": few.run,
     "limit": limit.run,
     "accuracy": accuracy.run,
 }
-WITH_OPTIONS = {"accuracy"}
-LONG = {"accuracy", "fits", "sizes"}
+WITH_OPTIONS = {"accuracy", "few"}
+LONG = {"accuracy", "few", "fits", "sizes"}
 RESULTS = Path("outputs/bench")
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_started_from_gets_one_line(earlier, run):
 
 
 def test_weights_come_from_one_source():
-    with pytest.raises(ConfigError, match=r"backbone\.weights and start exclude each other"):
+    with pytest.raises(ConfigError, match=r"backbone\.weights and start=outputs/a exclude each other"):
         load_config(["backbone=resnet10t", "backbone.weights=x.safetensors", "start=outputs/a"])
 
 

@@ -199,12 +199,13 @@ def initialize(
     if start is not None:
         return [start.give(network, config, stage)]
     notes, expected = network.backbone.load_trained(), network.backbone.input_statistics
-    if network.backbone.frozen and not notes and start is None:
+    begins = bool(notes) or _is_warm(config, stage)
+    if network.backbone.frozen and not begins:
         raise BackboneError(
             "backbone.freeze keeps weights as they are: give trained ones, with backbone.weights=FILE, "
             "backbone.pretrained=true or start=FOLDER"
         )
-    if config.train.epochs == 0 and not notes:
+    if config.train.epochs == 0 and not begins:
         raise BackboneError(
             "train.epochs=0 leaves networks as they begin: give start=scenes (for backbone=compact pooling=masks), "
             "start=FOLDER or trained weights, or let them train"
@@ -219,10 +220,15 @@ def initialize(
     return notes
 
 
+def _is_warm(config: Config, stage: str) -> bool:
+    """Does a stage begin with what the one before has learned?"""
+    second = config.method == "two_stage" and stage == "regressor"
+    return second and config.regressor.warm_start and not config.regressor.backbone
+
+
 def _needs_start(config: Config, untrained: list[str]) -> bool:
     """Is a stage still to be trained that does not start from the one before?"""
-    warm = config.method == "two_stage" and config.regressor.warm_start and not config.regressor.backbone
-    return bool(set(untrained) - {"regressor" if warm else ""})
+    return not all(_is_warm(config, stage) for stage in untrained)
 
 
 def try_networks(config: Config, folder: RunFolder) -> tuple[Start | None, list[str]]:

@@ -45,7 +45,7 @@ def kind() -> dict[str, Any]:
     return {"backbone": CompactConfig.name, **options, "pooling": "masks", "image.color": COLOR}
 
 
-def teach(count: int, epochs: int, seed: int) -> tuple[SceneStage, dict[str, Any]]:
+def teach(count: int, epochs: int, seed: int, precision: str) -> tuple[SceneStage, dict[str, Any]]:
     """Draw so many scenes, and a thousand more for validation, and train on them; returns what to tell of it, too."""
     torch.manual_seed(seed)
     network = network_of(kind(), SIZE)
@@ -57,7 +57,7 @@ def teach(count: int, epochs: int, seed: int) -> tuple[SceneStage, dict[str, Any
     names = [f"scene {number}" for number in range(len(pixels))]
     train, validation = (Examples(names[p], pixels[p], concentration[p], targets[p]) for p in parts)
     options = TrainConfig()
-    plan = choose_plan(stage, some[: options.batch_size], targets[: options.batch_size])
+    plan = choose_plan(stage, some[: options.batch_size], targets[: options.batch_size], precision)
     still = AugmentConfig(quarter_turns=False, flips=False)  # the maps would not turn with the photographs
     course = Course(options, epochs, "start", COLOR, still, seed, plan=plan, keep_last=True)
     begin = time.perf_counter()
@@ -80,15 +80,16 @@ def _draw(count: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
 def main() -> None:
     """Train, and write weights and how they came about into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=30_000)
-    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--scenes", type=int, default=24_000)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=FOLDER / "scenes.safetensors")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(asked.threads)
-    stage, told = teach(asked.scenes, asked.epochs, asked.seed)
+    stage, told = teach(asked.scenes, asked.epochs, asked.seed, asked.precision)
     save_weights(asked.output, stage.network)
     write_json(
         asked.output.with_suffix(".json"),

@@ -45,7 +45,7 @@ def check_together(config: Config) -> None:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
     if config.classifier.encoding != "bins" and config.method != "classifier":
         raise ConfigError(
-            f"classifier.encoding={config.classifier.encoding} needs method=classifier: a second stage needs bins that stay"
+            f"classifier.encoding={config.classifier.encoding} needs method=classifier: stage 2 needs bins that stay"
         )
     if config.train.epochs and config.train.minutes:
         raise ConfigError("train.epochs and train.minutes exclude each other: give one of them")

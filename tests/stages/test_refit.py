@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -211,3 +212,33 @@ def test_a_classifier_that_is_no_better_keeps_its_weights():
     before, after = model.refit(seen(lambda a, b: 215 - 40 * b), seen(linear, 50, seed=1))
     assert after == before
     assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())
+
+
+def turning(count, seed):
+    """Pooled vectors that go nearly a full turn over the range: no linear function of them rises throughout."""
+    rng = np.random.default_rng(seed)
+    pooled, place = rng.standard_normal((count, 6)), rng.uniform(80, 350, count)
+    pooled[:, 0], pooled[:, 1] = np.sin((place - 215) / 45), np.cos((place - 215) / 45)
+    return Seen(pooled, place)
+
+
+def test_bins_that_are_not_heard_may_say_anything():
+    photos, validation, fresh = turning(2000, 0), turning(500, 1), turning(500, 2)
+    model, one = regressor(), Bins([80, 350])
+    model.refit(photos, replace(validation, probabilities=BINS.soft_targets(validation.concentration, 0.05)))
+    alone = regressor(one)
+    alone.refit(photos, validation)
+    assert rmse(model, BINS, fresh) < 0.3 * rmse(alone, one, fresh)
+
+
+def test_what_a_bin_says_is_judged_by_how_far_it_is_heard():
+    """A classifier that cannot tell the bins apart makes a mixture of all, of which most say anything."""
+    photos, validation, fresh = turning(2000, 0), turning(500, 1), turning(500, 2)
+    truth, error = np.eye(4)[BINS.index(validation.concentration)], {}
+    for name, heard in (("true bin", truth), ("all", np.full((500, 4), 0.25))):
+        model = regressor()
+        model.refit(photos, replace(validation, probabilities=heard))
+        with torch.no_grad():
+            said = BINS.candidates(model.read(torch.from_numpy(fresh.pooled).float())[0].double().numpy())
+        error[name] = np.sqrt(np.mean((said.mean(1) - fresh.concentration) ** 2))
+    assert error["all"] < 0.9 * error["true bin"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,13 @@ from twostage.run.folder import RunFolder
 from twostage.run.length import with_length
 from twostage.run.preparation import Prepared, spread
 from twostage.run.start import initialize
-from twostage.stages.build import build_stage, is_refitted, starts_from_own_weights, warm_start
+from twostage.stages.build import build_classifier, build_stage, is_refitted, starts_from_own_weights, warm_start
+from twostage.stages.classifier import Classifier
+from twostage.stages.encoded import Encoded
 from twostage.stages.reading import batches, different_views
 from twostage.stages.refit import Seen
 from twostage.stages.stage import Stage
+from twostage.stages.two_stage import TwoStage
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
 from twostage.training.distributed import once, process_count
@@ -58,10 +61,15 @@ def train_stage(name: str, prepared: Prepared) -> None:
 
 def _start_warm(regressor: Stage, prepared: Prepared) -> None:
     """Let the regressor start where the classifier ended."""
-    classifier = build_stage("classifier", prepared.config, prepared.bins)
-    load_weights(prepared.folder.weights("classifier"), classifier)
+    classifier = _trained_classifier(prepared)
     for name in warm_start(regressor, classifier, keep_backbone=starts_from_own_weights(prepared.config)):
         log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
+
+
+def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
+    classifier = build_classifier(prepared.config, prepared.bins.moved())
+    load_weights(prepared.folder.weights("classifier"), classifier)
+    return classifier
 
 
 def _fit(stage: Stage, prepared: Prepared) -> None:
@@ -130,8 +138,11 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     config, begin = prepared.config, time.perf_counter()
     # where another stage goes on to train, more views are not worth their time
     views = config.views if stage.name == METHODS[config.method][-1] else (0,)
-    rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
-    before, after = stage.refit(*(_seen(stage, part, views, prepared) for part in rows))
+    train = _seen(stage, spread(prepared.part("train"), MOST_ROWS), views, prepared)
+    validation = _seen(stage, prepared.part("validation"), views, prepared)
+    if stage.name == "regressor" and "classifier" in METHODS[config.method]:
+        validation = replace(validation, probabilities=_probabilities(prepared))
+    before, after = stage.refit(train, validation)
     seconds = time.perf_counter() - begin
     path = prepared.folder.stage(stage.name).refit
     prepared.folder.write_json(path, {"seconds": seconds, "before": before, "after": after})
@@ -143,6 +154,14 @@ def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prep
     groups = prepared.photos.table.groups
     pooled = _pooled(stage, rows, views, prepared)
     return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
+
+
+def _probabilities(prepared: Prepared) -> np.ndarray:
+    """What the classifier says of the validation photographs, (N,K), as it will be read."""
+    classifier = _trained_classifier(prepared).to(prepared.device)
+    classifier.to(classifier.network.reading_dtype(prepared.device))
+    alone = TwoStage(prepared.bins, classifier, None, prepared.config.image.color)
+    return alone.read(prepared.pixels(prepared.part("validation")), views=prepared.config.views).probabilities
 
 
 @torch.no_grad()

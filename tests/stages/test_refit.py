@@ -5,11 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import TINY
 from safetensors.torch import load_file
 
 from twostage import Bins, load_config, train
+from twostage.data.simulated import render_photographs, sample_targets
+from twostage.model_folder import load_model
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.refit import PENALTIES, Seen, ridge
+from twostage.stages.regressor import Regressor
 
 SMALL = [
     "image.size=32",
@@ -220,6 +224,20 @@ def turning(count, seed):
     pooled, place = rng.standard_normal((count, 6)), rng.uniform(80, 350, count)
     pooled[:, 0], pooled[:, 1] = np.sin((place - 215) / 45), np.cos((place - 215) / 45)
     return Seen(pooled, place)
+
+
+def test_a_run_judges_corrections_by_what_its_classifier_will_say(here, monkeypatch):
+    asked, refit = [], Regressor.refit
+    monkeypatch.setattr(Regressor, "refit", lambda stage, *seen: asked.append(seen) or refit(stage, *seen))
+    train(load_config([*SMALL, *TINY, "combine.views=8", "run=two"]))
+    train(load_config([*SMALL, *TINY, "method=direct", "run=one"]))
+    (photos, validation), (_, alone) = asked
+    assert photos.probabilities is None
+    assert alone.probabilities is None
+    rows = pd.read_csv(here / "outputs/two/splits.csv")["split"] == "validation"
+    pixels = render_photographs(sample_targets(60, 80, 350, "uniform", 0), 32, 0)[rows.to_numpy()]
+    model = load_model(here / "outputs/two/model", torch.device("cpu")).network
+    np.testing.assert_allclose(validation.probabilities, model.read(pixels).probabilities, atol=1e-5)
 
 
 def test_bins_that_are_not_heard_may_say_anything():

@@ -1,7 +1,7 @@
 import contextlib
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,15 @@ import torch
 from helpers import QUIET, levels, linear
 from scipy import stats
 
-from twostage.data.simulated import Assay, Scene, draw_scene, noise_free_light, photograph_rng, render_photographs
+from twostage.data.simulated import (
+    Assay,
+    Scene,
+    UniversalIndicator,
+    draw_scene,
+    noise_free_light,
+    photograph_rng,
+    render_photographs,
+)
 from twostage.data.splits import split_table
 from twostage.options.compose import load_config
 from twostage.orchestrator import train
@@ -110,6 +118,16 @@ def test_glare_takes_pixels_away_and_is_masked_where_it_shows(limit):
     assert 0.1 < keep.mean() < 0.9
     assert scene.glare[keep.any(-1)].max() < 2e-4
     assert scene.glare[~keep.any(-1)].min() > 1e-5
+
+
+def test_an_indicators_bound_follows_from_its_own_law(limit):
+    assay = UniversalIndicator(**asdict(replace(QUIET, shot_noise=1e-4)))
+    step = 0.01
+    slope = (assay.absorbance(200 + step) - assay.absorbance(200 - step)) / (2 * step)
+    light = 0.85 * np.array(assay.blank) * 10 ** -assay.absorbance(200.0)
+    pixels = np.pi * (assay.radius * 128) ** 2
+    expected = 1 / np.sqrt((pixels * (np.log(10) * slope * light) ** 2 / limit.variance(light, assay)).sum())
+    assert limit.bounds([200.0], [0], 128, 0, assay=assay)[0] == pytest.approx(expected, rel=0.03)
 
 
 @pytest.mark.parametrize(("card", "within"), [(True, 1.0), (False, 20.0)])

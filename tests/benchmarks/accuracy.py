@@ -24,7 +24,7 @@ from common import twostage
 from limit import bounds, rms
 from scipy import stats
 
-from twostage.data.simulated import render_photographs
+from twostage.data.simulated import LAWS, render_photographs
 from twostage.model_folder import load_model
 from twostage.stages.combination import combine
 
@@ -135,9 +135,9 @@ def _row(seed, *folders):
 
 def _limit(options, predictions):
     """Of the test set's own photographs."""
-    card = options["data.reference"] == "card"
+    assay, card = LAWS[options["data.law"]](), options["data.reference"] == "card"
     targets, size, seed = predictions["target"], options["image.size"], options["seed"]
-    return rms(bounds(targets, _numbers(predictions), size, seed, card_visible=card))
+    return rms(bounds(targets, _numbers(predictions), size, seed, assay=assay, card_visible=card))
 
 
 def _rmse_shared(model, options, predictions):
@@ -146,10 +146,10 @@ def _rmse_shared(model, options, predictions):
     network = loaded.network
     for parameter in network.regressor.corrections.parameters():
         torch.nn.init.zeros_(parameter)
-    card = options["data.reference"] == "card"
+    assay, card = LAWS[options["data.law"]](), options["data.reference"] == "card"
     targets, size, seed = predictions["target"].to_numpy(), options["image.size"], options["seed"]
     photographs = [
-        render_photographs(targets[i : i + 1], size, seed, card_visible=card, first=number)[0]
+        render_photographs(targets[i : i + 1], size, seed, assay=assay, card_visible=card, first=number)[0]
         for i, number in enumerate(_numbers(predictions))
     ]
     read = combine(network.bins, network.read(np.stack(photographs), views=loaded.config.views))

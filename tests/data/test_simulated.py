@@ -1,13 +1,14 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from helpers import QUIET, levels, linear
+from scipy.optimize import linprog
 
 from twostage.data.color import COLORS, channels, to_color
 from twostage.data.photographs import load_photographs
-from twostage.data.simulated import render_photographs, sample_targets
+from twostage.data.simulated import Assay, UniversalIndicator, render_photographs, sample_targets
 from twostage.decoding.spaces import linear_to_srgb
 from twostage.errors import DataError
 from twostage.options.data import SimulatedConfig
@@ -112,6 +113,32 @@ def test_the_well_has_its_radius_and_a_soft_edge():
     assert half == pytest.approx(88, abs=0.3)
 
 
+def test_a_universal_indicator_follows_henderson_and_hasselbalch():
+    quiet = UniversalIndicator(**asdict(QUIET))
+    targets = np.linspace(40, 400, 13)
+    absorbance = np.tile(np.array(quiet.colors[0]), (13, 1))
+    for pk, acid, base in zip(quiet.pk, quiet.colors[:-1], quiet.colors[1:], strict=True):
+        ratio = 10 ** ((targets - pk) / quiet.decade)  # of the base to the acid
+        absorbance += (ratio / (1 + ratio))[:, None] * (np.array(base) - acid)
+    well = 0.85 * np.array([0.92, 0.88, 0.80]) * 10**-absorbance
+    photos = render_photographs(targets, SIZE, 0, assay=quiet).astype(float)
+    assert np.abs(photos[CENTER] - levels(well)).max() < 0.51
+
+
+def test_no_linear_function_of_an_indicators_absorbances_rises_throughout():
+    indicator = UniversalIndicator()
+    steps = np.diff([indicator.absorbance(y) for y in np.linspace(80, 350, 28)], axis=0)
+    # is there w with steps @ w >= 1? by the Beer-Lambert law there is
+    found = linprog(np.zeros(3), A_ub=-steps, b_ub=-np.ones(27), bounds=(None, None))
+    assert found.status == 2  # infeasible
+    beer_lambert = np.diff([Assay().absorbance(y) for y in np.linspace(80, 350, 28)], axis=0)
+    assert linprog(np.zeros(3), A_ub=-beer_lambert, b_ub=-np.ones(27), bounds=(None, None)).status == 0
+    # and yet each concentration has a colour of its own
+    colors = np.array([indicator.absorbance(y) for y in np.linspace(80, 350, 28)])
+    away = np.linalg.norm(colors[:, None] - colors, axis=-1) + np.eye(28)
+    assert away.min() > 0.03
+
+
 SPREADS = {
     "radius_sd": 0.05,
     "center_sd": 0.05,
@@ -182,6 +209,12 @@ def test_simulated_photographs_load_with_their_targets(load):
     np.testing.assert_array_equal(photographs.pixels[:], render_photographs(photographs.table.targets, 32, 3))
     hidden = load(low=10, high=20, reference="none")
     assert hidden.pixels[:][CORNER].mean() < 20 < photographs.pixels[:][CORNER].mean()
+
+
+def test_the_law_chooses_other_photographs_of_the_same_concentrations(load):
+    known, other = (load(law=law) for law in ("beer_lambert", "universal_indicator"))
+    np.testing.assert_array_equal(known.table.targets, other.table.targets)
+    assert (known.pixels[:] != other.pixels[:]).any((1, 2, 3)).all()
 
 
 @pytest.mark.parametrize("options", [{"low": 5, "high": 5}, {"low": 9, "high": 2}, {"low": -1, "high": 5}])

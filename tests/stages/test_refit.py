@@ -1,14 +1,19 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import TINY
 from safetensors.torch import load_file
 
 from twostage import Bins, load_config, train
+from twostage.data.simulated import render_photographs, sample_targets
+from twostage.model_folder import load_model
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.refit import PENALTIES, Seen, ridge
+from twostage.stages.regressor import Regressor
 
 SMALL = [
     "image.size=32",
@@ -211,3 +216,47 @@ def test_a_classifier_that_is_no_better_keeps_its_weights():
     before, after = model.refit(seen(lambda a, b: 215 - 40 * b), seen(linear, 50, seed=1))
     assert after == before
     assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())
+
+
+def turning(count, seed):
+    """Pooled vectors that go nearly a full turn over the range: no linear function of them rises throughout."""
+    rng = np.random.default_rng(seed)
+    pooled, place = rng.standard_normal((count, 6)), rng.uniform(80, 350, count)
+    pooled[:, 0], pooled[:, 1] = np.sin((place - 215) / 45), np.cos((place - 215) / 45)
+    return Seen(pooled, place)
+
+
+def test_a_run_judges_corrections_by_what_its_classifier_will_say(here, monkeypatch):
+    asked, refit = [], Regressor.refit
+    monkeypatch.setattr(Regressor, "refit", lambda stage, *seen: asked.append(seen) or refit(stage, *seen))
+    train(load_config([*SMALL, *TINY, "combine.views=8", "run=two"]))
+    train(load_config([*SMALL, *TINY, "method=direct", "run=one"]))
+    (photos, validation), (_, alone) = asked
+    assert photos.probabilities is None
+    assert alone.probabilities is None
+    rows = pd.read_csv(here / "outputs/two/splits.csv")["split"] == "validation"
+    pixels = render_photographs(sample_targets(60, 80, 350, "uniform", 0), 32, 0)[rows.to_numpy()]
+    model = load_model(here / "outputs/two/model", torch.device("cpu")).network
+    np.testing.assert_allclose(validation.probabilities, model.read(pixels).probabilities, atol=1e-5)
+
+
+def test_bins_that_are_not_heard_may_say_anything():
+    photos, validation, fresh = turning(2000, 0), turning(500, 1), turning(500, 2)
+    model, one = regressor(), Bins([80, 350])
+    model.refit(photos, replace(validation, probabilities=BINS.soft_targets(validation.concentration, 0.05)))
+    alone = regressor(one)
+    alone.refit(photos, validation)
+    assert rmse(model, BINS, fresh) < 0.3 * rmse(alone, one, fresh)
+
+
+def test_what_a_bin_says_is_judged_by_how_far_it_is_heard():
+    """A classifier that cannot tell the bins apart makes a mixture of all, of which most say anything."""
+    photos, validation, fresh = turning(2000, 0), turning(500, 1), turning(500, 2)
+    truth, error = np.eye(4)[BINS.index(validation.concentration)], {}
+    for name, heard in (("true bin", truth), ("all", np.full((500, 4), 0.25))):
+        model = regressor()
+        model.refit(photos, replace(validation, probabilities=heard))
+        with torch.no_grad():
+            said = BINS.candidates(model.read(torch.from_numpy(fresh.pooled).float())[0].double().numpy())
+        error[name] = np.sqrt(np.mean((said.mean(1) - fresh.concentration) ** 2))
+    assert error["all"] < 0.9 * error["true bin"]

@@ -107,7 +107,7 @@ def test_colours_alone_need_no_training_and_say_what_leaks(photos, run):
 
 
 def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):
-    methods = "compare.methods=[classifier,fine_bins,two_stage_top2@p4]"
+    methods = "compare.methods=[classifier,fine_bins,soft_bins,label_codes,two_stage_top2@p4]"
     options = [*TINY, "train.epochs=2", methods, *EPOCHS, "compare.seeds=[3,4]", "bins.edges=[80,200,350]"]
     status, _, err = run("compare", *options, "run=c")
     assert status == 0, err
@@ -115,11 +115,11 @@ def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):
     found = pd.read_csv(folder / "predictions.csv")
     assert found["seed"].unique().tolist() == [3, 4]
     assert set(found["classifier"].round(6)) <= {140.0, 275.0}  # bin centers
-    assert found["fine_bins"].nunique() > 10
+    assert all(found[name].nunique() > 10 for name in ("fine_bins", "soft_bins", "label_codes"))
     described = json.loads((folder / "two_stage_p4/seed_3/model/model.json").read_text())["config"]
     assert described["backbone"]["name"] == "p4"
     rounds = json.loads((folder / "comparison.json").read_text())
-    assert [len(row["rmse_of_rounds"]) for row in rounds["methods"]] == [2, 2, 2]
+    assert [len(row["rmse_of_rounds"]) for row in rounds["methods"]] == [2] * 5
 
 
 QUICK = ["compare.methods=[mean]", *TINY_TABLE[:3], "split.folds=2"]

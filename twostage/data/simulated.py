@@ -1,12 +1,13 @@
-"""A simulated colorimetric assay with a known forward model (Beer-Lambert law).
+"""A simulated colorimetric assay with a known forward model.
 
 Each photograph shows a round well of coloured liquid on a white card. In linear light, at pixel u and channel c::
 
-    I = scale * (g * w_c * L(u) * [m(u) * b_c * 10^(-e_c * y * l(u)) + (1 - m(u)) * card] + glare(u))
+    I = scale * (g * w_c * L(u) * [m(u) * b_c * 10^(-A_c(y) * l(u)) + (1 - m(u)) * card] + glare(u))
 
-with y the concentration, e the absorptivity, l the path length (meniscus), m the soft-edged well, L the lighting
+with y the concentration, A its absorbance, l the path length (meniscus), m the soft-edged well, L the lighting
 gradient, g the exposure and w the white balance. Noise of variance ``a * I + r^2`` is added, then the sRGB curve
-and 8 bits. Every constant and spread is a field of `Assay`, so a physical limit can be derived from the same model.
+and 8 bits. By the Beer-Lambert law ``A_c = e_c * y``; a universal indicator has another (`LAWS`). Every constant and
+spread is a field of `Assay`, so a physical limit can be derived from the same model.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from twostage.decoding.spaces import linear_to_srgb
 
 __all__ = [
     "DEVIATIONS",
+    "LAWS",
     "SIMULATOR",
     "Assay",
     "Scene",
+    "UniversalIndicator",
     "draw_scene",
     "noise_free_light",
     "photograph_rng",
@@ -60,6 +63,45 @@ class Assay:
     shot_noise: float = 1e-4
     read_noise: float = 0.0
 
+    def absorbance(self, concentration: float) -> np.ndarray:
+        """Decimal absorbance of red, green and blue light at a path length of one, (3,): the Beer-Lambert law."""
+        return np.array(self.absorptivity) * concentration
+
+
+@dataclass(frozen=True)
+class UniversalIndicator(Assay):
+    """A mixture of four indicators: red, yellow, green, blue and violet as the pH rises.
+
+    Each indicator has two forms and passes from one to the other around its own pK, as Henderson and Hasselbalch say.
+    The concentration is the pH in units of a `decade`-th. Green light is absorbed at both ends and not between, red and
+    blue light turn back before the last colour: no linear function of the absorbances rises throughout.
+
+    `colors` are the absorbances (red, green, blue light) of the five colours, from acid to base; `pk` (4,) where one
+    half of each indicator has changed; `decade` how many units of the concentration are a unit of pH. `absorptivity`
+    plays no part.
+
+    Source: Henderson 1908 and Hasselbalch 1916, the equation named after them.
+    """
+
+    colors: tuple[tuple[float, float, float], ...] = (
+        (0.05, 0.90, 0.80),
+        (0.03, 0.10, 0.90),
+        (0.50, 0.15, 0.60),
+        (0.90, 0.45, 0.10),
+        (0.60, 0.90, 0.25),
+    )
+    pk: tuple[float, ...] = (110.0, 180.0, 250.0, 320.0)
+    decade: float = 40.0
+
+    def absorbance(self, concentration: float) -> np.ndarray:
+        """Decimal absorbance of red, green and blue light at a path length of one, (3,)."""
+        changed = 1.0 / (1.0 + 10.0 ** ((np.array(self.pk) - concentration) / self.decade))
+        colors = np.array(self.colors)
+        return np.asarray(colors[0] + changed @ np.diff(colors, axis=0))
+
+
+LAWS = {"beer_lambert": Assay, "universal_indicator": UniversalIndicator}
+"""By `data.law`."""
 
 DEVIATIONS = 10
 
@@ -137,7 +179,7 @@ def noise_free_light(target: float, scene: Scene, size: int, assay: Assay, card_
     path = 1.0 + assay.meniscus_sd * deviations[5] * (distance / radius) ** 2
     exposure = 1.0 + assay.exposure_sd * deviations[6]
     white = 1.0 + assay.white_balance_sd * deviations[7:]
-    transmitted = np.array(assay.blank) * 10.0 ** (-np.array(assay.absorptivity) * target * path[..., None])
+    transmitted = np.array(assay.blank) * 10.0 ** (-assay.absorbance(target) * path[..., None])
     surround = assay.card if card_visible else 0.0
     surface = well[..., None] * transmitted + (1.0 - well[..., None]) * surround
     light = exposure * white * lighting[..., None] * surface + scene.glare[..., None]

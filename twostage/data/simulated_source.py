@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from twostage.data.photographs import Photographs, Request, refuse_impossible
-from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
+from twostage.data.simulated import LAWS, SIMULATOR, render_photographs, sample_targets
 from twostage.data.store import Rows, open_store
 from twostage.errors import DataError
 from twostage.tables.table import Table
@@ -25,14 +25,15 @@ def load(request: Request) -> Photographs:
     if not 0 <= data.low < data.high or (data.spacing == "log_uniform" and data.low == 0):
         raise DataError(f"data.low={data.low:g} must be positive and below data.high={data.high:g}")
     targets = sample_targets(data.count, data.low, data.high, data.spacing, seed)
-    card = data.reference == "card"
+    assay, card = LAWS[data.law](), data.reference == "card"
 
     def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        return render_photographs(targets[rows.start : rows.stop], size, seed, card_visible=card, first=rows.start), {}
+        some = targets[rows.start : rows.stop]
+        return render_photographs(some, size, seed, assay=assay, card_visible=card, first=rows.start), {}
 
     content = {
         "made by": [SIMULATOR, np.__version__],
-        "assay": asdict(Assay()),
+        "assay": asdict(assay),
         "seed": seed,
         "card": card,
         "targets": [data.low, data.high, data.spacing],

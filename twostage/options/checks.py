@@ -43,6 +43,10 @@ def check_together(config: Config) -> None:
             raise ConfigError(f"{key}={edges} must lie above zero with data.scale=log")
     if config.augment.gamma[0] <= -1:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
+    if config.classifier.encoding != "bins" and config.method != "classifier":
+        raise ConfigError(
+            f"classifier.encoding={config.classifier.encoding} needs method=classifier: stage 2 needs bins that stay"
+        )
     named = config.split.column or config.data.split_column
     if config.train.final == "all" and named:
         raise ConfigError(f"train.final=all learns from all photographs, but column '{named}' names a test set")

@@ -35,6 +35,8 @@ BASELINE_METHODS = ("mean", "ridge", "boosting", "extra_trees")
 NETWORK_METHODS = (
     "classifier",
     "fine_bins",
+    "soft_bins",
+    "label_codes",
     "direct",
     "two_stage_argmax",
     "two_stage_top2",
@@ -49,7 +51,8 @@ class ComparisonConfig:
 
     methods: list[str] = option(
         [*BASELINE_METHODS, *NETWORK_METHODS],
-        f"what is compared: {', '.join((*BASELINE_METHODS, *NETWORK_METHODS))}; the last six also as METHOD@BACKBONE",
+        f"what is compared: {', '.join((*BASELINE_METHODS, *NETWORK_METHODS))}; the last {len(NETWORK_METHODS)} also "
+        f"as METHOD@BACKBONE",
     )
     minutes: float | None = option(
         2.0, "training time of each method, once per seed and fold; null: train.epochs instead", 0.01, 100_000

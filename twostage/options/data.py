@@ -84,6 +84,11 @@ class SimulatedConfig(DataConfig):
     high: float = option(350.0, "highest concentration")
     spacing: str = option("uniform", "how the concentrations are spread", choices="uniform log_uniform")
     reference: str = option("card", "is the white surround visible", choices="card none")
+    law: str = option(
+        "beer_lambert",
+        "from concentration to colour; universal_indicator: red, yellow, green, blue, violet as a pH rises",
+        choices="beer_lambert universal_indicator",
+    )
 
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True

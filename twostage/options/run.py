@@ -109,6 +109,12 @@ class ClassifierConfig:
     """Stage 1."""
 
     share: float = option(0.05, "share of train.epochs that goes to the classifier", 0.01, 0.99)
+    encoding: str = option(
+        "bins",
+        "what it learns: bins; to compare with, alone (method=classifier): soft_bins, whose places are learned, or "
+        "learned codes of the concentration",
+        choices="bins soft_bins codes",
+    )
     smoothing: float = option(0.25, "standard deviation of the soft targets, bin widths", 0.01, 10.0)
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@classifier.backbone=NAME"})
 

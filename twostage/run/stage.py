@@ -20,11 +20,14 @@ from twostage.run.folder import RunFolder
 from twostage.run.length import with_length
 from twostage.run.preparation import Prepared, spread
 from twostage.run.start import initialize
-from twostage.stages.build import build_stage, is_refitted, starts_from_own_weights, warm_start
+from twostage.stages.build import build_classifier, build_stage, is_refitted, starts_from_own_weights, warm_start
+from twostage.stages.classifier import Classifier
+from twostage.stages.encoded import Encoded
 from twostage.stages.left_out import few_rows
 from twostage.stages.reading import batches, different_views
 from twostage.stages.refit import Seen
 from twostage.stages.stage import Stage
+from twostage.stages.two_stage import TwoStage
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
 from twostage.training.distributed import once, process_count
@@ -69,10 +72,15 @@ def train_stage(name: str, prepared: Prepared) -> None:
 
 def _start_warm(regressor: Stage, prepared: Prepared) -> None:
     """Let the regressor start where the classifier ended."""
-    classifier = build_stage("classifier", prepared.config, prepared.bins)
-    load_weights(prepared.folder.weights("classifier"), classifier)
+    classifier = _trained_classifier(prepared)
     for name in warm_start(regressor, classifier, keep_backbone=starts_from_own_weights(prepared.config)):
         log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
+
+
+def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
+    classifier = build_classifier(prepared.config, prepared.bins.moved())
+    load_weights(prepared.folder.weights("classifier"), classifier)
+    return classifier
 
 
 def _fit(stage: Stage, prepared: Prepared) -> None:
@@ -159,8 +167,11 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
     begin = time.perf_counter()
     views = _views_of_refit(stage, prepared)
-    rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
-    before, after = stage.refit(*(_seen(stage, part, views, prepared) for part in rows))
+    train = _seen(stage, spread(prepared.part("train"), MOST_ROWS), views, prepared)
+    validation = _seen(stage, prepared.part("validation"), views, prepared)
+    if stage.name == "regressor" and "classifier" in METHODS[prepared.config.method]:
+        validation = replace(validation, probabilities=_probabilities(prepared))
+    before, after = stage.refit(train, validation)
     seconds = time.perf_counter() - begin
     path = prepared.folder.stage(stage.name).refit
     prepared.folder.write_json(path, {"seconds": seconds, "before": before, "after": after})
@@ -180,6 +191,8 @@ def _solve_few(stage: Stage, prepared: Prepared) -> None:
     rows = prepared.training_rows[few_rows(groups, MOST_ROWS_OF_FEW)]
     pooled = _pooled(stage, rows, _views_of_refit(stage, prepared), prepared)
     found = stage.refit_few(Seen(pooled, prepared.learned_targets[rows], prepared.specimens[rows]))
+    if found is None:
+        return
     seconds = time.perf_counter() - begin
     kept = {"seconds": seconds, "rmse_left_out": found.rmse, "strength": found.strength}
     prepared.folder.write_json(prepared.folder.stage(stage.name).refit, kept)
@@ -191,6 +204,14 @@ def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prep
     groups = prepared.photos.table.groups
     pooled = _pooled(stage, rows, views, prepared)
     return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
+
+
+def _probabilities(prepared: Prepared) -> np.ndarray:
+    """What the classifier says of the validation photographs, (N,K), as it will be read."""
+    classifier = _trained_classifier(prepared).to(prepared.device)
+    classifier.to(classifier.network.reading_dtype(prepared.device))
+    alone = TwoStage(prepared.bins, classifier, None, prepared.config.image.color)
+    return alone.read(prepared.pixels(prepared.part("validation")), views=prepared.config.views).probabilities
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from twostage.bins import Bins
 from twostage.data.color import channels
 from twostage.options.run import Config
 from twostage.stages.classifier import Classifier
+from twostage.stages.encoded import Encoded, LabelCodes, SoftBins
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import Stage
@@ -49,9 +50,16 @@ def _network(config: Config, stage: str, bins: Bins) -> Network:
         )
 
 
-def build_classifier(config: Config, bins: Bins) -> Classifier:
+def build_classifier(config: Config, bins: Bins) -> Classifier | Encoded:
     """An untrained classifier; its weights depend on the seed alone."""
-    return Classifier(_network(config, "classifier", bins), bins, config.classifier.smoothing)
+    network, options = _network(config, "classifier", bins), config.classifier
+    if options.encoding == "soft_bins":
+        return SoftBins(network, bins, options.smoothing)
+    if options.encoding == "codes":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return LabelCodes(network, bins)
+    return Classifier(network, bins, options.smoothing)
 
 
 def build_regressor(config: Config, bins: Bins) -> Regressor:

@@ -76,6 +76,11 @@ class Classifier(Stage):
         """Bin probabilities (N,K) after the temperature."""
         return (self(images) / self.temperature).softmax(-1)
 
+    @property
+    def offsets(self) -> Tensor:
+        """Every bin says its center: zeros, (K,)."""
+        return torch.zeros_like(self.center)
+
     def targets(self, concentration: np.ndarray) -> Tensor:
         """Soft targets (N,K) of concentrations (N,)."""
         return torch.from_numpy(self.bins.soft_targets(concentration, self.smoothing)).float()

@@ -20,8 +20,6 @@ from twostage.stages.left_out import LeftOut, solve_left_out
 from twostage.stages.network import Network
 
 __all__ = [
-    "FAR",
-    "FIRM",
     "MILD",
     "PENALTIES",
     "Seen",
@@ -38,22 +36,20 @@ PENALTIES = tuple(10.0**power for power in range(-8, 2))
 """Candidates, per photograph and for standardised columns; validation chooses."""
 MILD = tuple(penalty for penalty in PENALTIES if penalty > 1e-4)
 """Those of the classifier, whose weights the regressor goes on to train from."""
-FAR = 1e-4
-"""How much a photograph far from a bin counts in the validation of its correction: a mixture gives it as little."""
-FIRM = tuple(penalty for penalty in PENALTIES if penalty > 3e-7)
-"""Those of corrections, which mixtures also use some way outside of their bin."""
 
 
 @dataclass(frozen=True)
 class Seen:
     """N photographs as the last layer sees them: pooled vectors (N,P), averaged over views, and concentrations (N,).
 
-    `groups` (N,) says of which specimen each is, where that is known.
+    `groups` (N,) says of which specimen each is, where that is known; `probabilities` (N,K) is what the classifier
+    says of them, where there is one: the weights with which a mixture will use what the bins say.
     """
 
     pooled: np.ndarray
     concentration: np.ndarray
     groups: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
 
 
 def if_better(stage: nn.Module, solve: Callable[[], None], measure: Callable[[], float]) -> tuple[float, float]:

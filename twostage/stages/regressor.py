@@ -11,8 +11,6 @@ from twostage.bins import Bins
 from twostage.stages.left_out import LeftOut
 from twostage.stages.network import Network
 from twostage.stages.refit import (
-    FAR,
-    FIRM,
     PENALTIES,
     Seen,
     if_better,
@@ -138,7 +136,7 @@ class Regressor(Stage):
         """Solve the shared estimate and the corrections, in place, where that is better on validation.
 
         Returns:
-            RMSE on validation, bins weighted by membership, before and after.
+            RMSE on validation, before and after.
 
         Source: Hoerl and Kennard 1970, "Ridge regression"; the weights of a bin are those of its training.
         """
@@ -158,19 +156,26 @@ class Regressor(Stage):
     def _solve_corrections(self, train: Seen, validation: Seen) -> None:
         """In each bin, a correction of what s leaves; one penalty for all bins, or no correction at all.
 
+        It is chosen by the mixture, which is what will be read: what a bin says of photographs of another counts as far
+        as the classifier takes them for its own. Where the law turns back, it says anything of these.
+
         A bin with fewer specimens than columns is left as it is: what fits them may say anything of another, and a few
         for validation may not show it.
         """
         left = self._left_by_estimate(train)
         weights = self.bins.membership(train.concentration, self.overlap)
-        solutions = np.stack([ridge(train.pooled, left, weight, FIRM) for weight in weights.T], 1)
+        solutions = np.stack([ridge(train.pooled, left, weight, PENALTIES) for weight in weights.T], 1)
         solutions[:, specimens(weights, train.groups) < train.pooled.shape[1]] = 0.0
         solutions = np.concatenate([np.zeros_like(solutions[:1]), solutions])  # (penalties + 1, K, P + 1)
-        missing = self._left_by_estimate(validation)
-        error = np.einsum("np,akp->ank", with_one(validation.pooled), solutions) - missing[:, None]
-        weights = self.bins.membership(validation.concentration, self.overlap) + FAR
-        best = (error**2 * weights).sum((1, 2)).argmin()
+        said = np.einsum("np,akp,nk->an", with_one(validation.pooled), solutions, self._weights(validation))
+        best = ((said - self._left_by_estimate(validation)) ** 2).sum(1).argmin()
         self.set_corrections(torch.from_numpy(solutions[best] / self.bins.half_width[:, None]))
+
+    def _weights(self, seen: Seen) -> np.ndarray:
+        """Of what each bin says in the mixture, (N,K); without a classifier the true bin alone counts."""
+        if seen.probabilities is not None:
+            return seen.probabilities
+        return np.eye(self.bins.count)[self.bins.index(seen.concentration)]
 
     @torch.no_grad()
     def _left_by_estimate(self, seen: Seen) -> np.ndarray:
@@ -180,11 +185,10 @@ class Regressor(Stage):
 
     @torch.no_grad()
     def _rmse(self, seen: Seen) -> float:
-        """Of what each bin says, weighted by memberships, so that a bin also counts where it overlaps others."""
+        """Of the mixture."""
         offsets = self.read(like(self, seen.pooled))[0].cpu().double().numpy()
-        error = self.bins.difference(self.bins.candidates(offsets), seen.concentration[:, None])
-        weights = self.bins.membership(seen.concentration, self.overlap) + FAR
-        return float(np.sqrt(np.average(error**2, weights=weights)))
+        said = self.bins.mean(self.bins.candidates(offsets), self._weights(seen))
+        return float(np.sqrt(np.mean(self.bins.difference(said, seen.concentration) ** 2)))
 
 
 def _negative_log_likelihood(error: Tensor, log_scale: Tensor) -> Tensor:

@@ -64,9 +64,13 @@ class Stage(Learner):
             `measure` on validation, before and after.
         """
 
-    @abstractmethod
-    def refit_few(self, seen: Seen) -> LeftOut:
-        """Solve the last layer, in place, where specimens are few: their photographs choose all, each left out once."""
+    def refit_few(self, seen: Seen) -> LeftOut | None:
+        """Solve the last layer, in place, where specimens are few: each is left out in turn to choose the penalty.
+
+        Returns:
+            What was found; None where nothing of the stage is linear in the concentration.
+        """
+        return None
 
     def settle(self, images: Iterable[Tensor], concentration: np.ndarray) -> None:
         """Fit what is fitted last, to validation images in batches (n,C,H,W) and their concentrations (N,)."""

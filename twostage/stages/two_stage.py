@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from twostage.bins import Bins
 from twostage.data.store import Pixels
 from twostage.stages.classifier import Classifier
+from twostage.stages.encoded import Encoded
 from twostage.stages.reading import BATCH, Reading, batches, different_views
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import Stage
@@ -20,11 +21,13 @@ __all__ = ["TwoStage"]
 class TwoStage(nn.Module):
     """A classifier and a regressor over the same bins, or only one of them.
 
-    Without a classifier (the direct method) there is one bin, which is certain; without a regressor every offset is
-    zero, the center of its bin.
+    Without a classifier (the direct method) there is one bin, which is certain; without a regressor the classifier says
+    the offsets, zero or what it has learned.
     """
 
-    def __init__(self, bins: Bins, classifier: Classifier | None, regressor: Regressor | None, color: str) -> None:
+    def __init__(
+        self, bins: Bins, classifier: Classifier | Encoded | None, regressor: Regressor | None, color: str
+    ) -> None:
         """Raises ValueError without either."""
         if classifier is None and regressor is None:
             raise ValueError("a model needs a classifier, a regressor or both")
@@ -43,6 +46,7 @@ class TwoStage(nn.Module):
         log_scales = torch.full_like(offsets, torch.nan)
         if self.classifier is not None:
             probabilities = self.classifier.probabilities(images)
+            offsets = self.classifier.offsets.expand(len(images), -1)
         if self.regressor is not None:
             offsets, log_scales = self.regressor(images)
         return probabilities, offsets, log_scales

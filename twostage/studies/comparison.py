@@ -47,21 +47,22 @@ class _Network:
     backbone: str = ""
 
 
+FINE = {
+    "method": "classifier",
+    "bins.count": FINE_BINS,
+    "bins.scheme": "uniform",
+    "bins.edges": None,
+    "bins.min_images": 0,
+    "bins.min_groups": 0,
+    "classifier.smoothing": FINE_SMOOTHING,
+}
+
 NETWORKS = {
     "direct": _Network("direct", {"method": "direct"}),
     "classifier": _Network("classifier", {"method": "classifier", "combine.method": "argmax"}, "argmax"),
-    "fine_bins": _Network(
-        "fine_bins",
-        {
-            "method": "classifier",
-            "bins.count": FINE_BINS,
-            "bins.scheme": "uniform",
-            "bins.edges": None,
-            "bins.min_images": 0,
-            "bins.min_groups": 0,
-            "classifier.smoothing": FINE_SMOOTHING,
-        },
-    ),
+    "fine_bins": _Network("fine_bins", FINE),
+    "soft_bins": _Network("soft_bins", FINE | {"classifier.encoding": "soft_bins"}),
+    "label_codes": _Network("label_codes", FINE | {"classifier.encoding": "codes"}),
     **{f"two_stage_{name}": _Network("two_stage", combination=name) for name in ("argmax", "top2", "mixture")},
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 from twostage.data.photographs import Photographs, Request, refuse_impossible
 from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
 from twostage.data.store import Rows, open_store
+from twostage.decoding.area import to_square
 from twostage.errors import DataError
 from twostage.tables.table import Table
 
@@ -25,10 +26,11 @@ def load(request: Request) -> Photographs:
     if not 0 <= data.low < data.high or (data.spacing == "log_uniform" and data.low == 0):
         raise DataError(f"data.low={data.low:g} must be positive and below data.high={data.high:g}")
     targets = sample_targets(data.count, data.low, data.high, data.spacing, seed)
-    card = data.reference == "card"
+    card, pixels = data.reference == "card", data.pixels or size
 
     def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
-        return render_photographs(targets[rows.start : rows.stop], size, seed, card_visible=card, first=rows.start), {}
+        taken = render_photographs(targets[rows.start : rows.stop], pixels, seed, card_visible=card, first=rows.start)
+        return taken if pixels == size else np.stack([_averaged(photograph, size) for photograph in taken]), {}
 
     content = {
         "made by": [SIMULATOR, np.__version__],
@@ -38,9 +40,17 @@ def load(request: Request) -> Photographs:
         "targets": [data.low, data.high, data.spacing],
         "count": data.count,
     }
+    if pixels != size:
+        content["pixels"] = pixels
     store = open_store(request.cache_dir, content, data.count, size, fill, request.progress)
     names = [f"simulated_{i:06d}" for i in range(data.count)]
     rows = Rows(store.pixels, np.arange(data.count))
     table = Table(names, [], targets)
     refuse_impossible(table, data)
     return Photographs(table, rows, [], store, {}, [])
+
+
+def _averaged(photograph: np.ndarray, size: int) -> np.ndarray:
+    """A photograph (P,P,3) brought to (size,size,3) by the averages over areas that files go through."""
+    side = len(photograph)
+    return to_square(lambda top, bottom, left, right: (photograph[top:bottom, left:right], 255), side, side, size, "crop")

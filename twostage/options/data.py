@@ -73,6 +73,9 @@ class SimulatedConfig(DataConfig):
     high: float = option(350.0, "highest concentration")
     spacing: str = option("uniform", "how the concentrations are spread", choices="uniform log_uniform")
     reference: str = option("card", "is the white surround visible", choices="card none")
+    pixels: int | None = option(
+        None, "side of the photographs, which are then averaged to size as files are; null: image.size", 32, 4096
+    )
 
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True

@@ -128,10 +128,8 @@ def _finish(stage: Stage, prepared: Prepared) -> None:
 def _refit(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
     config, begin = prepared.config, time.perf_counter()
-    # where another stage goes on to train, more views are not worth their time
-    views = config.views if stage.name == METHODS[config.method][-1] else (0,)
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
-    before, after = stage.refit(*(_seen(stage, part, views, prepared) for part in rows))
+    before, after = stage.refit(*(_seen(stage, part, prepared) for part in rows))
     seconds = time.perf_counter() - begin
     path = prepared.folder.stage(stage.name).refit
     prepared.folder.write_json(path, {"seconds": seconds, "before": before, "after": after})
@@ -139,20 +137,24 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", *said)
 
 
-def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> Seen:
+def _seen(stage: Stage, rows: np.ndarray, prepared: Prepared) -> Seen:
     groups = prepared.photos.table.groups
-    pooled = _pooled(stage, rows, views, prepared)
+    pooled = _pooled(stage, rows, prepared)
     return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
 
 
 @torch.no_grad()
-def _pooled(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read."""
+def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read.
+
+    Where another stage goes on to train from this one, more views are not worth their time, and nothing is fitted.
+    """
+    last = stage.name == METHODS[prepared.config.method][-1]
+    views = different_views([stage.network], prepared.config.views if last else (0,))
     dtype = stage.network.reading_dtype(prepared.device)
     stage.eval().to(dtype)
     found = []
     for images in batches(prepared.pixels(rows), prepared.config.image.color, prepared.device):
-        seen = different_views(images.to(dtype), [stage.network], views)
-        found.append(torch.stack([stage.network.pooled(view).cpu().double() for view in seen]).mean(0).numpy())
+        found.append(stage.network.seen(images.to(dtype), views, fitted=last).numpy())
     stage.float()
     return np.concatenate(found)

@@ -1,4 +1,4 @@
-"""Benches by name: ``make bench ARGS="throughput predict"``; without a name all but accuracy, which takes hours.
+"""Benches by name: ``make bench ARGS="throughput predict"``; without a name all but those that take hours.
 
 Each writes outputs/bench/NAME.json and prints it as a table. Options such as ``accuracy train.minutes=2`` go to a bench
 that takes them, and into the name of its file.
@@ -13,6 +13,7 @@ from pathlib import Path
 import accuracy
 import decoding
 import fits
+import founding
 import limit
 import memory
 import mutations
@@ -38,9 +39,10 @@ BENCHES = {
     "fits": fits.run,
     "limit": limit.run,
     "accuracy": accuracy.run,
+    "founding": founding.run,
 }
-WITH_OPTIONS = {"accuracy"}
-LONG = {"accuracy", "fits", "sizes"}
+WITH_OPTIONS = {"accuracy", "founding"}
+LONG = {"accuracy", "fits", "founding", "sizes"}
 RESULTS = Path("outputs/bench")
 
 
@@ -65,7 +67,9 @@ def main():
         if name not in BENCHES:
             parser.error(f"no bench '{name}': there are {', '.join(BENCHES)}")
         if options and name not in WITH_OPTIONS:
-            raise SystemExit(f"bench.py: {name} takes no options ({options[0]}); {', '.join(WITH_OPTIONS)} does")
+            raise SystemExit(
+                f"bench.py: {name} takes no options ({options[0]}), unlike {', '.join(sorted(WITH_OPTIONS))}"
+            )
     RESULTS.mkdir(parents=True, exist_ok=True)
     wrong = []
     for name in names:

@@ -7,9 +7,8 @@ from dataclasses import asdict
 import numpy as np
 
 from twostage.data.photographs import Photographs, Request, refuse_impossible
-from twostage.data.simulated import SIMULATOR, Assay, render_photographs, sample_targets
+from twostage.data.simulated import SIMULATOR, Assay, averaged, render_photographs, sample_targets
 from twostage.data.store import Rows, open_store
-from twostage.decoding.area import to_square
 from twostage.errors import DataError
 from twostage.tables.table import Table
 
@@ -30,7 +29,7 @@ def load(request: Request) -> Photographs:
 
     def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:
         taken = render_photographs(targets[rows.start : rows.stop], pixels, seed, card_visible=card, first=rows.start)
-        return taken if pixels == size else np.stack([_averaged(photograph, size) for photograph in taken]), {}
+        return averaged(taken, size), {}
 
     content = {
         "made by": [SIMULATOR, np.__version__],
@@ -48,9 +47,3 @@ def load(request: Request) -> Photographs:
     table = Table(names, [], targets)
     refuse_impossible(table, data)
     return Photographs(table, rows, [], store, {}, [])
-
-
-def _averaged(photograph: np.ndarray, size: int) -> np.ndarray:
-    """A photograph (P,P,3) brought to (size,size,3) by the averages over areas that files go through."""
-    side = len(photograph)
-    return to_square(lambda top, bottom, left, right: (photograph[top:bottom, left:right], 255), side, side, size, "crop")

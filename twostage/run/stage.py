@@ -127,7 +127,7 @@ def _finish(stage: Stage, prepared: Prepared) -> None:
 
 def _refit(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
-    config, begin = prepared.config, time.perf_counter()
+    begin = time.perf_counter()
     rows = spread(prepared.part("train"), MOST_ROWS), prepared.part("validation")
     before, after = stage.refit(*(_seen(stage, part, prepared) for part in rows))
     seconds = time.perf_counter() - begin

@@ -99,8 +99,8 @@ class Network(nn.Module):
         for number in views:
             feature_map, view = self._map_of(dihedral_view(images, number))
             vectors.append(self.pooling(feature_map, view).cpu().double())
-            if fitted and self.pooling.fitted:
-                masks.append(undone_view(self.pooling.look(feature_map, view)[0], number))
+            looked = self.pooling.look(feature_map, view) if fitted and self.pooling.fitted else None
+            masks += [] if looked is None else [undone_view(looked[0], number)]
         vector = torch.stack(vectors).mean(0)
         if masks:
             columns = self.pooling.fit(torch.stack(masks).mean(0), self._normal(images))

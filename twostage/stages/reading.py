@@ -59,7 +59,7 @@ def batches(pixels: Pixels, color: str, device: torch.device, rows: slice = slic
 
 
 def different_views(networks: Sequence[Network], views: Sequence[int] = range(8)) -> list[int]:
-    """Of the turns and flips that are asked for, numbers of `dihedral_views`, those that the networks can tell apart."""
+    """Of the turns and flips that are asked for, numbers of `dihedral_views`, which the networks can tell apart."""
     alike = min(network.backbone.views_alike for network in networks)
     first_of = {number // alike: number for number in sorted(views, reverse=True)}
     return sorted(first_of.values())

@@ -8,8 +8,8 @@ surface as if nothing had lain on it: its mean under the mask, its mean over all
 their centroid. Together they tell level and curvature, wherever in the well the mask may sit.
 
 Sources: Beaton and Tukey 1974, "The fitting of power series, meaning polynomials, illustrated on band-spectroscopic
-data"; Holland and Welsch 1977, "Robust regression using iteratively reweighted least-squares"; Cleveland 1979, "Robust
-locally weighted regression and smoothing scatterplots".
+data"; Holland and Welsch 1977, "Robust regression using iteratively reweighted least-squares"; Blake and
+Zisserman 1987, "Visual Reconstruction" (scales that shrink from pass to pass: graduated non-convexity).
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ TRUNCATION = 1.25
 """The weighted variance of what the biweight leaves is too small by about so much."""
 LEAST_SPREAD = 0.005
 """Of residuals, in units of the training set's spread of a channel: so that a photograph without noise is no trap."""
+FIRST_SPREADS = (24, 20, 16, 12, 8, 4)
+"""The least spread in the first passes, times as large: else a surface that a small mask of a quiet photograph fits
+almost without residual never grows beyond it."""
 TERMS = (1, 3, 6)
 """Of surfaces of order 0, 1 and 2: the first passes, which have seen little beyond the mask, must not extrapolate."""
 
@@ -75,7 +78,8 @@ def robust_surfaces(pixels: Tensor, masks: Tensor) -> Tensor:
         surface = coefficients @ some  # (N,M,C,X)
         squares = (values[:, None] - surface).square()
         variance = torch.einsum("nmx,nmcx->nmc", weight, squares)[..., None] * (TRUNCATION if number else 1.0)
-        distance = (squares / variance.clamp_min(LEAST_SPREAD**2)).mean(2)
+        least = LEAST_SPREAD * (FIRST_SPREADS[number] if number < len(FIRST_SPREADS) else 1)
+        distance = (squares / variance.clamp_min(least**2)).mean(2)
         agree, weight = weight, (1 - distance / CUT**2).clamp_min(0).square() + 1e-9 * start  # never nowhere
     centroid = _terms_at(*(agree @ terms[1:3].T).unbind(2))  # (6,N,M)
     means = [torch.einsum("nmx,nmcx->nmc", over, surface) for over in (start, agree)]

@@ -202,6 +202,43 @@ def test_accuracy_goes_on_and_measures_the_limit_of_its_test_set(accuracy, tmp_p
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.safetensors")} == weights
 
 
+def test_the_limit_is_of_the_photographs_as_they_were_taken(bench):
+    assert bench("accuracy").taken_at({"image.size": 64, "data.pixels": None}) == 64
+    assert bench("accuracy").taken_at({"image.size": 64, "data.pixels": 250}) == 250
+
+
+@pytest.fixture
+def founding(bench, accuracy, monkeypatch):
+    """The bench, with its runs in this process, and the limit of two photographs alone."""
+    module = bench("founding")
+    monkeypatch.setattr(module, "twostage", accuracy.twostage)
+    monkeypatch.setattr(module, "BOUNDED", 2)
+    return module
+
+
+def test_founding_measures_glare_and_other_forms(founding, tmp_path):
+    tiny = [text for text in TINY if not text.startswith(("train", "data.reference"))]
+    options = [*tiny, "data.pixels=40", "train.epochs=null", "train.minutes=0.02", "seed=3"]
+    [row] = founding.run(tmp_path, options)
+    assert row["seed"] == 3
+    assert row["limit"] < row["rmse_two_stage"] <= row["largest"]
+    assert all(row[name] > 0 for name in ("rmse_direct", "rmse_no_glare", "noise_free", "jpeg_70", "jpeg_95"))
+    assert row["seconds_two_stage"] > 0
+
+
+def test_spots_on_the_well_are_those_of_the_photograph(founding):
+    found = [founding.spots_on_well(5, number) for number in range(40)]
+    axis = (np.arange(SIZE) + 0.5) / SIZE - 0.5
+    for number, (touched, inside) in enumerate(found):
+        scene = draw_scene(photograph_rng(5, number), SIZE, Assay())
+        center, radius = 0.03 * scene.deviations[:2], 0.38 + 0.015 * scene.deviations[2]
+        well = np.hypot(axis[None, :] - center[0], axis[:, None] - center[1]) < radius
+        assert touched >= inside
+        if not touched:
+            assert scene.glare[well].max() < 0.01
+    assert 0 < sum(inside for _, inside in found) < sum(touched for touched, _ in found) < 40
+
+
 def test_ratios_are_summed_up_as_logarithms(bench):
     ratios = {"ratio_to_limit": 2, "ratio_to_direct": 1, "ratio_to_shared": 0.5}
     rows = [{"seed": r, "rmse": r, **{name: by * r for name, by in ratios.items()}} for r in (0.5, 2.0)]

@@ -24,7 +24,7 @@ from common import twostage
 from limit import bounds, rms
 from scipy import stats
 
-from twostage.data.simulated import LAWS, render_photographs
+from twostage.data.simulated import LAWS, averaged, render_photographs
 from twostage.model_folder import load_model
 from twostage.stages.combination import combine
 
@@ -37,7 +37,7 @@ RATIOS = ("ratio_to_limit", "ratio_to_direct", "ratio_to_shared")
 
 
 def run(work, overrides=()):
-    seeds, overrides = _seeds(overrides)
+    seeds, overrides = seeds_of(overrides, SEEDS)
     folder = work / "accuracy" / variant(overrides)
     rows = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -77,17 +77,17 @@ def interval(ratios):
     return float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))
 
 
-def _seeds(overrides):
+def seeds_of(overrides, usual):
     """The seeds that ``seed=1,2`` names, or the usual ones, and the other options."""
     named = [text.removeprefix("seed=") for text in overrides if text.startswith("seed=")]
     others = [text for text in overrides if not text.startswith("seed=")]
     for text in others:
         if text.lstrip("+").split("=")[0] in OWN:
-            raise SystemExit(f"accuracy: '{text}' is what the bench itself sets; leave it out")
+            raise SystemExit(f"'{text}' is what the bench itself sets; leave it out")
     if not named:
-        return SEEDS, others
+        return usual, others
     if len(named) > 1 or not re.fullmatch(r"\d+(,\d+)*", named[0]):
-        raise SystemExit("accuracy: seeds are given once, as in seed=10,11,12")
+        raise SystemExit("seeds are given once, as in seed=10,11,12")
     return tuple(dict.fromkeys(int(seed) for seed in named[0].split(","))), others
 
 
@@ -136,8 +136,8 @@ def _row(seed, *folders):
 def _limit(options, predictions):
     """Of the test set's own photographs."""
     assay, card = LAWS[options["data.law"]](), options["data.reference"] == "card"
-    targets, size, seed = predictions["target"], options["image.size"], options["seed"]
-    return rms(bounds(targets, _numbers(predictions), size, seed, assay=assay, card_visible=card))
+    targets, size, seed = predictions["target"], taken_at(options), options["seed"]
+    return rms(bounds(targets, numbers_of(predictions), size, seed, assay=assay, card_visible=card))
 
 
 def _rmse_shared(model, options, predictions):
@@ -147,16 +147,22 @@ def _rmse_shared(model, options, predictions):
     for parameter in network.regressor.corrections.parameters():
         torch.nn.init.zeros_(parameter)
     assay, card = LAWS[options["data.law"]](), options["data.reference"] == "card"
-    targets, size, seed = predictions["target"].to_numpy(), options["image.size"], options["seed"]
+    targets, size, seed = predictions["target"].to_numpy(), taken_at(options), options["seed"]
     photographs = [
         render_photographs(targets[i : i + 1], size, seed, assay=assay, card_visible=card, first=number)[0]
-        for i, number in enumerate(_numbers(predictions))
+        for i, number in enumerate(numbers_of(predictions))
     ]
-    read = combine(network.bins, network.read(np.stack(photographs), views=loaded.config.views))
+    pixels = averaged(np.stack(photographs), options["image.size"])
+    read = combine(network.bins, network.read(pixels, views=loaded.config.views))
     return rms(read - targets)
 
 
-def _numbers(predictions):
+def taken_at(options):
+    """Side of the photographs as they were taken, pixels."""
+    return options.get("data.pixels") or options["image.size"]
+
+
+def numbers_of(predictions):
     return predictions["image"].str.removeprefix("simulated_").astype(int)
 
 

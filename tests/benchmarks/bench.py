@@ -1,4 +1,4 @@
-"""Benches by name: ``make bench ARGS="throughput predict"``; without a name all but accuracy, which takes hours.
+"""Benches by name: ``make bench ARGS="throughput predict"``; without a name all but those that take hours.
 
 Each writes outputs/bench/NAME.json and prints it as a table. Options such as ``accuracy train.minutes=2`` go to a bench
 that takes them, and into the name of its file.
@@ -14,6 +14,7 @@ import accuracy
 import decoding
 import few
 import fits
+import founding
 import limit
 import memory
 import mutations
@@ -40,9 +41,10 @@ BENCHES = {
     "few": few.run,
     "limit": limit.run,
     "accuracy": accuracy.run,
+    "founding": founding.run,
 }
-WITH_OPTIONS = {"accuracy", "few"}
-LONG = {"accuracy", "few", "fits", "sizes"}
+WITH_OPTIONS = {"accuracy", "few", "founding"}
+LONG = {"accuracy", "few", "fits", "founding", "sizes"}
 RESULTS = Path("outputs/bench")
 
 
@@ -67,7 +69,9 @@ def main():
         if name not in BENCHES:
             parser.error(f"no bench '{name}': there are {', '.join(BENCHES)}")
         if options and name not in WITH_OPTIONS:
-            raise SystemExit(f"bench.py: {name} takes no options ({options[0]}); {', '.join(WITH_OPTIONS)} does")
+            raise SystemExit(
+                f"bench.py: {name} takes no options ({options[0]}), unlike {', '.join(sorted(WITH_OPTIONS))}"
+            )
     RESULTS.mkdir(parents=True, exist_ok=True)
     wrong = []
     for name in names:

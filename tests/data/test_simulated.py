@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from helpers import QUIET, levels, linear
+from PIL import Image
 from scipy.optimize import linprog
 
 from twostage.data.color import COLORS, channels, to_color
+from twostage.data.images import decode_photograph
 from twostage.data.photographs import load_photographs
-from twostage.data.simulated import Assay, UniversalIndicator, render_photographs, sample_targets
+from twostage.data.simulated import Assay, UniversalIndicator, averaged, render_photographs, sample_targets
 from twostage.decoding.spaces import linear_to_srgb
 from twostage.errors import DataError
 from twostage.options.data import SimulatedConfig
@@ -291,3 +293,21 @@ def test_channels_are_those_of_the_converted_photographs(color):
 
 def test_srgb_is_left_alone(load):
     torch.testing.assert_close(to_color(COLORFUL, "srgb"), COLORFUL, atol=0, rtol=0)
+
+
+def test_photographs_of_another_size_are_averaged_as_files_are(load, tmp_path):
+    photos = load(pixels=50)
+    large = render_photographs(photos.table.targets, 50, 3)
+    assert photos.pixels[:].shape == (20, 32, 32, 3)
+    for stored, photograph in zip(photos.pixels[:], large, strict=True):
+        file = tmp_path / "photograph.png"
+        Image.fromarray(photograph).save(file)
+        np.testing.assert_array_equal(stored, decode_photograph(file, 32))
+    np.testing.assert_array_equal(averaged(large, 32), photos.pixels[:])
+
+
+def test_photographs_taken_at_the_networks_size_are_left_alone(load):
+    usual, same = (load(pixels=pixels) for pixels in (None, 32))
+    assert usual.store.path == same.store.path
+    np.testing.assert_array_equal(usual.pixels[:], render_photographs(usual.table.targets, 32, 3))
+    assert load(pixels=50).store.path != usual.store.path

@@ -22,10 +22,16 @@ class Pooling(nn.Module):
     """Feature map (N,F,h,w) and the input (N,C,H,W) it came from -> vector (N,P); P is its `width`."""
 
     width: int
+    fitted: int = 0
+    """So many of the last columns are fitted to the photograph when the last layer is solved, and zero before."""
 
     def look(self, feature_map: Tensor, image: Tensor) -> tuple[Tensor, Tensor] | None:
         """The masks (N,M,h',w') through which it looks, and the input at their resolution; None where it has none."""
         return None
+
+    def fit(self, masks: Tensor, image: Tensor) -> Tensor:
+        """The fitted columns (N,`fitted`) of an input (N,C,H,W) under its masks (N,M,h',w')."""
+        raise NotImplementedError
 
 
 class MeanPooling(Pooling):

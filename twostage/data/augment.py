@@ -16,7 +16,7 @@ from torch import Tensor
 from twostage.data.color import exposed
 from twostage.options.run import AugmentConfig
 
-__all__ = ["augment", "dihedral_view", "dihedral_views", "exposures", "moves_color"]
+__all__ = ["augment", "dihedral_view", "dihedral_views", "exposures", "moves_color", "undone_view"]
 
 
 def dihedral_views(images: Tensor) -> list[Tensor]:
@@ -28,6 +28,11 @@ def dihedral_view(images: Tensor, number: int) -> Tensor:
     """One of `dihedral_views`, by its number."""
     turned = torch.rot90(images, number % 4, (2, 3))
     return turned.flip(3) if number >= 4 else turned
+
+
+def undone_view(view: Tensor, number: int) -> Tensor:
+    """What `dihedral_view` has turned and flipped, as it was."""
+    return torch.rot90(view.flip(3) if number >= 4 else view, -(number % 4), (2, 3))
 
 
 def moves_color(options: AugmentConfig) -> bool:

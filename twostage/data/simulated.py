@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twostage.decoding.area import to_square
 from twostage.decoding.spaces import linear_to_srgb
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "Assay",
     "Scene",
     "UniversalIndicator",
+    "averaged",
     "draw_scene",
+    "draw_spots",
     "noise_free_light",
     "photograph_rng",
     "render_photographs",
@@ -155,6 +158,21 @@ def render_photographs(
     return photos
 
 
+def averaged(photographs: np.ndarray, size: int) -> np.ndarray:
+    """Photographs uint8 (N,P,P,3) brought to (N,size,size,3) by the averages over areas that files go through."""
+    side = photographs.shape[1]
+    if side == size:
+        return photographs
+
+    def one(photograph: np.ndarray) -> np.ndarray:
+        def read(top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, int]:
+            return photograph[top:bottom, left:right], 255
+
+        return to_square(read, side, side, size, "crop")
+
+    return np.stack([one(photograph) for photograph in photographs])
+
+
 def photograph_rng(seed: int, i: int) -> np.random.Generator:
     """Where photograph i takes its chance from: first its scene, then its noise."""
     return np.random.default_rng([seed, 1, i])
@@ -163,7 +181,16 @@ def photograph_rng(seed: int, i: int) -> np.random.Generator:
 def draw_scene(rng: np.random.Generator, size: int, assay: Assay) -> Scene:
     """What chance makes of one photograph of `size` pixels, before the noise."""
     deviations = rng.standard_normal(DEVIATIONS)
-    return Scene(deviations, _glare(*_axes(size), rng, assay))
+    return Scene(deviations, _glare(*_axes(size), draw_spots(rng, assay)))
+
+
+def draw_spots(rng: np.random.Generator, assay: Assay) -> np.ndarray:
+    """Specular spots of one photograph (n,4): position from the middle in x and y, height, width."""
+    spots = [
+        [*rng.uniform(-0.5, 0.5, 2), rng.uniform(*assay.glare_height), rng.uniform(*assay.glare_width)]
+        for _ in range(rng.poisson(assay.glare_spots))
+    ]
+    return np.reshape(spots, (-1, 4))
 
 
 def noise_free_light(target: float, scene: Scene, size: int, assay: Assay, card_visible: bool) -> np.ndarray:
@@ -192,11 +219,9 @@ def _axes(size: int) -> tuple[np.ndarray, np.ndarray]:
     return axis[None, :], axis[:, None]
 
 
-def _glare(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, assay: Assay) -> np.ndarray:
-    """Specular spots: Gaussians anywhere in the photograph, (size, size)."""
-    spots = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
-    for _ in range(rng.poisson(assay.glare_spots)):
-        spot_x, spot_y = rng.uniform(-0.5, 0.5, 2)
-        height, width = rng.uniform(*assay.glare_height), rng.uniform(*assay.glare_width)
-        spots += height * np.exp(-0.5 * ((x - spot_x) ** 2 + (y - spot_y) ** 2) / width**2)
-    return spots
+def _glare(x: np.ndarray, y: np.ndarray, spots: np.ndarray) -> np.ndarray:
+    """Light of specular spots: Gaussians, (size, size)."""
+    light = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
+    for spot_x, spot_y, height, width in spots:
+        light += height * np.exp(-0.5 * ((x - spot_x) ** 2 + (y - spot_y) ** 2) / width**2)
+    return light

@@ -20,6 +20,7 @@ POOLINGS: Family[Any] = Family(
         "mean": "twostage.backbones.pooling:MeanPooling",
         "flatten": "twostage.backbones.pooling:FlattenPooling",
         "masks": "twostage.backbones.pooling:MaskPooling",
+        "surfaces": "twostage.backbones.surfaces:SurfacePooling",
     },
 )
 """From feature map and photograph to one vector: a class built as ``Class(map_shape, in_channels)``."""

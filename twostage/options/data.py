@@ -89,6 +89,9 @@ class SimulatedConfig(DataConfig):
         "from concentration to colour; universal_indicator: red, yellow, green, blue, violet as a pH rises",
         choices="beer_lambert universal_indicator",
     )
+    pixels: int | None = option(
+        None, "side of the photographs, which are then averaged to size as files are; null: image.size", 32, 4096
+    )
 
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True

@@ -166,9 +166,8 @@ def _solve_first(stage: Stage, prepared: Prepared) -> None:
 def _refit(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
     begin = time.perf_counter()
-    views = _views_of_refit(stage, prepared)
-    train = _seen(stage, spread(prepared.part("train"), MOST_ROWS), views, prepared)
-    validation = _seen(stage, prepared.part("validation"), views, prepared)
+    train = _seen(stage, spread(prepared.part("train"), MOST_ROWS), prepared)
+    validation = _seen(stage, prepared.part("validation"), prepared)
     if stage.name == "regressor" and "classifier" in METHODS[prepared.config.method]:
         validation = replace(validation, probabilities=_probabilities(prepared))
     before, after = stage.refit(train, validation)
@@ -179,18 +178,13 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", *said)
 
 
-def _views_of_refit(stage: Stage, prepared: Prepared) -> tuple[int, ...]:
-    """Where another stage goes on to train, more views are not worth their time."""
-    return prepared.config.views if stage.name == METHODS[prepared.config.method][-1] else (0,)
-
-
 def _solve_few(stage: Stage, prepared: Prepared) -> None:
     """Solve the last layer of few specimens by leaving out each."""
     begin = time.perf_counter()
     groups = prepared.specimens[prepared.training_rows]
     rows = prepared.training_rows[few_rows(groups, MOST_ROWS_OF_FEW)]
-    pooled = _pooled(stage, rows, _views_of_refit(stage, prepared), prepared)
-    found = stage.refit_few(Seen(pooled, prepared.learned_targets[rows], prepared.specimens[rows]))
+    seen = _seen(stage, rows, prepared)
+    found = stage.refit_few(replace(seen, groups=prepared.specimens[rows]))
     if found is None:
         return
     seconds = time.perf_counter() - begin
@@ -200,9 +194,9 @@ def _solve_few(stage: Stage, prepared: Prepared) -> None:
     log.info("%s: last layer solved in %.0f s; each of %d specimens left out in turn, RMSE %.4g", *said)
 
 
-def _seen(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> Seen:
+def _seen(stage: Stage, rows: np.ndarray, prepared: Prepared) -> Seen:
     groups = prepared.photos.table.groups
-    pooled = _pooled(stage, rows, views, prepared)
+    pooled = _pooled(stage, rows, prepared)
     return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
 
 
@@ -215,13 +209,19 @@ def _probabilities(prepared: Prepared) -> np.ndarray:
 
 
 @torch.no_grad()
-def _pooled(stage: Stage, rows: np.ndarray, views: tuple[int, ...], prepared: Prepared) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read."""
+def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read.
+
+    Where another stage goes on to train from this one, more views are not worth their time, and nothing is fitted
+    that gradients, which may follow, do not see.
+    """
+    last = stage.name == METHODS[prepared.config.method][-1]
+    views = different_views([stage.network], prepared.config.views if last else (0,))
+    fitted = last and not (prepared.gently and prepared.config.train.epochs != 0)
     dtype = stage.network.reading_dtype(prepared.device)
     stage.eval().to(dtype)
     found = []
     for images in batches(prepared.pixels(rows), prepared.config.image.color, prepared.device):
-        seen = different_views(images.to(dtype), [stage.network], views)
-        found.append(torch.stack([stage.network.pooled(view).cpu().double() for view in seen]).mean(0).numpy())
+        found.append(stage.network.seen(images.to(dtype), views, fitted=fitted).numpy())
     stage.float()
     return np.concatenate(found)

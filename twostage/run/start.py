@@ -178,7 +178,8 @@ def _kind(config: Config, stage: str) -> dict[str, Any]:
     backbone = asdict(backbone_config_of(config, stage))
     kept = {key: value for key, value in backbone.items() if key not in ("name", "pretrained", "weights", "freeze")}
     shape = {"backbone": backbone["name"], **{f"backbone.{key}": value for key, value in kept.items()}}
-    return shape | {"pooling": config.pooling, "image.color": config.image.color}
+    pooling = "masks" if config.pooling == "surfaces" else config.pooling  # which looks through the same masks
+    return shape | {"pooling": pooling, "image.color": config.image.color}
 
 
 def initialize(

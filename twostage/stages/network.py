@@ -11,6 +11,7 @@ from torch.nn.utils import skip_init
 from twostage.backbones import Backbone, check_size, map_shape
 from twostage.backbones.pooling import build_pooling
 from twostage.bins import Bins
+from twostage.data.augment import dihedral_view, undone_view
 from twostage.errors import BackboneError
 
 __all__ = ["Network"]
@@ -51,6 +52,8 @@ class Network(nn.Module):
         self.backbone = backbone
         self.pooling = build_pooling(pooling, map_shape(backbone, channels, size, name), channels)
         self.readout = nn.Linear(self.pooling.width, 1)
+        with torch.no_grad():
+            self.readout.weight[:, self.pooling.width - self.pooling.fitted :] = 0.0
 
     @property
     def pooled_width(self) -> int:
@@ -72,17 +75,47 @@ class Network(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(std)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Feature map (N,F,h,w) of images (N,C,H,W), and the images normalised as the backbone saw them."""
-        images = (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            feature_map = self.backbone(images)
-        return feature_map.to(images.dtype), images
+    @property
+    def reads_fitted(self) -> bool:
+        """Does the readout use columns that are fitted to the photograph? Only after it was solved with them."""
+        fitted = self.pooling.fitted
+        return fitted > 0 and bool(self.readout.weight[:, -fitted:].any())
 
     def pooled(self, images: Tensor) -> Tensor:
         """The vector (N,P) that the readout sees."""
+        if self.reads_fitted:
+            return self.seen(images, (0,)).to(images)
         vector: Tensor = self.pooling(*self.features(images))
         return vector
+
+    def seen(self, images: Tensor, views: Sequence[int], *, fitted: bool = True) -> Tensor:
+        """Pooled vectors averaged over turns and flips of the images, numbers of `dihedral_view`: (N,P), float64, CPU.
+
+        Args:
+            fitted: Fit the columns that are fitted to a photograph, once for all its views: under their masks, turned
+                back and averaged.
+        """
+        vectors, masks = [], []
+        for number in views:
+            feature_map, view = self.features(dihedral_view(images, number))
+            vectors.append(self.pooling(feature_map, view).cpu().double())
+            looked = self.pooling.look(feature_map, view) if fitted and self.pooling.fitted else None
+            masks += [] if looked is None else [undone_view(looked[0], number)]
+        vector = torch.stack(vectors).mean(0)
+        if masks:
+            columns = self.pooling.fit(torch.stack(masks).mean(0), self._normal(images))
+            vector[:, -self.pooling.fitted :] = columns.cpu().double()
+        return vector
+
+    def _normal(self, images: Tensor) -> Tensor:
+        return (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature map (N,F,h,w) of images (N,C,H,W), and the images normalised as the backbone saw them."""
+        images = self._normal(images)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            feature_map = self.backbone(images)
+        return feature_map.to(images.dtype), images
 
     def estimate(self, pooled: Tensor) -> Tensor:
         """Estimated concentration (N,1) from pooled vectors (N,P)."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twostage.data.augment import dihedral_view
 from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.stages.network import Network
@@ -59,12 +58,8 @@ def batches(pixels: Pixels, color: str, device: torch.device, rows: slice = slic
         yield to_color(to_srgb(pixels[start : min(start + BATCH, last)], device), color)
 
 
-def different_views(images: Tensor, networks: Sequence[Network], views: Sequence[int] = range(8)) -> list[Tensor]:
-    """Of the turns and flips of images (N,C,H,W) that are asked for, those that the networks can tell apart.
-
-    Args:
-        views: Numbers of `dihedral_views`.
-    """
+def different_views(networks: Sequence[Network], views: Sequence[int] = range(8)) -> list[int]:
+    """Of the turns and flips that are asked for, numbers of `dihedral_views`, which the networks can tell apart."""
     alike = min(network.backbone.views_alike for network in networks)
     first_of = {number // alike: number for number in sorted(views, reverse=True)}
-    return [dihedral_view(images, number) for number in sorted(first_of.values())]
+    return sorted(first_of.values())

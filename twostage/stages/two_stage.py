@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from twostage.bins import Bins
+from twostage.data.augment import dihedral_view
 from twostage.data.store import Pixels
 from twostage.stages.classifier import Classifier
 from twostage.stages.encoded import Encoded
@@ -62,10 +63,22 @@ class TwoStage(nn.Module):
         self.eval()
         device = next(self.parameters()).device
         reading = Reading.nothing(len(pixels), self.bins.count)
-        networks = [stage.network for stage in self.stages]
+        numbers = different_views([stage.network for stage in self.stages], views)
         for number, images in enumerate(batches(pixels, self.color, device)):
             images = images.to(self.dtype)
-            seen = zip(*(self(view) for view in different_views(images, networks, views)), strict=True)
-            means = (torch.stack([one.cpu().double() for one in said]).mean(0).numpy() for said in seen)
+            means = (said.numpy() for said in self._over_views(images, numbers))
             reading.put(slice(number * BATCH, number * BATCH + len(images)), Reading(*means))
         return reading
+
+    def _over_views(self, images: Tensor, numbers: Sequence[int]) -> list[Tensor]:
+        """Means of what `forward` says of views of the images, float64 on the CPU (N,K)."""
+        regressor = self.regressor
+        if regressor is None or not regressor.network.reads_fitted:
+            seen = zip(*(self(dihedral_view(images, number)) for number in numbers), strict=True)
+            return [torch.stack([one.cpu().double() for one in said]).mean(0) for said in seen]
+        found = [torch.ones(len(images), 1, dtype=torch.float64)]
+        if self.classifier is not None:
+            said_of = (self.classifier.probabilities(dihedral_view(images, number)) for number in numbers)
+            found = [torch.stack([one.cpu().double() for one in said_of]).mean(0)]
+        offsets = regressor.read(regressor.network.seen(images, numbers).to(images))
+        return [*found, *(said.cpu().double() for said in offsets)]

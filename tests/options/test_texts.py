@@ -21,7 +21,7 @@ TEXTS = [
 ]
 KEYS = ["data.table", "data.image_column", "data.target_column", "data.unit", "data.group_column", "runtime.cache_dir"]
 KEYS += ["run", "runtime.device", "split.column", "start"]
-OPTIONAL = {"start", "split.column", "data.group_column", "backbone.weights"}
+OPTIONAL = {"split.column", "data.group_column", "backbone.weights"}
 BASE = ["data=csv", "data.table=t.csv", "backbone=resnet10t"]
 
 

@@ -114,7 +114,9 @@ def test_what_cannot_be_started_from_gets_one_line(earlier, run):
     assert "not a trained model" in refused("start=outputs/begun")
     assert "name the run itself" in refused("start=outputs/latest")
     from_it = "start=outputs/earlier"
-    assert "than this classifier: give image.color=optical_density" in refused(from_it, "image.color=srgb")
+    assert "this classifier is another network: give image.color=optical_density" in refused(
+        from_it, "image.color=srgb"
+    )
     assert "give pooling=masks" in refused(from_it, "pooling=flatten")
     assert "give backbone.strides=[2,1,2,1,1,1]" in refused(from_it, "backbone.strides=[1,2,2,1,1,1]")
     assert "give backbone=compact backbone.widths=[32,32," in refused(from_it, "backbone=p4")

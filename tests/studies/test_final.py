@@ -11,7 +11,7 @@ from helpers import TINY, TINY_TABLE
 from twostage import Predictor
 from twostage.options.compose import load_config
 from twostage.studies import final
-from twostage.studies.final import train
+from twostage.studies.final import takes_all, train
 
 ALL = [*TINY_TABLE[:-1], "train.final=all", "data.group_column=group", "split.folds=3", "split.duplicates=ignore"]
 
@@ -89,7 +89,7 @@ def test_intervals_come_of_the_folds(photos, run):
     ids=["photographs", "specimens", "column", "folds", "asked", "instant", "simulated"],
 )
 def test_auto_counts_specimens(photos, options, expected):
-    assert final._final(load_config(options)) == expected
+    assert takes_all(load_config(options)) == (expected == "all")
 
 
 def test_a_named_test_set_leaves_nothing_for_all(photos, run):

@@ -63,7 +63,7 @@ class Start:
         different = self.different(config, stage)
         if different:
             raise BackboneError(
-                f"start={self.name}: its network is another than this {stage}: give "
+                f"start={self.name}: this {stage} is another network: give "
                 + " ".join(f"{key}={value}" for key, value in different.items()).replace(", ", ",")
                 + ", or start=none"
             )

@@ -16,10 +16,11 @@ from twostage import orchestrator
 from twostage.options.run import Config
 from twostage.run.data import load_data, load_photos
 from twostage.run.folder import RunFolder
+from twostage.run.start import try_networks
 from twostage.stages.left_out import FEW
 from twostage.studies.cross_validation import FOLDS, cross_validate
 
-__all__ = ["train"]
+__all__ = ["takes_all", "train"]
 
 log = logging.getLogger("twostage")
 
@@ -33,27 +34,32 @@ def train(config: Config) -> dict[str, Any]:
     Raises:
         RunError: The run was made with other options, or with other photographs or concentrations.
     """
-    config.train.final = _final(config)
-    if config.train.final != "all":
+    if not takes_all(config):
         return orchestrator.train(config)
+    config.train.final = "all"
+    edges = load_data(config).bins.edges.tolist()
+    try_networks(config, RunFolder.named(config.run))  # what cannot be is said now, not after the folds
     count = config.split.folds or FOLDS
     log.info("train.final=all: %d folds are trained first, for the figures, then one model on all photographs", count)
     folds = copy.deepcopy(config)
     folds.run, folds.train.final = f"{RunFolder.named(config.run)}_folds", "part"
     folds.split.calibration, folds.intervals.method = 0.0, "none"  # intervals come of the folds themselves
-    folds.bins.edges, folds.bins.min_images, folds.bins.min_groups = load_data(config).bins.edges.tolist(), 0, 0
+    folds.bins.edges, folds.bins.min_images, folds.bins.min_groups = edges, 0, 0
     cross_validate(folds)
     runs = [RunFolder.named(f"{folds.run}/fold_{fold}") for fold in range(count)]
     return orchestrator.train(config, runs)
 
 
-def _final(config: Config) -> str:
-    """What train.final=auto means for these photographs."""
+def takes_all(config: Config) -> bool:
+    """Is the model to learn from all photographs? What train.final=auto means for them, or meant when the run began."""
     if config.train.final != "auto":
-        return config.train.final
+        return config.train.final == "all"
+    folder = RunFolder.named(config.run)
+    if folder.config.is_file():
+        return folder.saved_config().train.final == "all"
     chosen = config.split.column or config.data.split_column or config.split.folds or config.train.epochs == 0
     if chosen or not config.data.are_files:
-        return "part"
+        return False
     table = load_photos(config).table
     specimens = len(table) if table.groups is None else len(np.unique(table.groups))
-    return "part" if table.split_column or specimens >= FEW else "all"
+    return not table.split_column and specimens < FEW

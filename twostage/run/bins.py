@@ -11,7 +11,7 @@ from twostage.scale import Scale
 from twostage.stages.left_out import FEW
 from twostage.tables.parts import PARTS
 
-__all__ = ["beyond_training", "is_few", "lay_bins", "spanned_decades", "taught_by"]
+__all__ = ["beyond_training", "is_few", "lay_bins", "spanned_decades", "rows_of_bins"]
 
 MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""
@@ -70,7 +70,7 @@ def _outside(bins: Bins, targets: np.ndarray) -> list[str]:
 
 
 def is_few(parts: np.ndarray, groups: np.ndarray | None) -> bool:
-    """Are there so few specimens for training and validation that none can be set aside to choose by?
+    """Are the specimens for training and validation so few that none should be set aside to choose by?
 
     Args:
         groups: The specimen of each photograph (N,); where none is known, each photograph is one.
@@ -79,8 +79,8 @@ def is_few(parts: np.ndarray, groups: np.ndarray | None) -> bool:
     return (int(learned.sum()) if groups is None else len(np.unique(groups[learned]))) < FEW
 
 
-def taught_by(parts: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Rows of the photographs that are trained on; where specimens are few, those for validation as well."""
+def rows_of_bins(parts: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Rows of the photographs whose concentrations bins are laid over: of few specimens, those for validation too."""
     return np.flatnonzero(np.isin(parts, ["train", "validation"] if is_few(parts, groups) else ["train"]))
 
 

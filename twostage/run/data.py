@@ -23,7 +23,7 @@ from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import Config
-from twostage.run.bins import beyond_training, is_few, lay_bins, spanned_decades, taught_by
+from twostage.run.bins import beyond_training, is_few, lay_bins, spanned_decades, rows_of_bins
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import refuse_few
 
@@ -70,13 +70,8 @@ class RunData:
 
     @property
     def few(self) -> bool:
-        """Are there so few specimens to learn from that none can be set aside to choose by?"""
+        """Are the specimens for training and validation so few that none should be set aside to choose by?"""
         return is_few(self.parts, self.photos.table.groups)
-
-    @property
-    def training_rows(self) -> np.ndarray:
-        """Rows of the photographs that are trained on; where specimens are few, those for validation as well."""
-        return taught_by(self.parts, self.photos.table.groups)
 
     @property
     def leaks(self) -> np.ndarray | None:
@@ -95,7 +90,7 @@ def load_data(config: Config) -> RunData:
     photos, parts = _split(config, photos, pairs)
     held = photos.table if config.train.final == "all" else photos.table.select(parts == "calibration")
     refuse_few(config.intervals.method, len(held), held.groups)  # now, not after hours
-    train = photos.table.select(taught_by(parts, photos.table.groups))
+    train = photos.table.select(rows_of_bins(parts, photos.table.groups))
     bins, notes = lay_bins(config, train.targets, train.groups)
     notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, parts), *notes]
     notes += _left_out(photos.skipped)

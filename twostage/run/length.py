@@ -25,8 +25,8 @@ __all__ = ["describe", "epochs_of_stages", "spent_seconds", "with_length"]
 
 log = logging.getLogger("twostage")
 
-FEW_IMAGES = 8_000
-"""So many photographs of few specimens are shown to networks that begin with a start: they forget it with more."""
+FEW_IMAGES = 10_000
+"""So many photographs of few specimens are shown at most: more, and networks learn them by heart."""
 LEAST_EPOCHS = 8
 """Where minutes allow fewer passes over the photographs, epochs end early, so that the best of several is kept."""
 VALIDATION_SHARE = 0.2
@@ -54,7 +54,7 @@ def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     whole = used + len(prepared.part(UNUSED))
     if config.train.epochs == 0:
         return 0, 0
-    images = min(config.train.images, FEW_IMAGES) if prepared.gently else config.train.images
+    images = min(config.train.images, FEW_IMAGES) if prepared.few else config.train.images
     epochs = config.train.epochs or min(400, max(32, round(images / whole)))
     total = round(epochs * whole / used)
     if config.method != "two_stage":

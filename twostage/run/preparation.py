@@ -44,8 +44,17 @@ class Prepared(RunData):
 
     @property
     def gently(self) -> bool:
-        """Are few specimens to change a network that has been taught already? Then closed forms come first."""
+        """Are few specimens to change a network that has been taught already?
+
+        Then closed forms come first, chosen by leaving out each specimen, and none is set aside for validation.
+        """
         return self.few and (self.start is not None or self.folder.start.is_file())
+
+    @property
+    def training_rows(self) -> np.ndarray:
+        """Rows of the photographs that are trained on."""
+        parts = ["train", "validation"] if self.gently else ["train"]
+        return np.flatnonzero(np.isin(self.parts, parts))
 
     def examples(self, part: str, targets: Tensor) -> Examples:
         """Photographs for training or validation with what to learn of them, targets (all N,...)."""

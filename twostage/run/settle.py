@@ -12,7 +12,7 @@ import pandas as pd
 from twostage.data.splits import changed_photographs, read_names, read_splits
 from twostage.errors import RunError, some
 from twostage.files import text_of
-from twostage.run.bins import lay_bins, taught_by
+from twostage.run.bins import lay_bins, rows_of_bins
 from twostage.run.preparation import Prepared
 from twostage.run.start import Start, photographs_of
 from twostage.tables.parts import PARTS
@@ -115,7 +115,7 @@ def _refuse_other_bins(prepared: Prepared, before: str) -> None:
     """What is trained already knows the bins, which other photographs may move."""
     splits = read_names(io.StringIO(before))
     groups = splits["group"].to_numpy(str) if "group" in splits else None
-    rows = taught_by(splits["split"].to_numpy(str), groups)
+    rows = rows_of_bins(splits["split"].to_numpy(str), groups)
     targets = splits["target"].iloc[rows].to_numpy(np.float64)
     edges = lay_bins(prepared.config, targets, None if groups is None else groups[rows])[0].edges
     if not np.array_equal(edges, prepared.bins.edges):

@@ -98,7 +98,7 @@ def _fit(stage: Stage, prepared: Prepared) -> None:
         plan=_plan(stage, targets, prepared),
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
-        keep_last=stage.solved_later or prepared.few,
+        keep_last=stage.solved_later or prepared.gently,
     )
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)
@@ -145,8 +145,8 @@ def _finish(stage: Stage, prepared: Prepared) -> None:
     """Solve what is solved in the end, and write the weights of a stage, which ends it."""
     solved = is_refitted(stage.network, prepared.config)
     if solved and not prepared.gently:
-        (_solve_few if prepared.few else _refit)(stage, prepared)
-    if not (solved and prepared.few):  # else what was left out has settled it
+        _refit(stage, prepared)
+    if not (solved and prepared.gently):  # else what was left out has settled it
         validation, color = prepared.part("validation"), prepared.config.image.color
         images = batches(prepared.pixels(validation), color, prepared.device)
         stage.settle(images, prepared.learned_targets[validation])

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from twostage import orchestrator
+from twostage.evaluation.remarks import judged
 from twostage.options.run import Config
 from twostage.run.data import load_data, load_photos
 from twostage.run.folder import RunFolder
-from twostage.run.start import try_networks
+from twostage.run.start import load_start, try_networks
 from twostage.stages.left_out import FEW
 from twostage.studies.cross_validation import FOLDS, cross_validate
 
@@ -29,7 +30,8 @@ def train(config: Config) -> dict[str, Any]:
     """Train both stages, combine them and evaluate; returns the content of metrics.json.
 
     With ``train.final=part`` the figures are of a test set, opened once; with ``all`` of folds, which are trained first
-    as a cross-validation of its own in the folder NAME_folds.
+    as a cross-validation of their own in the folder NAME_folds. Where start=auto finds that the start that ships fits,
+    the folds are trained with it and without it, and the better of the two goes on.
 
     Raises:
         RunError: The run was made with other options, or with other photographs or concentrations.
@@ -39,15 +41,30 @@ def train(config: Config) -> dict[str, Any]:
     config.train.final = "all"
     edges = load_data(config).bins.edges.tolist()
     try_networks(config, RunFolder.named(config.run))  # what cannot be is said now, not after the folds
+    starts = ["scenes", "none"] if config.start == "auto" and load_start(config) is not None else [config.start]
     count = config.split.folds or FOLDS
-    log.info("train.final=all: %d folds are trained first, for the figures, then one model on all photographs", count)
+    log.info(
+        "train.final=all: %d folds are trained first, for the figures%s, then one model on all photographs",
+        *(count, ", with the start that ships and without" if len(starts) > 1 else ""),
+    )
+    studies = {start: _folds(config, start, edges) for start in starts}
+    config.start = min(starts, key=lambda start: judged(studies[start].read_metrics(), "rmse"))
+    if len(starts) > 1:
+        rmse = [judged(studies[start].read_metrics(), "rmse") for start in starts]
+        log.info("start=scenes: RMSE %.4g over the folds, start=none: %.4g; start=%s it is", *rmse, config.start)
+    study = studies[config.start].path
+    return orchestrator.train(config, [RunFolder(study / f"fold_{fold}") for fold in range(count)])
+
+
+def _folds(config: Config, start: str, edges: list[float]) -> RunFolder:
+    """The cross-validation with one start: a study of its own beside the run, with the bins of all photographs."""
     folds = copy.deepcopy(config)
-    folds.run, folds.train.final = f"{RunFolder.named(config.run)}_folds", "part"
+    folds.run, folds.start, folds.train.final = f"{RunFolder.named(config.run)}_folds_{start}", start, "part"
+    folds.run = folds.run.removesuffix(f"_{config.start}")  # where there is only one
     folds.split.calibration, folds.intervals.method = 0.0, "none"  # intervals come of the folds themselves
     folds.bins.edges, folds.bins.min_images, folds.bins.min_groups = edges, 0, 0
     cross_validate(folds)
-    runs = [RunFolder.named(f"{folds.run}/fold_{fold}") for fold in range(count)]
-    return orchestrator.train(config, runs)
+    return RunFolder.named(folds.run)
 
 
 def takes_all(config: Config) -> bool:

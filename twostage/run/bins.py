@@ -11,7 +11,7 @@ from twostage.scale import Scale
 from twostage.stages.left_out import FEW
 from twostage.tables.parts import PARTS
 
-__all__ = ["beyond_training", "is_few", "lay_bins", "spanned_decades", "rows_of_bins"]
+__all__ = ["beyond_training", "is_few", "lay_bins", "rows_of_bins", "spanned_decades"]
 
 MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""

@@ -23,7 +23,7 @@ from twostage.evaluation.baselines import color_ridge
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import Config
-from twostage.run.bins import beyond_training, is_few, lay_bins, spanned_decades, rows_of_bins
+from twostage.run.bins import beyond_training, is_few, lay_bins, rows_of_bins, spanned_decades
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import refuse_few
 

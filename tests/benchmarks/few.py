@@ -23,7 +23,7 @@ SETS = {
 }
 METHODS = {
     "default": "",
-    "start=none": "start=none train.images=8000",
+    "start=none": "start=none",
     "method=direct": "method=direct",
     "train=instant": "train=instant",
 }
@@ -61,7 +61,9 @@ def _trained(work, name, table, method, seed, number, split):
     run_name = f"few/{short}/{seed}_{number}"
     options = [*METHODS.get(method, method).split(), *split.split(), f"seed={seed}", "split.calibration=0"]
     options += ["data=csv", f"data.table={table}", "data.group_column=group", "split.duplicates=ignore"]
-    twostage(work, "train", f"run={run_name}", "train.final=part", "runtime.progress=false", *options)
+    twostage(
+        work, "train", f"run={run_name}", "train.final=part", "runtime.progress=false", "runtime.threads=1", *options
+    )
     return work / "outputs" / run_name
 
 

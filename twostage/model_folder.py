@@ -23,6 +23,7 @@ from twostage.options.compose import to_typed
 from twostage.options.flat import to_plain
 from twostage.options.run import Config
 from twostage.stages.build import build_stage
+from twostage.stages.ensemble import Ensemble
 from twostage.stages.two_stage import TwoStage
 from twostage.trust.intervals import Intervals, NoIntervals, load_intervals
 
@@ -34,11 +35,15 @@ __all__ = [
     "load_weights",
     "save_description",
     "save_weights",
+    "weights_name",
 ]
 
 FORMAT = 4
+WITH_MEMBERS = 5
+"""The format of several networks that read as one."""
 WITHOUT_DIGEST = 3
 """The format before: its description carries no digest."""
+MOST_MEMBERS = 1000
 MOST_BYTES = 64 * 2**20
 """A description is some kilobytes long; this leaves room for intervals of any kind."""
 REPAIR = "copy the folder again, or delete this file in the run's folder and give the run's command again"
@@ -50,11 +55,16 @@ log = logging.getLogger("twostage")
 class TrainedModel:
     """Both stages with the options they were trained with, and what else model.json tells."""
 
-    network: TwoStage
+    network: TwoStage | Ensemble
     bins: Bins
     config: Config
     description: dict[str, Any]
     intervals: Intervals = field(default_factory=NoIntervals)
+
+    @property
+    def members(self) -> list[TwoStage]:
+        """The networks whose mean is read: one, or several."""
+        return [self.network] if isinstance(self.network, TwoStage) else self.network.members
 
     @property
     def remarks(self) -> list[str]:
@@ -85,10 +95,26 @@ def load_weights(path: Path, module: nn.Module) -> None:
         raise ModelFolderError(f"{path}: weights of another network: {reason}") from error
 
 
-def save_description(folder: Path, config: Config, bins: Bins, **more: Any) -> None:
-    """Write model.json: it makes the folder complete, so write it last."""
+def weights_name(stage: str, member: int = 0) -> str:
+    """The file in a model folder that holds the weights of a stage, of one member where there are several."""
+    return f"{stage}_{member}.safetensors" if member else f"{stage}.safetensors"
+
+
+def save_description(folder: Path, config: Config, bins: Bins, *, members: int = 1, **more: Any) -> None:
+    """Write model.json: it makes the folder complete, so write it last.
+
+    Args:
+        members: So many networks read as one; their weights are there as `weights_name` calls them.
+    """
     digests = {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))}
-    content = {"format": FORMAT, "edges": bins.edges.tolist(), "config": to_plain(config), "sha256": digests, **more}
+    more |= {"members": members} if members > 1 else {}
+    content = {
+        "format": WITH_MEMBERS if members > 1 else FORMAT,
+        "edges": bins.edges.tolist(),
+        "config": to_plain(config),
+        "sha256": digests,
+        **more,
+    }
     write_json(folder / "model.json", content | {"digest": description_digest(content)})
 
 
@@ -114,9 +140,22 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     """
     path = _described_folder(folder)
     description, config, bins, intervals = _read_description(path / "model.json")
+    members = [_member(number, path, description, config, bins, device) for number in range(_members(description))]
+    network = members[0] if len(members) == 1 else Ensemble(members)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
+    return TrainedModel(network.eval(), bins, config, description, intervals)
+
+
+def _members(description: dict[str, Any]) -> int:
+    return int(description["members"]) if description["format"] == WITH_MEMBERS else 1
+
+
+def _member(
+    number: int, path: Path, description: dict[str, Any], config: Config, bins: Bins, device: torch.device
+) -> TwoStage:
     stages: dict[str, Any] = {}
     for name in METHODS[config.method]:
-        weights = path / f"{name}.safetensors"
+        weights = path / weights_name(name, number)
         _refuse_other_shapes(weights, path / "model.json", name, config, bins)
         if description["sha256"].get(weights.name) != _digest(weights):
             raise ModelFolderError(f"{weights}: damaged weights, or those of another training; {REPAIR}")
@@ -125,9 +164,7 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
         stages[name].to(stages[name].network.reading_dtype(device))
     if description["format"] == WITHOUT_DIGEST and "classifier" in stages:
         stages["classifier"].stretch.zero_()  # it learned from soft targets as wide in every bin
-    network = TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
-    return TrainedModel(network.eval(), bins, config, description, intervals)
+    return TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
 
 
 def _described_folder(folder: str | Path) -> Path:
@@ -154,7 +191,11 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Interva
         config = to_typed(description["config"])
         bins, intervals = Bins(description["edges"], config.data.scale), load_intervals(description.get("intervals"))
         digests = dict(description["sha256"])
-        missing = [name for name in METHODS[config.method] if not digests.get(f"{name}.safetensors")]
+        count = _members(description)
+        if not 1 <= count <= MOST_MEMBERS:
+            raise ModelFolderError(f"{path}: {count} members, where 1 to {MOST_MEMBERS} can be; {REPAIR}")
+        needed = [(name, weights_name(name, number)) for number in range(count) for name in METHODS[config.method]]
+        missing = [name for name, file in needed if not digests.get(file)]
         if missing:
             raise ModelFolderError(f"{path}: names no sha256 of the weights of the {missing[0]}; {REPAIR}")
     except ModelFolderError:
@@ -180,9 +221,9 @@ def _parse(path: Path) -> dict[str, Any]:
 def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
     """See that a description is of a known format and, from format 4 on, as it was written."""
     number = description["format"]
-    if number not in (FORMAT, WITHOUT_DIGEST) or isinstance(number, bool):
-        raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads {FORMAT} and 3")
-    if number == FORMAT or "digest" in description:
+    if number not in (FORMAT, WITH_MEMBERS, WITHOUT_DIGEST) or isinstance(number, bool):
+        raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads 3, 4 and 5")
+    if number != WITHOUT_DIGEST or "digest" in description:
         if description.get("digest") != description_digest(description):
             raise ModelFolderError(f"{path}: changed or damaged since it was written (its digest differs); {REPAIR}")
     else:

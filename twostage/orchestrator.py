@@ -22,6 +22,7 @@ from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
+from twostage.run.by_folds import Fold
 from twostage.run.closing import close
 from twostage.run.folder import RunFolder, find_run
 from twostage.run.identity import compare_with_today
@@ -44,11 +45,12 @@ ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "de
 """Options of predict that mean nothing for a folder."""
 
 
-def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
+def train(config: Config, folds: Sequence[Fold] = ()) -> dict[str, Any]:
     """Train both stages, combine them and evaluate once on the test set; a finished run is compared and shown again.
 
     Args:
-        folds: Finished runs, whose test sets hold every photograph once; they give the figures with train.final=all.
+        folds: Finished runs whose test sets hold every photograph once: with train.final=all or folds they give the
+            figures, with folds the model too.
 
     Returns:
         The content of metrics.json.
@@ -60,7 +62,7 @@ def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
     if not _is_finished(folder, config):
         with _at_work(config, folder) as prepared:
             _announce(prepared)
-            for stage in METHODS[config.method]:
+            for stage in METHODS[config.method] if config.train.final != "folds" else ():
                 train_one(stage, prepared)
             close(prepared, folds)
     return folder.read_metrics()
@@ -95,7 +97,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     """
     folder = _open(config)
     if not _is_finished(folder, config):
-        if config.train.final == "all":
+        if config.train.final in ("all", "folds"):
             raise RunError(
                 f"the figures of run '{folder.run}' come of folds: twostage train run={folder.run} makes them"
             )

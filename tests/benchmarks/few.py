@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from common import twostage
 
-from twostage.data.images import decode_photographs
+from twostage.data.photographs import decode_photographs
 from twostage.evaluation.baselines import BASELINES, color_statistics
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

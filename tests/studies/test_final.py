@@ -11,9 +11,16 @@ from helpers import TINY, TINY_TABLE
 from twostage import Predictor
 from twostage.options.compose import load_config
 from twostage.studies import final
-from twostage.studies.final import takes_all, train
+from twostage.studies.final import train
 
-ALL = [*TINY_TABLE[:-1], "train.final=all", "data.group_column=group", "split.folds=3", "split.duplicates=ignore"]
+ALL = [
+    *TINY_TABLE[:-1],
+    "train.final=all",
+    "data.group_column=group",
+    "split.folds=3",
+    "split.duplicates=ignore",
+    "start=none",
+]
 
 
 @pytest.fixture
@@ -69,6 +76,47 @@ def test_a_fold_that_is_missing_is_trained_again(photos, run, monkeypatch):
     assert (photos / "outputs" / "b" / "metrics.json").is_file()
 
 
+def test_the_mean_of_the_folds_is_one_model(trained, run):
+    """No other is trained; in prediction all folds speak."""
+    outputs, few = trained[0], [word for word in ALL if not word.startswith("train.final")]
+    assert run("train", *few, "run=m", "train.final=folds")[0] == 0
+    assert not (outputs / "m" / "regressor").exists()
+    loaded = Predictor.load(outputs / "m")
+    assert len(loaded.model.members) == 3
+    folds = [Predictor.load(outputs / "m_folds" / f"fold_{k}").predict(["p00.png"]).concentration for k in range(3)]
+    np.testing.assert_allclose(loaded.predict(["p00.png"]).concentration, np.mean(folds), rtol=1e-6)
+    mine, theirs = (pd.read_csv(outputs / name / "predictions.csv")["concentration"] for name in ("m", "a"))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-5)  # the folds are the same
+    assert run("evaluate", "run=m")[0] == 0
+
+
+def test_with_the_start_that_ships_and_without_read_as_one(photos, run):
+    few = [word for word in ALL if not word.startswith(("train.final", "start", "split.folds"))]
+    status, _, err = run("train", *few, "run=m", "train.final=folds", "split.folds=2", "train.epochs=2")
+    assert status == 0
+    assert "with the start, " in err
+    assert len(Predictor.load(photos / "outputs" / "m").model.members) == 4
+    both = [pd.read_csv(photos / "outputs" / f"m_folds_{name}" / "predictions.csv") for name in ("scenes", "none")]
+    mean = np.mean([frame["concentration"] for frame in both], axis=0)
+    found = pd.read_csv(photos / "outputs" / "m" / "predictions.csv")["concentration"]
+    assert np.sqrt(np.mean((found - mean) ** 2)) < 0.2 * np.std(both[0]["concentration"] - both[1]["concentration"])
+
+
+def test_a_member_that_is_missing_or_another_is_refused(photos, run):
+    few = [word for word in ALL if not word.startswith("train.final")]
+    assert run("train", *few, "run=m", "train.final=folds")[0] == 0
+    weights = photos / "outputs" / "m" / "model" / "regressor_2.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes((weights.parent / "regressor_1.safetensors").read_bytes())
+    status, _, err = run("predict", "input=p00.png", "run=m")
+    assert status == 1
+    assert "regressor_2.safetensors: damaged weights, or those of another training" in err
+    weights.unlink()
+    assert "no such weights" in run("predict", "input=p00.png", "run=m")[2]
+    weights.write_bytes(kept)
+    assert run("predict", "input=p00.png", "run=m")[0] == 0
+
+
 def test_intervals_come_of_the_folds(photos, run):
     assert run("train", *ALL, "run=c", "intervals.method=conformal")[0] == 0
     description = json.loads((photos / "outputs" / "c" / "model" / "model.json").read_text())
@@ -78,21 +126,23 @@ def test_intervals_come_of_the_folds(photos, run):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["data=csv", "data.table=photos.csv"], "all"),
-        (["data=csv", "data.table=photos.csv", "data.group_column=group"], "all"),
-        (["data=csv", "data.table=photos.csv", "split.column=day", "split.test_values=[tue]"], "part"),
-        (["data=csv", "data.table=photos.csv", "split.folds=5"], "part"),
+        (["data=csv", "data.table=photos.csv"], "folds"),
+        (["data=csv", "data.table=photos.csv", "data.group_column=group"], "folds"),
+        (["data=csv", "data.table=photos.csv", "split.column=day", "split.test_values=[tue]"], "auto"),
+        (["data=csv", "data.table=photos.csv", "split.folds=5"], "auto"),
         (["data=csv", "data.table=photos.csv", "train.final=part"], "part"),
-        (["data=csv", "data.table=photos.csv", "train=instant"], "part"),
-        (TINY, "part"),
+        (["data=csv", "data.table=photos.csv", "train=instant"], "auto"),
+        (TINY, "auto"),
     ],
     ids=["photographs", "specimens", "column", "folds", "asked", "instant", "simulated"],
 )
 def test_auto_counts_specimens(photos, options, expected):
-    assert takes_all(load_config(options)) == (expected == "all")
+    assert final._final(load_config(options)) == expected
 
 
 def test_a_named_test_set_leaves_nothing_for_all(photos, run):
-    status, _, err = run("train", *ALL[:-2], "split.column=day", "split.test_values=[tue]", "run=d")
+    status, _, err = run(
+        "train", *[w for w in ALL if "folds" not in w], "split.column=day", "split.test_values=[tue]", "run=d"
+    )
     assert status == 1
     assert "column 'day' names a test set" in err

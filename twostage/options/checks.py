@@ -48,8 +48,9 @@ def check_together(config: Config) -> None:
             f"classifier.encoding={config.classifier.encoding} needs method=classifier: stage 2 needs bins that stay"
         )
     named = config.split.column or config.data.split_column
-    if config.train.final == "all" and named:
-        raise ConfigError(f"train.final=all learns from all photographs, but column '{named}' names a test set")
+    if config.train.final in ("all", "folds") and named:
+        what = f"train.final={config.train.final} learns from all photographs"
+        raise ConfigError(f"{what}, but column '{named}' names a test set")
     if config.train.epochs == 1 and config.method == "two_stage":
         raise ConfigError("train.epochs=1 cannot be shared by two stages: give 2 or more, or 0 for closed forms alone")
     if config.train.epochs == 0 and not config.train.refit:

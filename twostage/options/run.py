@@ -152,9 +152,10 @@ class TrainConfig:
     refit: bool = option(True, "after training, solve the last layer of a stage in closed form (ridge regression)")
     final: str = option(
         "auto",
-        "what the model learns from: part leaves out a test set, which gives the figures; all leaves out nothing, and "
-        "folds, trained first, give them; auto: all for fewer than 60 specimens in files, unless a test set is named",
-        choices="auto part all",
+        "what is handed out: part leaves out a test set, which gives the figures; folds, which give them, is the mean "
+        "of models each trained without a fold; all is one model of all photographs beside such folds; auto: folds "
+        "for fewer than 60 specimens in files, unless a test set is named",
+        choices="auto part all folds",
     )
     retry: bool = option(False, "after a loss that is no finite number, start the stage once more at half the rate")
 

@@ -125,7 +125,7 @@ def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, b
         "residuals_by_range": figures.residuals_by_range(target, error, *outcome.ranges(), unit, scale),
         "agreement": figures.agreement_limits(target, error, outcome.agreement(), unit, scale),
     }
-    if all(map(len, histories.values())):  # not where closed forms were all
+    if histories and all(map(len, histories.values())):  # not where closed forms were all
         drawn["learning_history"] = figures.learning_history(histories, outcome.error_unit)
     if outcome.groups is not None:
         drawn["residuals_by_group"] = figures.residuals_by_group(outcome.groups, target, error, unit, scale)

@@ -123,7 +123,8 @@ def _scatter(figures: Mapping[str, bytes]) -> str:
 def _learning(facts: RunFacts, figures: Mapping[str, bytes]) -> str:
     metrics = facts.metrics
     if "learning_history" not in figures:
-        solved = f"The start as it is, and closed forms over what it sees: {metrics['train_seconds']:.0f} s."
+        how = "In folds, each a run of its own" if metrics.get("n_folds") else "Closed forms over what the start sees"
+        solved = f"{how}: {metrics['train_seconds']:.0f} s."
         return section("Learning history", paragraph(solved))
     text = (
         f"{metrics['train_seconds']:.0f} s of training, {metrics['images_per_second']:.0f} photographs a second, "

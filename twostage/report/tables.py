@@ -20,7 +20,7 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     if metrics.get("n_folds"):
         judged_by = (
             f"{metrics['n_test']} photographs, each read by the model of one of {metrics['n_folds']} folds that has "
-            f"not seen its specimen; the model in the run's folder has learned from all of them"
+            f"not seen its specimen"
         )
     lines = [
         judged_by,

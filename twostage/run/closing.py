@@ -21,7 +21,7 @@ from twostage.options.family import resolve
 from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
-from twostage.run.by_folds import ReadByFolds, read_by_folds
+from twostage.run.by_folds import Fold, ReadByFolds, join_folds, read_by_folds
 from twostage.run.facts import write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
@@ -37,13 +37,14 @@ __all__ = ["close"]
 
 
 @once
-def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
+def close(prepared: Prepared, folds: Sequence[Fold] = ()) -> None:
     """Complete the model, open the test set and write predictions, report and figures of merit.
 
     Figures are over the photographs that were read; those that were not are counted.
 
     Args:
-        folds: Finished runs that read every photograph once in their test sets, instead of a test set here.
+        folds: Finished runs that read every photograph once in their test sets, instead of a test set here; with
+            train.final=folds their models are the model.
 
     Raises:
         RunError: No test photograph was read.
@@ -52,7 +53,8 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     folder = prepared.folder
     by_folds = read_by_folds(prepared, folds) if folds else None
     rows = prepared.part("test") if by_folds is None else by_folds.rows
-    predictor = _complete(prepared, by_folds)
+    members = join_folds(prepared, folds) if prepared.config.train.final == "folds" else 1
+    predictor = _complete(prepared, by_folds, members)
     test_set = _digest(prepared, rows)
     openings = {
         "n_test_openings": folder.count_opening(test_set),
@@ -77,22 +79,22 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     learned = [(prepared.part("train"), rows)] if by_folds is None else by_folds.learned
     combined = combined | {name: found[rows[read]] for name, found in _baselines(prepared, learned).items()}
     metrics = _metrics(prepared, prediction, outcome, combined, predictor, rows) | openings
-    metrics["n_folds"] = len(folds)
+    metrics |= {"n_folds": len(folds), **_training_cost([prepared.folder, *(run for fold in folds for run in fold)])}
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
     write_report(prepared, rows, prediction, outcome, metrics)
     folder.write_json(folder.metrics, metrics)
 
 
-def _complete(prepared: Prepared, by_folds: ReadByFolds | None) -> Predictor:
+def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) -> Predictor:
     """Write the model's description, with the intervals that the calibration photographs give, and load it.
 
     Where there are folds, all photographs give them, each by its reading in the fold that has not seen it.
     """
-    n_train = len(prepared.training_rows)
+    told = {"n_train": len(prepared.part("train")) if by_folds is None else len(by_folds.rows), "members": members}
 
     def load(**more: Any) -> Predictor:
-        save_description(prepared.folder.model, prepared.config, prepared.bins, n_train=n_train, **more)
+        save_description(prepared.folder.model, prepared.config, prepared.bins, **told, **more)
         return Predictor(load_model(prepared.folder.path, prepared.device))
 
     predictor, name = load(), prepared.config.intervals.method
@@ -105,7 +107,7 @@ def _complete(prepared: Prepared, by_folds: ReadByFolds | None) -> Predictor:
 def _remember(prepared: Prepared, predictor: Predictor, remarks: list[str]) -> None:
     """What must be said beside the model's numbers goes with it, for who predicts."""
     described = predictor.model.description
-    kept = {key: described[key] for key in ("n_train", "intervals") if key in described}
+    kept = {key: described[key] for key in ("n_train", "intervals", "members") if key in described}
     save_description(prepared.folder.model, prepared.config, prepared.bins, **kept, remarks=remarks)
 
 
@@ -193,7 +195,6 @@ def _metrics(
         "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
         "parameters": sum(p.numel() for p in predictor.model.network.parameters()),
         **outcome.summary(),
-        **_training_cost(prepared.folder),
         "plan": plans_of(prepared.folder),
         "edges": prepared.bins.edges.tolist(),
         "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},
@@ -241,9 +242,9 @@ def _baselines(prepared: Prepared, learned: Sequence[tuple[np.ndarray, np.ndarra
     return {"colour_baseline": at_least(scale.back(ridge), minimum), "mean_baseline": scale.back(mean)}
 
 
-def _training_cost(folder: RunFolder) -> dict[str, float]:
-    """Seconds of both stages, and images a second while they were shown; solving last layers counts as training."""
-    stages = [folder.stage(name) for name in folder.stages()]
+def _training_cost(folders: Sequence[RunFolder]) -> dict[str, float]:
+    """Seconds of all stages, and images a second while they were shown; solving last layers counts as training."""
+    stages = [folder.stage(name) for folder in folders for name in folder.stages()]
     history = pd.concat([pd.read_csv(stage.history) for stage in stages])
     images = float((history["seconds"] * history["images_per_second"]).sum())
     seconds = float(history["seconds"].sum())

@@ -88,7 +88,7 @@ def load_data(config: Config) -> RunData:
     photos = load_photos(config)
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
-    held = photos.table if config.train.final == "all" else photos.table.select(parts == "calibration")
+    held = photos.table if config.train.final in ("all", "folds") else photos.table.select(parts == "calibration")
     refuse_few(config.intervals.method, len(held), held.groups)  # now, not after hours
     train = photos.table.select(rows_of_bins(parts, photos.table.groups))
     bins, notes = lay_bins(config, train.targets, train.groups)
@@ -180,7 +180,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error
-    if config.train.final == "all":
+    if config.train.final in ("all", "folds"):
         parts[np.isin(parts, ["test", "calibration"])] = "train"
     return replace(photos, table=table, notes=[*photos.notes, *said_of_validation(table, column)]), parts
 

@@ -9,13 +9,14 @@ from torch import Tensor
 from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.report.reading_figure import ShownReading
+from twostage.stages.ensemble import Ensemble
 from twostage.stages.network import Network
 from twostage.stages.two_stage import TwoStage
 
 __all__ = ["masks_of", "shown_reading"]
 
 
-def shown_reading(network: TwoStage, pixels: Pixels, errors: np.ndarray) -> ShownReading | None:
+def shown_reading(network: TwoStage | Ensemble, pixels: Pixels, errors: np.ndarray) -> ShownReading | None:
     """The photograph of the median absolute error, of those (N,H,W,3) whose errors (N,) are given.
 
     The masks are those of the last stage. None where the model has no masks.

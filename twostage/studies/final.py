@@ -1,7 +1,7 @@
-"""Training as a user asks for it: where specimens are few, on all of them, with figures from folds.
+"""Training as a user asks for it: where specimens are few, from all of them, with figures from folds.
 
-A test set of four specimens tells little, and what it holds teaches nothing. So every photograph is read once by a
-model that has not seen its specimen, which gives the figures, and the model that is handed out has seen them all.
+A test set of four specimens tells little, and what it holds teaches nothing. So every photograph is read once by
+models that have not seen its specimen, which gives the figures, and the models of all folds are handed out as one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from twostage.run.start import load_start, try_networks
 from twostage.stages.left_out import FEW
 from twostage.studies.cross_validation import FOLDS, cross_validate
 
-__all__ = ["takes_all", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger("twostage")
 
@@ -29,31 +29,35 @@ log = logging.getLogger("twostage")
 def train(config: Config) -> dict[str, Any]:
     """Train both stages, combine them and evaluate; returns the content of metrics.json.
 
-    With ``train.final=part`` the figures are of a test set, opened once; with ``all`` of folds, which are trained first
-    as a cross-validation of their own in the folder NAME_folds. Where start=auto finds that the start that ships fits,
-    the folds are trained with it and without it, and the better of the two goes on.
+    With ``train.final=part`` the figures are of a test set, opened once. With ``folds`` and ``all`` they are of folds,
+    which are trained first, each a cross-validation of its own in the folder NAME_folds. ``folds`` hands out the mean
+    of their models; where start=auto finds that the start that ships fits, half of them begin with it and half
+    without. ``all`` hands out one model of all photographs, with the start that was better on the folds.
 
     Raises:
         RunError: The run was made with other options, or with other photographs or concentrations.
     """
-    if not takes_all(config):
+    config.train.final = _final(config)
+    if config.train.final in ("auto", "part"):
         return orchestrator.train(config)
-    config.train.final = "all"
     edges = load_data(config).bins.edges.tolist()
     try_networks(config, RunFolder.named(config.run))  # what cannot be is said now, not after the folds
     starts = ["scenes", "none"] if config.start == "auto" and load_start(config) is not None else [config.start]
     count = config.split.folds or FOLDS
     log.info(
-        "train.final=all: %d folds are trained first, for the figures%s, then one model on all photographs",
-        *(count, ", with the start that ships and without" if len(starts) > 1 else ""),
+        "train.final=%s: every photograph is read by models of %d folds that have not seen its specimen%s",
+        *(config.train.final, count, "; all are trained with the start that ships, and without" * (len(starts) > 1)),
     )
-    studies = {start: _folds(config, start, edges) for start in starts}
-    config.start = min(starts, key=lambda start: judged(studies[start].read_metrics(), "rmse"))
+    studies = [_folds(config, start, edges) for start in starts]
     if len(starts) > 1:
-        rmse = [judged(studies[start].read_metrics(), "rmse") for start in starts]
-        log.info("start=scenes: RMSE %.4g over the folds, start=none: %.4g; start=%s it is", *rmse, config.start)
-    study = studies[config.start].path
-    return orchestrator.train(config, [RunFolder(study / f"fold_{fold}") for fold in range(count)])
+        rmse = [judged(study.read_metrics(), "rmse") for study in studies]
+        log.info("RMSE over the folds: %.4g with the start, %.4g without", *rmse)
+        if config.train.final == "all":
+            chosen = int(np.argmin(rmse))
+            config.start, studies = starts[chosen], [studies[chosen]]
+    return orchestrator.train(
+        config, [[RunFolder(study.path / f"fold_{fold}") for study in studies] for fold in range(count)]
+    )
 
 
 def _folds(config: Config, start: str, edges: list[float]) -> RunFolder:
@@ -67,16 +71,16 @@ def _folds(config: Config, start: str, edges: list[float]) -> RunFolder:
     return RunFolder.named(folds.run)
 
 
-def takes_all(config: Config) -> bool:
-    """Is the model to learn from all photographs? What train.final=auto means for them, or meant when the run began."""
+def _final(config: Config) -> str:
+    """What train.final=auto means for these photographs, or meant when the run began."""
     if config.train.final != "auto":
-        return config.train.final == "all"
+        return config.train.final
     folder = RunFolder.named(config.run)
     if folder.config.is_file():
-        return folder.saved_config().train.final == "all"
+        return folder.saved_config().train.final
     chosen = config.split.column or config.data.split_column or config.split.folds or config.train.epochs == 0
     if chosen or not config.data.are_files:
-        return False
+        return "auto"
     table = load_photos(config).table
     specimens = len(table) if table.groups is None else len(np.unique(table.groups))
-    return not table.split_column and specimens < FEW
+    return "folds" if not table.split_column and specimens < FEW else "auto"

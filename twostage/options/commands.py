@@ -140,7 +140,7 @@ class BackbonesConfig:
     )
     backbone: Any = field(default=None, metadata={"meaning": "one with options of its own instead: backbone=NAME"})
     image: ImageConfig = part(ImageConfig)
-    pooling: str = option("masks", "from feature map to vector", choices=POOLINGS)
+    pooling: str = option("surfaces", "from feature map to vector", choices=POOLINGS)
     batch_size: int = option(16, "images per step", 2, 65_536)
     json: bool = option(False, "print JSON instead of a table; --json is short for it")
     runtime: BackbonesRuntimeConfig = part(BackbonesRuntimeConfig)

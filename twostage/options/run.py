@@ -207,7 +207,7 @@ class Config:
     bins: BinsConfig = part(BinsConfig)
     augment: AugmentConfig = part(AugmentConfig)
     backbone: Any = MISSING
-    pooling: str = option("masks", "from feature map to vector", choices=POOLINGS)
+    pooling: str = option("surfaces", "from feature map to vector", choices=POOLINGS)
     start: str = option(
         "auto",
         "what networks begin with: scenes (the start that ships), none, or the folder of a finished run; auto: scenes "

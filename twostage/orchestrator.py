@@ -58,6 +58,8 @@ def train(config: Config, folds: Sequence[Fold] = ()) -> dict[str, Any]:
     Raises:
         RunError: The run was made with other options, or with other photographs or concentrations.
     """
+    if not folds:
+        _refuse_folds(config)
     folder = _open(config)
     if not _is_finished(folder, config):
         with _at_work(config, folder) as prepared:
@@ -76,6 +78,7 @@ def train_stage(stage: str, config: Config) -> Path:
             photographs or with other options.
     """
     stages = METHODS[config.method]
+    _refuse_folds(config)
     if stage not in stages:
         raise RunError(f"method={config.method} has no {stage}: use train-{stages[0]}, or method=two_stage")
     folder = _open(config)
@@ -197,6 +200,11 @@ def _announce(prepared: Prepared) -> None:
         number_of(prepared.bins.count, "bin", "bins"),
         *(low, high, describe(prepared), folder),
     )
+
+
+def _refuse_folds(config: Config) -> None:
+    if config.train.final in ("all", "folds"):
+        raise ConfigError(f"train.final={config.train.final} is for twostage train alone: leave it out")
 
 
 def _demand(folder: RunFolder, stage: str) -> None:

@@ -501,7 +501,7 @@ def test_frozen_stages_keep_weights_and_statistics(tmp_path):
 def test_freezing_needs_weights_and_stages(tmp_path):
     config = load_config(["backbone=resnet10t", "backbone.freeze=2"])
     with pytest.raises(BackboneError, match=r"backbone\.freeze"):
-        initialize(build_regressor(config, BINS).network, config, "regressor", torch.zeros(3), torch.ones(3))
+        initialize(build_regressor(config, BINS).network, config, "classifier", torch.zeros(3), torch.ones(3))
     with pytest.raises(BackboneError, match="has 5 stages"):
         TimmBackbone(3, "resnet10t", freeze=6)
 

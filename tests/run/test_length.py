@@ -128,5 +128,12 @@ def test_a_share_of_the_photographs_is_shown_as_many_times_more(here, share, epo
     ],
 )
 def test_epochs_show_so_many_photographs(options, count, expected):
-    prepared = SimpleNamespace(config=load_config(options), part=lambda name: range(count if name == "train" else 0))
+    prepared = SimpleNamespace(config=load_config(options), part=lambda _: (), training_rows=range(count), few=False)
     assert epochs_of_stages(prepared) == expected
+
+
+def test_few_specimens_are_shown_less_and_none_where_closed_forms_are_all():
+    prepared = SimpleNamespace(config=load_config([]), part=lambda _: (), training_rows=range(100), few=True)
+    assert sum(epochs_of_stages(prepared)) == 100
+    prepared.config.train.epochs = 0
+    assert epochs_of_stages(prepared) == (0, 0)

@@ -47,7 +47,7 @@ def test_bins_of_few_groups_are_merged_where_groups_are_known(photos):
 
     assert prepared("bins.min_groups=3").bins.count == 3  # without groups it is not asked for
     merged = prepared("data.group_column=group", "bins.min_groups=3")
-    train = merged.photos.table.select(merged.part("train"))
+    train = merged.photos.table.select(merged.training_rows)
     held = [np.unique(train.groups[merged.bins.index(train.targets) == k]).size for k in range(merged.bins.count)]
     assert 1 <= merged.bins.count < 3
     assert merged.bins.count == 1 or min(held) >= 3

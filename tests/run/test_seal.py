@@ -41,7 +41,7 @@ def test_a_killed_evaluation_counts_as_an_opening(here, run, monkeypatch):
         raise RunError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("twostage.stages.two_stage.TwoStage.read", killed)
+        patch.setattr("twostage.predictor.Predictor.read", killed)
         assert run("train", *TINY, "run=a")[0] != 0
     assert len(openings(here / "outputs/a")) == 1
     status, out, err = run("evaluate", "run=a")

@@ -146,3 +146,10 @@ def test_a_named_test_set_leaves_nothing_for_all(photos, run):
     )
     assert status == 1
     assert "column 'day' names a test set" in err
+
+
+@pytest.mark.parametrize("command", ["train-classifier", "compare", "learning-curve"])
+def test_other_commands_hold_back_a_test_set(photos, run, command):
+    status, _, err = run(command, *ALL, "run=e", *(["compare.minutes=null"] if command == "compare" else []))
+    assert status == 1
+    assert "train.final=all is for twostage train alone" in err

@@ -153,3 +153,16 @@ def test_other_commands_hold_back_a_test_set(photos, run, command):
     status, _, err = run(command, *ALL, "run=e", *(["compare.minutes=null"] if command == "compare" else []))
     assert status == 1
     assert "train.final=all is for twostage train alone" in err
+
+
+def test_fewer_specimens_than_folds_are_each_a_fold(photos, run):
+    rows = pd.read_csv("photos.csv")
+    rows[rows["group"].isin(["g0", "g4", "g8"])].to_csv("photos.csv", index=False)
+    few = [word for word in ALL if not word.startswith(("train.final", "split.folds"))]
+    status, out, err = run("train", *few, "run=f")
+    assert status == 0, err
+    assert "one of 3 folds" in out
+    rows[rows["group"] == "g0"].to_csv("photos.csv", index=False)
+    status, _, err = run("train", *few, "run=g")
+    assert status == 1
+    assert "Traceback" not in err

@@ -163,11 +163,12 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
             "or no folds"
         )
     column = config.data.split_column or table.split_column
+    by_folds = config.train.final in ("all", "folds")
     try:
         parts = split_table(
             table,
             validation=config.split.validation,
-            calibration=config.split.calibration,
+            calibration=0.0 if by_folds else config.split.calibration,
             test=config.split.test,
             seed=config.seed,
             split_column=column,
@@ -180,8 +181,8 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         )
     except DataError as error:
         raise DataError(f"{error}{hint}") from error
-    if config.train.final in ("all", "folds"):
-        parts[np.isin(parts, ["test", "calibration"])] = "train"
+    if by_folds:
+        parts[parts == "test"] = "train"
     return replace(photos, table=table, notes=[*photos.notes, *said_of_validation(table, column)]), parts
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from twostage import orchestrator
+from twostage.bins import Bins
 from twostage.evaluation.remarks import judged
 from twostage.options.run import Config
 from twostage.run.data import load_data, load_photos
@@ -40,15 +41,15 @@ def train(config: Config) -> dict[str, Any]:
     config.train.final = _final(config)
     if config.train.final in ("auto", "part"):
         return orchestrator.train(config)
-    edges = load_data(config).bins.edges.tolist()
+    data = load_data(config)
     try_networks(config, RunFolder.named(config.run))  # what cannot be is said now, not after the folds
     starts = ["scenes", "none"] if config.start == "auto" and load_start(config) is not None else [config.start]
-    count = config.split.folds or FOLDS
+    count = config.split.folds or min(FOLDS, len(np.unique(data.specimens)))
     log.info(
         "train.final=%s: every photograph is read by models of %d folds that have not seen its specimen%s",
         *(config.train.final, count, "; all are trained with the start that ships, and without" * (len(starts) > 1)),
     )
-    studies = [_folds(config, start, edges) for start in starts]
+    studies = [_folds(config, start, count, data.bins) for start in starts]
     if len(starts) > 1:
         rmse = [judged(study.read_metrics(), "rmse") for study in studies]
         log.info("RMSE over the folds: %.4g with the start, %.4g without", *rmse)
@@ -60,13 +61,14 @@ def train(config: Config) -> dict[str, Any]:
     )
 
 
-def _folds(config: Config, start: str, edges: list[float]) -> RunFolder:
+def _folds(config: Config, start: str, count: int, bins: Bins) -> RunFolder:
     """The cross-validation with one start: a study of its own beside the run, with the bins of all photographs."""
     folds = copy.deepcopy(config)
     folds.run, folds.start, folds.train.final = f"{RunFolder.named(config.run)}_folds_{start}", start, "part"
     folds.run = folds.run.removesuffix(f"_{config.start}")  # where there is only one
     folds.split.calibration, folds.intervals.method = 0.0, "none"  # intervals come of the folds themselves
-    folds.bins.edges, folds.bins.min_images, folds.bins.min_groups = edges, 0, 0
+    folds.split.folds = count
+    folds.bins.edges, folds.bins.min_images, folds.bins.min_groups = bins.edges.tolist(), 0, 0
     cross_validate(folds)
     return RunFolder.named(folds.run)
 

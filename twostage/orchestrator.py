@@ -196,10 +196,13 @@ def _announce(prepared: Prepared) -> None:
     log.info(
         "run %s: %d training photographs, %s over %g..%g, %s; results in %s",
         folder.name,
-        len(prepared.part("train")),
+        len(prepared.training_rows),
         number_of(prepared.bins.count, "bin", "bins"),
         *(low, high, describe(prepared), folder),
     )
+    if prepared.few and prepared.config.data.are_files:
+        how = "no part chooses, each is left out in turn" if prepared.gently else "networks are shown them less often"
+        log.info("%d specimens are few: %s", prepared.specimens_learned, how)
 
 
 def _refuse_folds(config: Config) -> None:

@@ -53,6 +53,8 @@ def check_together(config: Config) -> None:
         raise ConfigError(f"{what}, but column '{named}' names a test set")
     if config.train.epochs == 1 and config.method == "two_stage":
         raise ConfigError("train.epochs=1 cannot be shared by two stages: give 2 or more, or 0 for closed forms alone")
+    if config.train.epochs == 0 and config.classifier.encoding != "bins":
+        raise ConfigError(f"classifier.encoding={config.classifier.encoding} must train: train.epochs=0 does not")
     if config.train.epochs == 0 and not config.train.refit:
         raise ConfigError("train.epochs=0 leaves all to the closed forms, which train.refit=false leaves out")
     if config.train.epochs is not None and config.train.minutes:

@@ -153,7 +153,7 @@ class TrainConfig:
     final: str = option(
         "auto",
         "what is handed out: part leaves out a test set, which gives the figures; folds, which give them, is the mean "
-        "of models each trained without a fold; all is one model of all photographs beside such folds; auto: folds "
+        "of models each trained without a fold; all is one model without a test set beside such folds; auto: folds "
         "for fewer than 60 specimens in files, unless a test set is named",
         choices="auto part all folds",
     )

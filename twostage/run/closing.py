@@ -78,7 +78,7 @@ def close(prepared: Prepared, folds: Sequence[Fold] = ()) -> None:
     outcome = _outcome(prepared, rows, prediction, combined, predictor)
     learned = [(prepared.part("train"), rows)] if by_folds is None else by_folds.learned
     combined = combined | {name: found[rows[read]] for name, found in _baselines(prepared, learned).items()}
-    metrics = _metrics(prepared, prediction, outcome, combined, predictor, rows) | openings
+    metrics = _metrics(prepared, prediction, outcome, combined, predictor, rows, by_folds) | openings
     metrics |= {"n_folds": len(folds), **_training_cost([prepared.folder, *(run for fold in folds for run in fold)])}
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
@@ -91,7 +91,8 @@ def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) ->
 
     Where there are folds, all photographs give them, each by its reading in the fold that has not seen it.
     """
-    told = {"n_train": len(prepared.part("train")) if by_folds is None else len(by_folds.rows), "members": members}
+    told = {"n_train": len(prepared.training_rows if by_folds is None or members == 1 else by_folds.rows)}
+    told |= {"members": members}
 
     def load(**more: Any) -> Predictor:
         save_description(prepared.folder.model, prepared.config, prepared.bins, **told, **more)
@@ -123,9 +124,14 @@ def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str, by_fo
     return fit_intervals(name, prepared.bins, reading, concentration, table.targets[rows][read], groups)
 
 
-def _rmse_validation(prepared: Prepared, predictor: Predictor) -> dict[str, float | None]:
-    """RMSE of the readings of the validation photographs: by it settings are chosen, not by the test set."""
+def _rmse_validation(prepared: Prepared, predictor: Predictor, by_folds: bool) -> dict[str, float | None]:
+    """RMSE of the readings of the validation photographs: by it settings are chosen, not by the test set.
+
+    None where the model has learned from them.
+    """
     rows = prepared.part("validation")
+    if by_folds or prepared.gently:
+        return {"rmse_validation": None}
     prediction = predictor.read(prepared.pixels(rows))
     read, targets = prediction.is_read, prepared.photos.table.targets[rows]
     if not read.any():
@@ -176,6 +182,7 @@ def _metrics(
     combined: dict[str, np.ndarray],
     predictor: Predictor,
     rows: np.ndarray,
+    by_folds: ReadByFolds | None,
 ) -> dict[str, Any]:
     """The content of metrics.json."""
     config, read, bins = prepared.config, prediction.is_read, prepared.bins
@@ -188,7 +195,7 @@ def _metrics(
         **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
         **_on_scale(outcome),
         **_rmse_of(bins, outcome.target, combined),
-        **_rmse_validation(prepared, predictor),
+        **_rmse_validation(prepared, predictor, by_folds is not None),
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
         **_coverage(prediction, outcome.target),
         "n_refused": int((~read).sum()),

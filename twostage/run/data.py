@@ -69,6 +69,11 @@ class RunData:
         return np.arange(len(self.parts)).astype(str) if groups is None else groups
 
     @property
+    def specimens_learned(self) -> int:
+        """Specimens for training and validation."""
+        return len(np.unique(self.specimens[np.isin(self.parts, ["train", "validation"])]))
+
+    @property
     def few(self) -> bool:
         """Are the specimens for training and validation so few that none should be set aside to choose by?"""
         return is_few(self.parts, self.photos.table.groups)
@@ -92,7 +97,9 @@ def load_data(config: Config) -> RunData:
     refuse_few(config.intervals.method, len(held), held.groups)  # now, not after hours
     train = photos.table.select(rows_of_bins(parts, photos.table.groups))
     bins, notes = lay_bins(config, train.targets, train.groups)
-    notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, parts), *notes]
+    learned = parts.copy()
+    learned[rows_of_bins(parts, photos.table.groups)] = "train"
+    notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, learned), *notes]
     notes += _left_out(photos.skipped)
     if decades := spanned_decades(config, photos.table.targets):
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from twostage.data.splits import UNUSED
 from twostage.errors import RunError
-from twostage.options.run import METHODS
+from twostage.options.run import METHODS, TrainConfig
 from twostage.run.folder import StageFolder
 from twostage.run.preparation import Prepared
 from twostage.stages.stage import Stage
@@ -26,7 +26,7 @@ __all__ = ["describe", "epochs_of_stages", "spent_seconds", "with_length"]
 log = logging.getLogger("twostage")
 
 FEW_IMAGES = 10_000
-"""So many photographs of few specimens are shown at most: more, and networks learn them by heart."""
+"""So many photographs of few specimens are shown, unless train.images says otherwise: networks learn them by heart."""
 LEAST_EPOCHS = 8
 """Where minutes allow fewer passes over the photographs, epochs end early, so that the best of several is kept."""
 VALIDATION_SHARE = 0.2
@@ -54,7 +54,8 @@ def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     whole = used + len(prepared.part(UNUSED))
     if config.train.epochs == 0:
         return 0, 0
-    images = min(config.train.images, FEW_IMAGES) if prepared.few else config.train.images
+    usual = config.train.images == TrainConfig.images
+    images = FEW_IMAGES if prepared.few and usual else config.train.images
     epochs = config.train.epochs or min(400, max(32, round(images / whole)))
     total = round(epochs * whole / used)
     if config.method != "two_stage":

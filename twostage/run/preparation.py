@@ -48,7 +48,8 @@ class Prepared(RunData):
 
         Then closed forms come first, chosen by leaving out each specimen, and none is set aside for validation.
         """
-        return self.few and (self.start is not None or self.folder.start.is_file())
+        train, taught = self.config.train, self.start is not None or self.folder.start.is_file()
+        return self.few and taught and train.refit and not train.patience  # which needs photographs to judge by
 
     @property
     def training_rows(self) -> np.ndarray:

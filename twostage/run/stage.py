@@ -217,7 +217,7 @@ def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
     """
     last = stage.name == METHODS[prepared.config.method][-1]
     views = different_views([stage.network], prepared.config.views if last else (0,))
-    fitted = last and not (prepared.gently and prepared.config.train.epochs != 0)
+    fitted = last and not prepared.few  # whom more columns than specimens mislead
     dtype = stage.network.reading_dtype(prepared.device)
     stage.eval().to(dtype)
     found = []

@@ -21,7 +21,7 @@ from twostage.model_folder import load_model
 from twostage.options.choices import METHODS
 from twostage.options.run import Config
 from twostage.run.folder import RunFolder
-from twostage.stages.build import backbone_config_of, build_stage
+from twostage.stages.build import backbone_config_of, build_stage, is_refitted
 from twostage.stages.network import Network
 from twostage.starts.shipped import load_shipped
 
@@ -197,6 +197,11 @@ def initialize(
         BackboneError: The weights cannot be had, or are of another network.
     """
     network.normalize(mean, std)
+    if config.train.epochs == 0 and not is_refitted(network, config):
+        raise BackboneError(
+            f"train.epochs=0 leaves all to closed forms, and a pooled vector of {network.pooled_width} numbers is too "
+            f"long for them: choose another backbone or pooling, or let it train"
+        )
     if start is not None:
         return [start.give(network, config, stage)]
     notes, expected = network.backbone.load_trained(), network.backbone.input_statistics

@@ -72,7 +72,12 @@ class TwoStage(nn.Module):
 
     def _over_views(self, images: Tensor, numbers: Sequence[int]) -> list[Tensor]:
         """Means of what `forward` says of views of the images, float64 on the CPU (N,K)."""
-        regressor = self.regressor
+        regressor, classifier = self.regressor, self.classifier
+        if regressor is None and classifier is not None and classifier.network.reads_fitted:
+            logits = classifier.read(classifier.network.seen(images, numbers).to(images))
+            probable = (logits / classifier.temperature).softmax(-1).cpu().double()
+            centers = classifier.offsets.expand(len(images), -1).cpu().double()
+            return [probable, centers, torch.full_like(centers, torch.nan)]
         if regressor is None or not regressor.network.reads_fitted:
             seen = zip(*(self(dihedral_view(images, number)) for number in numbers), strict=True)
             return [torch.stack([one.cpu().double() for one in said]).mean(0) for said in seen]

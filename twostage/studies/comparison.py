@@ -119,7 +119,7 @@ def _check(config: CompareConfig) -> None:
         raise ConfigError(f"method={config.method}: compare trains what compare.methods names, leave method out")
     if config.train.minutes:
         raise ConfigError("train.minutes: compare.minutes is the training time of each method, give that")
-    if config.train.epochs and config.compare.minutes:
+    if config.train.epochs is not None and config.compare.minutes:
         raise ConfigError("train.epochs and compare.minutes exclude each other: compare.minutes=null leaves the epochs")
     if config.train.images != TrainConfig.images and config.compare.minutes:
         raise ConfigError(
@@ -199,7 +199,7 @@ def _one_round(config: CompareConfig, one: Config, networks: dict[str, _Network]
         folders[Path(mine.run).parent.name] = RunFolder.named(mine.run)
     bare = copy.deepcopy(one)
     bare.method = "direct"  # the split does not depend on it, and no bins are laid that nobody asked for
-    bare.start = "none"  # nor does it on what networks start from
+    bare.start, bare.train.epochs = "none", None  # nor does it on what networks start from
     prepared = prepare(bare, RunFolder.named(config.run))
     if not prepared.folder.splits.is_file():
         prepared.folder.write(prepared.folder.splits, prepared.splits)

@@ -21,6 +21,7 @@ from twostage.run.folder import RunFolder
 from twostage.run.start import load_start, try_networks
 from twostage.stages.left_out import FEW
 from twostage.studies.cross_validation import FOLDS, cross_validate
+from twostage.training.distributed import from_first_process, join_processes
 
 __all__ = ["train"]
 
@@ -38,16 +39,20 @@ def train(config: Config) -> dict[str, Any]:
     Raises:
         RunError: The run was made with other options, or with other photographs or concentrations.
     """
+    join_processes()
+    config.run = from_first_process(config.run)  # its default is the time, which differs
     config.train.final = _final(config)
     if config.train.final in ("auto", "part"):
         return orchestrator.train(config)
     data = load_data(config)
     try_networks(config, RunFolder.named(config.run))  # what cannot be is said now, not after the folds
     starts = ["scenes", "none"] if config.start == "auto" and load_start(config) is not None else [config.start]
+    starts = starts[:1] if config.train.epochs == 0 else starts  # closed forms alone cannot begin with nothing
     count = config.split.folds or min(FOLDS, len(np.unique(data.specimens)))
     log.info(
-        "train.final=%s: every photograph is read by models of %d folds that have not seen its specimen%s",
-        *(config.train.final, count, "; all are trained with the start that ships, and without" * (len(starts) > 1)),
+        "train.final=%s: %d trainings, %d folds: models read every photograph that have not seen its specimen%s",
+        *(config.train.final, count * len(starts), count),
+        "; half of them begin with the start that ships" if len(starts) > 1 else "",
     )
     studies = [_folds(config, start, count, data.bins) for start in starts]
     if len(starts) > 1:

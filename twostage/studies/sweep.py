@@ -71,6 +71,8 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     rows, sets = [], openings_of_sets(folder)
     opened = openings_below(folder)
     for file in sorted(folder.glob("*/metrics.json")):
+        if "_folds" in file.parent.name:  # a cross-validation that belongs to a run
+            continue
         metrics, mine = json.loads(file.read_text()), file.parent.resolve()
         shown = {"run": file.parent.name} | {choice: metrics.get(choice) for choice in CHOICES}
         counts = [sets[name] for path, (name, _) in opened.items() if path.is_relative_to(mine)]

@@ -231,7 +231,7 @@ def test_all_bins_point_to_one_concentration_but_for_the_corrections(pooling):
 
 
 def test_corrections_read_the_backbone_but_do_not_shape_it():
-    regressor = with_random_corrections(build_regressor(tiny(), BINS).double())
+    regressor = with_random_corrections(build_regressor(tiny("pooling=masks"), BINS).double())
     offsets, _ = regressor(images().double())
     pointed = torch.from_numpy(BINS.center) + torch.from_numpy(BINS.half_width) * offsets
     (pointed[:, 0] - pointed[:, 3]).sum().backward()  # the shared estimate cancels

@@ -19,9 +19,9 @@ def test_the_table_tells_what_a_network_costs(monkeypatch):
     weights = [3 * 32, 32 * 32, 32 * 64, 64 * 64, 64 * 64, 64 * 64]
     backbone = sum(9 * count * side**2 for count, side in zip(weights, [16, 16, 8, 8, 8, 8], strict=True))
     masks = 64 * 8 * 8**2 + 3 * 8 * 16**2 + 8 * 3 * 16**2  # logits of the map and of the pixels, and colours under them
-    readout = 24 + 64
+    readout = 24 + 64 + 3 * 24
     assert table["multiply_adds"][0] == backbone + masks + readout
-    assert table["parameters"][0] == 9 * sum(weights) + 2 * 320 + 64 * 8 + 8 + 24 + 88 + 1
+    assert table["parameters"][0] == 9 * sum(weights) + 2 * 320 + 64 * 8 + 8 + 24 + 160 + 1
 
 
 def test_the_command_prints_a_table_or_json(here, run):

@@ -2,6 +2,7 @@
 
 Four sets of ../shared/data: nitrite by specimen in five folds, nitrite from one day to the other both ways, pH by group
 in five folds. A seed draws the folds and all else. RMSE over all test photographs; simple methods have the same folds.
+"mean" reads with the mean of all methods that are asked for, as train.final=folds does with a start and none.
 """
 
 from pathlib import Path
@@ -31,7 +32,7 @@ SIMPLE = ("ridge", "boosting", "extra_trees")
 
 
 def run(work, options=()):
-    """Options: seed=0,1,2 methods=default,start=none,method=direct,train=instant."""
+    """Options: seed=0,1,2 methods=default,start=none,method=direct,train=instant; with several also their mean."""
     given = dict(option.split("=", 1) for option in options)
     methods, seeds = given.get("methods", "default").split(","), given.get("seed", "0,1,2").split(",")
     rows = []
@@ -47,6 +48,8 @@ def run(work, options=()):
                     folder = _trained(work, name, table, method, one, number, split)
                     frame = pd.read_csv(folder / "predictions.csv")
                     errors[method].append(frame["concentration"] - frame["target"])
+                if len(methods) > 1:
+                    errors.setdefault("mean", []).append(np.mean([errors[method][-1] for method in methods], axis=0))
                 for method, error in _simple(folder, pixels, int(one)).items():
                     errors[method].append(error)
             found = {method: float(np.sqrt(np.mean(np.concatenate(e) ** 2))) for method, e in errors.items()}

@@ -39,7 +39,9 @@ VARIED, BOUNDED = 300, 48
 
 def run(work, overrides=()):
     seeds, overrides = seeds_of(overrides, (0,))
-    minutes = [] if any(text.startswith("train.minutes=") for text in overrides) else ["train.minutes=20"]
+    given = {text.split("=")[0] for text in overrides}
+    minutes = [] if given & {"train.minutes", "train.epochs"} else ["train.minutes=20"]
+    minutes += [] if "train.epochs" in given else ["train.epochs=null"]  # which the experiment sets
     folder = work / "founding" / variant(overrides)
     return [_row(seed, *(_train(folder, method, seed, [*minutes, *overrides]) for method in METHODS)) for seed in seeds]
 

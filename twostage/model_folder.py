@@ -25,7 +25,7 @@ from twostage.options.run import Config
 from twostage.stages.build import build_stage
 from twostage.stages.ensemble import Ensemble
 from twostage.stages.two_stage import TwoStage
-from twostage.trust.intervals import Intervals, NoIntervals, load_intervals
+from twostage.trust.trust import Trust
 
 __all__ = [
     "FORMAT",
@@ -38,11 +38,11 @@ __all__ = [
     "weights_name",
 ]
 
-FORMAT = 4
-WITH_MEMBERS = 5
-"""The format of several networks that read as one."""
+FORMAT = 6
+WITHOUT_TRUST = (4, 5)
+"""The formats before: 4 knows no members, and neither says how far the model may be believed."""
 WITHOUT_DIGEST = 3
-"""The format before: its description carries no digest."""
+"""The format before these: its description carries no digest."""
 MOST_MEMBERS = 1000
 MOST_BYTES = 64 * 2**20
 """A description is some kilobytes long; this leaves room for intervals of any kind."""
@@ -59,7 +59,7 @@ class TrainedModel:
     bins: Bins
     config: Config
     description: dict[str, Any]
-    intervals: Intervals = field(default_factory=NoIntervals)
+    trust: Trust = field(default_factory=Trust)
 
     @property
     def members(self) -> list[TwoStage]:
@@ -109,7 +109,7 @@ def save_description(folder: Path, config: Config, bins: Bins, *, members: int =
     digests = {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))}
     more |= {"members": members} if members > 1 else {}
     content = {
-        "format": WITH_MEMBERS if members > 1 else FORMAT,
+        "format": FORMAT,
         "edges": bins.edges.tolist(),
         "config": to_plain(config),
         "sha256": digests,
@@ -139,15 +139,15 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
             version that is not known.
     """
     path = _described_folder(folder)
-    description, config, bins, intervals = _read_description(path / "model.json")
+    description, config, bins, trust = _read_description(path / "model.json")
     members = [_member(number, path, description, config, bins, device) for number in range(_members(description))]
     network = members[0] if len(members) == 1 else Ensemble(members)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
-    return TrainedModel(network.eval(), bins, config, description, intervals)
+    return TrainedModel(network.eval(), bins, config, description, trust)
 
 
 def _members(description: dict[str, Any]) -> int:
-    return int(description["members"]) if description["format"] == WITH_MEMBERS else 1
+    return int(description.get("members", 1)) if description["format"] > WITHOUT_TRUST[0] else 1
 
 
 def _member(
@@ -183,13 +183,14 @@ def _described_folder(folder: str | Path) -> Path:
     return path
 
 
-def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Intervals]:
+def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust]:
     """What model.json says; whatever is in it, it is read as data, and it is as it was written."""
     try:
         description = _parse(path)
         _refuse_changed(path, description)
         config = to_typed(description["config"])
-        bins, intervals = Bins(description["edges"], config.data.scale), load_intervals(description.get("intervals"))
+        bins = Bins(description["edges"], config.data.scale)
+        trust = _read_trust(path, description)
         digests = dict(description["sha256"])
         count = _members(description)
         if not 1 <= count <= MOST_MEMBERS:
@@ -203,7 +204,15 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Interva
     except Exception as error:  # anything may be in the file, and nothing of it may crash
         reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from error
-    return description, config, bins, intervals
+    return description, config, bins, trust
+
+
+def _read_trust(path: Path, description: dict[str, Any]) -> Trust:
+    if "trust" in description:
+        return Trust.from_json(description["trust"])
+    if "intervals" in description:
+        log.warning("%s: an earlier version made its intervals otherwise, so there are none: train anew", path)
+    return Trust()
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -221,8 +230,8 @@ def _parse(path: Path) -> dict[str, Any]:
 def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
     """See that a description is of a known format and, from format 4 on, as it was written."""
     number = description["format"]
-    if number not in (FORMAT, WITH_MEMBERS, WITHOUT_DIGEST) or isinstance(number, bool):
-        raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads 3, 4 and 5")
+    if number not in (FORMAT, *WITHOUT_TRUST, WITHOUT_DIGEST) or isinstance(number, bool):
+        raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads 3 to {FORMAT}")
     if number != WITHOUT_DIGEST or "digest" in description:
         if description.get("digest") != description_digest(description):
             raise ModelFolderError(f"{path}: changed or damaged since it was written (its digest differs); {REPAIR}")

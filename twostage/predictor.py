@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +43,26 @@ class Predictor:
         self.model = model
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", precision: str = "float32") -> Predictor:
+    def load(
+        cls, folder: str | Path, device: str = "auto", precision: str = "float32", confidence: float | None = None
+    ) -> Predictor:
         """Load the model of a run ("outputs/latest") or a model folder.
 
         Args:
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             precision: Of the backbones, "float32" or "bfloat16", which some machines compute faster.
+            confidence: Of the intervals, between 0 and 1, instead of that of the training (0.9).
 
         Raises:
             ModelFolderError: There is no complete model.
             DeviceError: No such device.
-            ConfigError: No such precision.
+            ConfigError: No such precision or confidence.
         """
         if precision not in ("float32", "bfloat16"):
             raise ConfigError(f"precision={precision} is not known: {suggest(precision, ('float32', 'bfloat16'))}")
         model = load_model(folder, resolve_device(device))
+        if confidence is not None:
+            model = replace(model, trust=model.trust.at(confidence))
         if precision == "bfloat16":
             set_precision(model.network.float(), torch.bfloat16)
         return cls(model)
@@ -121,7 +127,7 @@ class Predictor:
         model, config = self.model, self.model.config
         reading = model.network.read(pixels, views=config.views)
         minimum = config.data.minimum
-        return predict(model.bins, pixels, reading, config.combine.method, model.intervals, failed, minimum)
+        return predict(model.bins, pixels, reading, config.combine.method, model.trust, failed, minimum)
 
     def _decode(self, images: list[Source] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image

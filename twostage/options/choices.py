@@ -37,9 +37,13 @@ COMBINATIONS: Family[Any] = Family(
 
 INTERVALS: Family[Any] = Family(
     "intervals.method",
-    {"none": "twostage.trust.intervals:NoIntervals", "conformal": "twostage.trust.intervals:Conformal"},
+    {
+        "distributional": "twostage.trust.intervals:Distributional",
+        "conformal": "twostage.trust.intervals:Conformal",
+        "none": None,
+    },
 )
-"""Intervals around readings: a class with `fit`, `bounds`, `to_json` and `from_json`."""
+"""Intervals around readings: a class that says how strange a concentration would be, and between which ends none is."""
 
 CHECKS: Family[Any] = Family(
     "check",
@@ -47,6 +51,10 @@ CHECKS: Family[Any] = Family(
         "finite": "twostage.trust.checks:not_finite",
         "range": "twostage.trust.checks:out_of_range",
         "contradiction": "twostage.trust.checks:contradicts_itself",
+        "elsewhere": "twostage.trust.checks:could_be_elsewhere",
+        "width": "twostage.trust.checks:too_wide",
+        "unlike": "twostage.trust.checks:unlike",
+        "nothing": "twostage.trust.checks:nothing_to_read",
     },
 )
 """What every photograph and its reading must pass, in this order: functions that say which rows fail, and why."""

@@ -25,6 +25,7 @@ __all__ = [
     "RuntimeConfig",
     "SplitConfig",
     "TrainConfig",
+    "TrustConfig",
 ]
 
 
@@ -172,7 +173,22 @@ class CombineConfig:
 class IntervalsConfig:
     """Intervals around the readings."""
 
-    method: str = option("none", "how intervals are found on the calibration photographs", choices=INTERVALS)
+    method: str = option(
+        "distributional",
+        "how intervals are found on photographs that nothing has learned from: distributional, as wide as each reading "
+        "is uncertain; conformal, as wide everywhere",
+        choices=INTERVALS,
+    )
+    confidence: float = option(0.9, "share of concentrations that shall lie inside", 0.01, 0.999)
+    max_width: float | None = option(None, "a longer interval gives low_confidence; in the unit", 0.0, 1e300)
+
+
+@dataclass
+class TrustConfig:
+    """Which photographs are not to be believed."""
+
+    false_alarm: float = option(0.01, "share of specimens of the right kind that may be called unlike", 0.0001, 0.5)
+    unlike: str = option("flag", "photographs unlike the training: flag or refuse them", choices="flag refuse")
 
 
 @dataclass
@@ -218,6 +234,7 @@ class Config:
     train: TrainConfig = part(TrainConfig)
     combine: CombineConfig = part(CombineConfig)
     intervals: IntervalsConfig = part(IntervalsConfig)
+    trust: TrustConfig = part(TrustConfig)
     runtime: RuntimeConfig = part(RuntimeConfig)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from twostage.data.splits import read_names
 from twostage.errors import RunError
 from twostage.model_folder import load_model, weights_name
 from twostage.options.choices import METHODS
-from twostage.predictor import Predictor
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared
+from twostage.run.trusted import learn_by_folds
 from twostage.stages.ensemble import Ensemble
+from twostage.stages.reading import Reading
 from twostage.trust.prediction import Prediction
+from twostage.trust.trust import Trust
 
 __all__ = ["Fold", "ReadByFolds", "join_folds", "read_by_folds"]
 
@@ -25,10 +27,14 @@ Fold = Sequence[RunFolder]
 
 @dataclass(frozen=True)
 class ReadByFolds:
-    """Rows (N,) of all photographs, what was read of each, and of which photographs each fold had learned."""
+    """Rows (N,) of all photographs, what was read of each, and of which photographs each fold had learned.
+
+    `trust` is what all of them teach about how far the model may be believed.
+    """
 
     rows: np.ndarray
     prediction: Prediction
+    trust: Trust
     learned: list[tuple[np.ndarray, np.ndarray]]
     """For each fold the rows that it has learned from, and those that it has read."""
 
@@ -40,7 +46,7 @@ def read_by_folds(prepared: Prepared, folds: Sequence[Fold]) -> ReadByFolds:
         RunError: The folds are of other photographs.
     """
     place = {image: row for row, image in enumerate(prepared.photos.table.images)}
-    parts, learned = [], []
+    readings, learned = [], []
     for fold in folds:
         splits = read_names(fold[0].splits)
         splits = splits[splits["split"] != "skipped"]
@@ -51,12 +57,15 @@ def read_by_folds(prepared: Prepared, folds: Sequence[Fold]) -> ReadByFolds:
         tested = splits["split"].to_numpy() == "test"
         models = [load_model(run.path, prepared.device) for run in fold]
         members = [member for model in models for member in model.members]
-        predictor = Predictor(replace(models[0], network=Ensemble(members)))
-        parts.append(predictor.read(prepared.pixels(rows[tested])))
+        network = Ensemble(members)
+        readings.append(network.read(prepared.pixels(rows[tested]), views=prepared.config.views))
         learned.append((rows[~tested], rows[tested]))
     read = np.concatenate([tested for _, tested in learned])
     order = np.argsort(read)
-    return ReadByFolds(read[order], Prediction.joined(parts).select(order), learned)
+    reading = Reading(*(np.concatenate(said)[order] for said in zip(*readings, strict=True)))
+    places = [np.searchsorted(read[order], tested) for _, tested in learned]
+    trust, prediction = learn_by_folds(prepared, read[order], reading, places)
+    return ReadByFolds(read[order], prediction, trust, learned)
 
 
 def join_folds(prepared: Prepared, folds: Sequence[Fold]) -> int:

@@ -16,8 +16,7 @@ from twostage.evaluation.metrics import regression_metrics, rmse
 from twostage.evaluation.remarks import remarks
 from twostage.files import as_bytes
 from twostage.model_folder import load_model, save_description
-from twostage.options.choices import COMBINATIONS, INTERVALS
-from twostage.options.family import resolve
+from twostage.options.choices import COMBINATIONS
 from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
@@ -28,9 +27,9 @@ from twostage.run.length import spent_seconds
 from twostage.run.preparation import Prepared, spread
 from twostage.run.shown_reading import shown_reading
 from twostage.run.stage import plans_of
+from twostage.run.trusted import learn_trust
 from twostage.stages.combination import at_least, combine
 from twostage.training.distributed import once
-from twostage.trust.intervals import Intervals, fit_intervals
 from twostage.trust.prediction import Prediction
 
 __all__ = ["close"]
@@ -48,7 +47,6 @@ def close(prepared: Prepared, folds: Sequence[Fold] = ()) -> None:
 
     Raises:
         RunError: No test photograph was read.
-        DataError: The calibration photographs are too few for the intervals.
     """
     folder = prepared.folder
     by_folds = read_by_folds(prepared, folds) if folds else None
@@ -87,10 +85,7 @@ def close(prepared: Prepared, folds: Sequence[Fold] = ()) -> None:
 
 
 def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) -> Predictor:
-    """Write the model's description, with the intervals that the calibration photographs give, and load it.
-
-    Where there are folds, all photographs give them, each by its reading in the fold that has not seen it.
-    """
+    """Write the model's description, with what is known of how far it may be believed, and load it."""
     told = {"n_train": len(prepared.training_rows if by_folds is None or members == 1 else by_folds.rows)}
     told |= {"members": members}
 
@@ -98,30 +93,15 @@ def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) ->
         save_description(prepared.folder.model, prepared.config, prepared.bins, **told, **more)
         return Predictor(load_model(prepared.folder.path, prepared.device))
 
-    predictor, name = load(), prepared.config.intervals.method
-    if not resolve(INTERVALS.member(name)).learns:
-        return predictor
-    intervals = _fitted_intervals(prepared, predictor, name, by_folds)
-    return load(intervals={"method": name, **intervals.to_json()})
+    trust = learn_trust(prepared, load()) if by_folds is None else by_folds.trust
+    return load(trust=trust.to_json())
 
 
 def _remember(prepared: Prepared, predictor: Predictor, remarks: list[str]) -> None:
     """What must be said beside the model's numbers goes with it, for who predicts."""
     described = predictor.model.description
-    kept = {key: described[key] for key in ("n_train", "intervals", "members") if key in described}
+    kept = {key: described[key] for key in ("n_train", "trust", "members") if key in described}
     save_description(prepared.folder.model, prepared.config, prepared.bins, **kept, remarks=remarks)
-
-
-def _fitted_intervals(prepared: Prepared, predictor: Predictor, name: str, by_folds: ReadByFolds | None) -> Intervals:
-    rows, table = prepared.part("calibration"), prepared.photos.table
-    if by_folds is None:
-        prediction = predictor.read(prepared.pixels(rows))
-    else:
-        rows, prediction = by_folds.rows, by_folds.prediction
-    read = prediction.is_read
-    groups = None if table.groups is None else table.groups[rows][read]
-    reading, concentration = prediction.reading[read], prediction.concentration[read]
-    return fit_intervals(name, prepared.bins, reading, concentration, table.targets[rows][read], groups)
 
 
 def _rmse_validation(prepared: Prepared, predictor: Predictor, by_folds: bool) -> dict[str, float | None]:

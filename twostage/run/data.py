@@ -24,8 +24,9 @@ from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import Config
 from twostage.run.bins import beyond_training, is_few, lay_bins, rows_of_bins, spanned_decades
+from twostage.tables.table import Table
 from twostage.training.distributed import first_process_first, is_first_process, once
-from twostage.trust.intervals import refuse_few
+from twostage.trust.intervals import specimens_needed
 
 __all__ = ["RunData", "load_data", "load_photos", "splits_today"]
 
@@ -93,14 +94,12 @@ def load_data(config: Config) -> RunData:
     photos = load_photos(config)
     pairs = _near_duplicates(config, photos)
     photos, parts = _split(config, photos, pairs)
-    held = photos.table if config.train.final in ("all", "folds") else photos.table.select(parts == "calibration")
-    refuse_few(config.intervals.method, len(held), held.groups)  # now, not after hours
     train = photos.table.select(rows_of_bins(parts, photos.table.groups))
     bins, notes = lay_bins(config, train.targets, train.groups)
     learned = parts.copy()
     learned[rows_of_bins(parts, photos.table.groups)] = "train"
     notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, learned), *notes]
-    notes += _left_out(photos.skipped)
+    notes += _left_out(photos.skipped) + _without_intervals(config, photos.table, parts)
     if decades := spanned_decades(config, photos.table.targets):
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")
     cut = ""
@@ -118,6 +117,21 @@ def load_data(config: Config) -> RunData:
 def _left_out(skipped: Mapping[str, str]) -> list[str]:
     notes = [f"left out {name}: {reason}" for name, reason in list(skipped.items())[:MOST_TOLD]]
     return notes + [f"left out {len(skipped) - MOST_TOLD} more: splits.csv lists them"] * (len(skipped) > MOST_TOLD)
+
+
+def _without_intervals(config: Config, table: Table, parts: np.ndarray) -> list[str]:
+    """Says, now and not after hours, that there will be no intervals."""
+    held = table if config.train.final in ("all", "folds") else table.select(parts == "calibration")
+    count = len(held) if held.groups is None else len(np.unique(held.groups))
+    needed = specimens_needed(config.intervals.confidence)
+    if config.intervals.method == "none" or count >= needed:
+        return []
+    of = ("photograph", "photographs") if held.groups is None else ("specimen", "specimens")
+    return [
+        f"no intervals: there are {number_of(count, *of)} for calibration, and a confidence of "
+        f"{config.intervals.confidence:g} needs {needed}; raise split.calibration or add specimens, else lower "
+        f"and upper stay empty"
+    ]
 
 
 def splits_today(config: Config) -> str:

@@ -17,6 +17,7 @@ from twostage.options.choices import CHECKS
 from twostage.options.family import resolve
 from twostage.stages.reading import Reading
 from twostage.trust.status import Status
+from twostage.trust.trust import Trust
 
 __all__ = [
     "BEYOND",
@@ -24,26 +25,49 @@ __all__ = [
     "Check",
     "Seen",
     "contradicts_itself",
+    "could_be_elsewhere",
     "gives",
     "look",
     "not_finite",
+    "nothing_to_read",
     "out_of_range",
+    "too_wide",
+    "unlike",
 ]
 
 BEYOND = 0.1
 """A concentration this many widths of the end bin beyond the range is out of range; less is within the error."""
 CONTRADICTION = 0.5
 """A concentration this many widths outside the likeliest bin contradicts it; less is the border between two."""
+ELSEWHERE = 0.1
+"""Probability of bins that are not beside the named one, from which on they are told of."""
+NO_COLOR = 2
+"""Levels of 255: all pixels within so many of black, of white or of one another show nothing."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """N photographs, `pixels` uint8 (N,H,W,3), with what was read from them, `concentration` float64 (N,)."""
+    """N photographs, `pixels` uint8 (N,H,W,3), with what was read from them, `concentration` float64 (N,).
+
+    `distance` (N,) is how far they lie from those of the training, NaN where `trust` does not know these;
+    `probabilities` (N,K) are those of the bins, `lower` and `upper` (N,) the ends of the intervals, NaN without any.
+    """
 
     pixels: Pixels
     reading: Reading
     concentration: np.ndarray
     bins: Bins
+    trust: Trust
+    distance: np.ndarray
+    probabilities: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def is_unlike(self) -> np.ndarray:
+        """Which photographs lie farther from those of the training than the threshold, (N,)."""
+        known = self.trust.typicality
+        return np.zeros(len(self.distance), bool) if known is None else self.distance > known.threshold
 
 
 Check = Callable[[Seen], dict[int, str]]
@@ -96,3 +120,62 @@ def contradicts_itself(seen: Seen) -> dict[int, str]:
             f"{bins.edges[k]:g}..{bins.edges[k + 1]:g}"
         )
     return found
+
+
+@gives(Status.LOW_CONFIDENCE)
+def could_be_elsewhere(seen: Seen) -> dict[int, str]:
+    """A bin that is not beside that of the number is likely as well."""
+    found, bins = {}, seen.bins
+    named = bins.index(np.nan_to_num(seen.concentration))
+    far = np.abs(np.arange(bins.count) - named[:, None]) > 1
+    there = np.where(far, np.nan_to_num(seen.probabilities), 0.0)
+    for i in np.flatnonzero(there.sum(1) >= ELSEWHERE):
+        k = there[i].argmax()
+        found[int(i)] = (
+            f"it may as well lie in {bins.edges[k]:g}..{bins.edges[k + 1]:g} (probability {there[i].sum():.2g} of bins "
+            f"that are not beside it)"
+        )
+    return found
+
+
+@gives(Status.LOW_CONFIDENCE)
+def too_wide(seen: Seen) -> dict[int, str]:
+    """The interval is longer than `intervals.max_width`."""
+    most = seen.trust.max_width
+    if most is None:
+        return {}
+    width = seen.upper - seen.lower
+    return {
+        int(i): f"its interval is {width[i]:.4g} wide, intervals.max_width is {most:g}"
+        for i in np.flatnonzero(width > most)
+    }
+
+
+@gives(Status.UNLIKE)
+def unlike(seen: Seen) -> dict[int, str]:
+    """The photograph is unlike those of the training."""
+    known = seen.trust.typicality
+    if known is None:
+        return {}
+    one_of = f"{known.false_alarm:.2g}".rstrip()
+    return {
+        int(i): f"unlike the training photographs: {np.exp((seen.distance[i] - known.threshold) / 2):.3g} times as far "
+        f"from them in colour, layout and sharpness as all but a share of {one_of} of their kind"
+        for i in np.flatnonzero(seen.is_unlike)
+    }
+
+
+@gives(Status.REFUSED)
+def nothing_to_read(seen: Seen) -> dict[int, str]:
+    """The photograph is unlike those of the training, and shows nothing, or `trust.unlike=refuse` is set."""
+    why = unlike(seen) if seen.trust.unlike == "refuse" else {}
+    for i in np.flatnonzero(seen.is_unlike).tolist():
+        pixels = np.asarray(seen.pixels[i : i + 1])
+        low, high = pixels.min((1, 2))[0], pixels.max((1, 2))[0]
+        if high.max() <= NO_COLOR:
+            why[i] = "nothing to read: the photograph is black"
+        elif low.min() >= 255 - NO_COLOR:
+            why[i] = "nothing to read: the photograph is white, it is overexposed"
+        elif (high - low).max() <= NO_COLOR:
+            why[i] = "nothing to read: the photograph has one flat colour"
+    return why

@@ -7,167 +7,148 @@ from typing import Any
 
 import numpy as np
 
-from twostage.bins import Bins
-from twostage.errors import DataError
 from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
-from twostage.stages.reading import Reading
+from twostage.trust.distribution import Distribution
 
-__all__ = ["CONFIDENCE", "Conformal", "Intervals", "NoIntervals", "fit_intervals", "load_intervals", "refuse_few"]
+__all__ = ["Conformal", "Distributional", "Intervals", "load_intervals", "specimens_needed"]
 
-CONFIDENCE = 0.9
+MONDRIAN = 100
+"""A bin with so many specimens for calibration has a quantile of its own; with fewer that would be chance."""
+ENOUGH = 1e-12
 
 
 class Intervals(ABC):
-    """A way to find intervals; a member of the family `INTERVALS`."""
+    """A conformal method: how strange would a concentration be? A member of the family `INTERVALS`.
 
-    learns = True
-    """Does it need photographs that nothing else has learned from?"""
-    least = 0
-    """So many specimens, or photographs where none are named, at least."""
+    Of n exchangeable specimens and a new one, the ceil((n + 1) c)-th smallest strangeness is exceeded by the new one at
+    most with 1 - c. Photographs of one specimen are near-copies: each counts for its share of the specimen, and the new
+    one counts as a specimen. Any confidence can be asked for, since the strangeness of every photograph is kept.
+
+    Sources: Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world"; specimens that weigh the same:
+    Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data"; by bin (Mondrian): Vovk et al.
+    """
+
+    def __init__(self, strangeness: np.ndarray, weight: np.ndarray, bin_index: np.ndarray) -> None:
+        """Of the photographs for calibration, (N,) each; the weights of a specimen have the sum one, or less if old."""
+        self.strangeness, self.weight, self.bin_index = strangeness, weight, bin_index
 
     @classmethod
-    @abstractmethod
-    def fit(
-        cls, bins: Bins, reading: Reading, concentration: np.ndarray, target: np.ndarray, groups: np.ndarray | None
-    ) -> Intervals:
+    def fit(cls, distribution: Distribution, target: np.ndarray, weight: np.ndarray) -> Intervals:
         """Learn from N photographs that nothing else has learned from.
 
         Args:
-            reading: What both stages say of them.
-            concentration: What was read, (N,).
+            distribution: Their predictive distributions.
             target: Their true concentrations, (N,).
-            groups: The specimen of each, (N,), where that is known.
+            weight: Of each, (N,), with sum one for all photographs of one specimen.
+        """
+        return cls(cls.strange(distribution, target), weight, distribution.bins.index(distribution.quantile(0.5)))
+
+    @staticmethod
+    @abstractmethod
+    def strange(distribution: Distribution, concentration: np.ndarray) -> np.ndarray:
+        """How strange concentrations (N,) would be, (N,); the larger the stranger."""
+
+    @staticmethod
+    @abstractmethod
+    def ends(distribution: Distribution, strangeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest concentration that are no stranger than that (N,)."""
+
+    def bounds(self, distribution: Distribution, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end for each photograph (N,); NaN where so high a confidence asks for more specimens."""
+        everywhere = self.quantile(confidence, np.ones(len(self.weight), bool))
+        limit, inside = np.full(len(distribution), everywhere), distribution.bins.index(distribution.quantile(0.5))
+        for k in np.unique(inside):
+            same = self.bin_index == k
+            if self.weight[same].sum() >= MONDRIAN:
+                limit[inside == k] = self.quantile(confidence, same)
+        reachable = np.isfinite(limit)
+        ends = self.ends(distribution, np.where(reachable, limit, 0.0))
+        lower, upper = (np.where(reachable, end, np.nan) for end in ends)
+        return lower, upper
+
+    def quantile(self, confidence: float, rows: np.ndarray) -> float:
+        """The strangeness that a new specimen exceeds with 1 - confidence, from some of the rows; infinite: too few."""
+        order = np.argsort(self.strangeness[rows])
+        reached = np.cumsum(self.weight[rows][order]) / (self.weight[rows].sum() + 1)
+        enough = np.flatnonzero(reached >= confidence - ENOUGH)
+        return float(self.strangeness[rows][order][enough[0]]) if len(enough) else float("inf")
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs, the least strange first."""
+        order = np.argsort(self.strangeness, kind="stable")
+        return {
+            "strangeness": [float(f"{value:.9g}") for value in self.strangeness[order]],
+            "weight": [float(f"{value:.9g}") for value in self.weight[order]],
+            "bin_index": self.bin_index[order].tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Intervals:
+        """The same as it was fitted.
 
         Raises:
-            DataError: They are too few.
+            ValueError: The numbers are not as many as belong together, or are no strangeness and weights.
         """
-
-    @abstractmethod
-    def bounds(self, bins: Bins, reading: Reading, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end around each concentration (N,), NaN where there is none."""
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """What `from_json` needs, as JSON can hold it."""
-
-    @classmethod
-    @abstractmethod
-    def from_json(cls, content: dict[str, Any]) -> Intervals:
-        """The same as it was fitted."""
-
-
-class NoIntervals(Intervals):
-    """None at all."""
-
-    learns = False
-
-    @classmethod
-    def fit(cls, bins: Bins, reading: Reading, concentration: Any, target: Any, groups: Any) -> NoIntervals:
-        """Nothing is learned."""
-        return cls()
-
-    def bounds(self, bins: Bins, reading: Reading, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """NaN throughout."""
-        empty = np.full(len(concentration), np.nan)
-        return empty, empty.copy()
-
-    def to_json(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> NoIntervals:
-        """The same."""
-        return cls()
+        strangeness, weight = (np.array(content[name], float) for name in ("strangeness", "weight"))
+        bin_index = np.array(content["bin_index"], int)
+        if strangeness.ndim != 1 or not strangeness.shape == weight.shape == bin_index.shape or (weight < 0).any():
+            raise ValueError("strangeness, weight and bin_index do not belong together")
+        return cls(strangeness, weight, bin_index)
 
 
 class Conformal(Intervals):
-    """As wide on both sides, everywhere, as nine of ten errors on the calibration photographs are large.
+    """As wide everywhere, on both sides: how far is the concentration from what was read?
 
-    Of n exchangeable photographs the ceil((n + 1) 0.9)-th smallest absolute error holds for a new one with at least
-    0.9. Photographs of one specimen are near-copies, so that specimens take the part of photographs: each counts once,
-    its photographs share that.
-
-    Source: Papadopoulos et al. 2002, "Inductive confidence machines for regression"; weights as in Tibshirani et al.
-    2019, "Conformal prediction under covariate shift", with weight one for the new specimen.
+    Source: Papadopoulos et al. 2002, "Inductive confidence machines for regression".
     """
 
-    least = 9  # of so many and a new one, the largest error holds with 0.9
+    @staticmethod
+    def strange(distribution: Distribution, concentration: np.ndarray) -> np.ndarray:
+        """The distance from the mean, on the scale."""
+        scale = distribution.bins.scale
+        return np.abs(scale.error(scale.back((distribution.weights * distribution.means).sum(1)), concentration))
 
-    def __init__(self, half_length: float) -> None:
-        """`half_length` of every interval, on the scale: in the unit of the concentration, or in decades."""
-        self.half_length = half_length
-
-    @classmethod
-    def fit(
-        cls, bins: Bins, reading: Reading, concentration: np.ndarray, target: np.ndarray, groups: np.ndarray | None
-    ) -> Conformal:
-        """Take the quantile of the absolute errors.
-
-        Raises:
-            DataError: Fewer than nine specimens (or photographs, where none are named): an interval would be endless.
-        """
-        error = np.abs(bins.scale.error(concentration, target))
-        _, which, counts = np.unique(
-            np.arange(len(error)) if groups is None else groups, return_inverse=True, return_counts=True
-        )
-        order = np.argsort(error)
-        reached = np.cumsum(1 / counts[which][order]) / (len(counts) + 1)
-        refuse_few("conformal", len(error), groups)
-        enough = np.flatnonzero(reached >= CONFIDENCE - 1e-12)
-        return cls(float(error[order][enough[0]]))
-
-    def bounds(self, bins: Bins, reading: Reading, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The concentration minus and plus the half length, on the scale."""
-        return bins.scale.shifted(concentration, -self.half_length), bins.scale.shifted(concentration, self.half_length)
-
-    def to_json(self) -> dict[str, Any]:
-        """The half length."""
-        return {"half_length": self.half_length}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Conformal:
-        """The same."""
-        return cls(float(content["half_length"]))
+    @staticmethod
+    def ends(distribution: Distribution, strangeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean minus and plus the distance, on the scale."""
+        mean, scale = (distribution.weights * distribution.means).sum(1), distribution.bins.scale
+        return scale.back(mean - strangeness), scale.back(mean + strangeness)
 
 
-def refuse_few(name: str, count: int, groups: np.ndarray | None) -> None:
-    """See that photographs for calibration, `count` of these groups (count,), are enough for a method of intervals.
+class Distributional(Intervals):
+    """As wide as the predictive distribution: how far out in its tails does the concentration lie?
 
-    Raises:
-        DataError: They are not.
+    Strangeness is ``-log(2 min(F, 1 - F))`` of the distribution function F at the concentration, which orders
+    concentrations as ``|F - 1/2|`` does and tells far tails apart.
+
+    Source: Chernozhukov, Wuethrich and Zhu 2021, "Distributional conformal prediction".
     """
-    least, have = resolve(INTERVALS.member(name)).least, count if groups is None else len(np.unique(groups))
-    if have < least:
-        kind = "photographs" if groups is None else "specimens"
-        raise DataError(
-            f"intervals.method={name} needs {least} or more {kind} for calibration, there are {have}: raise "
-            f"split.calibration, add data, or say intervals.method=none"
-        )
+
+    @staticmethod
+    def strange(distribution: Distribution, concentration: np.ndarray) -> np.ndarray:
+        """From zero at the median to infinity."""
+        tails = np.minimum(distribution.cdf(concentration), distribution.survival(concentration))
+        return np.maximum(-np.log(np.maximum(2 * tails, np.finfo(float).tiny)), 0.0)
+
+    @staticmethod
+    def ends(distribution: Distribution, strangeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Quantiles at the level in both tails."""
+        far = np.exp(-np.asarray(strangeness, float)) / 2
+        return distribution.quantile_of_tails(far, 1 - far), distribution.quantile_of_tails(1 - far, far)
 
 
-def fit_intervals(
-    name: str,
-    bins: Bins,
-    reading: Reading,
-    concentration: np.ndarray,
-    target: np.ndarray,
-    groups: np.ndarray | None = None,
-) -> Intervals:
-    """The intervals of that name, fitted; see `Intervals.fit`."""
-    found: Intervals = resolve(INTERVALS.member(name)).fit(bins, reading, concentration, target, groups)
-    return found
+def specimens_needed(confidence: float) -> int:
+    """The least number of specimens of which, and a new one, the strangest holds with that confidence: 9 for 0.9."""
+    return int(np.ceil(confidence / (1 - confidence) - 1e-9))
 
 
-def load_intervals(content: dict[str, Any] | None) -> Intervals:
-    """The intervals of a model's description, {"method": name, ...}; none where it names none.
+def load_intervals(content: dict[str, Any]) -> Intervals:
+    """The intervals of a model's description, {"method": name, ...}.
 
     Raises:
         ConfigError: There is no such method.
         KeyError, TypeError, ValueError: The description is not what was written.
     """
-    if content is None:
-        return NoIntervals()
     found: Intervals = resolve(INTERVALS.member(str(content["method"]))).from_json(content)
     return found

@@ -10,11 +10,13 @@ import pandas as pd
 
 from twostage.bins import Bins
 from twostage.data.store import Pixels
+from twostage.errors import ConfigError
 from twostage.stages.combination import at_least, combine
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, look
-from twostage.trust.intervals import Intervals, NoIntervals
+from twostage.trust.distribution import Distribution
 from twostage.trust.status import Status
+from twostage.trust.trust import Trust
 
 __all__ = ["Prediction", "predict"]
 
@@ -24,9 +26,11 @@ class Prediction:
     """What was read from N photographs, in the unit of the training table.
 
     `concentration`, `lower`, `upper` float64 (N,), NaN where refused; lower and upper are NaN throughout for a model
-    without intervals. `bin_index` (N,) int64, -1 where refused; `reading` is what both stages say, its arrays (N,K) NaN
-    where refused; `status` (N,) holds the values of `Status`; `reason` (N,) says why a status is not "ok", or
-    that a number was below the least that there can be.
+    without intervals. `bin_index` (N,) int64 names the bin in which the concentration lies, -1 where refused;
+    `bin_probabilities` (N,K) say how likely each bin is, calibrated where the model has learned that, and `reading` is
+    what both stages say, its arrays (N,K): NaN where refused. `status` (N,) holds the values of `Status`; `reason` (N,)
+    says why a status is not "ok", or that a number was below the least that there can be. `distribution` is the
+    predictive distribution, None for a model that has not learned it.
     """
 
     bins: Bins
@@ -35,8 +39,10 @@ class Prediction:
     lower: np.ndarray
     upper: np.ndarray
     bin_index: np.ndarray
+    bin_probabilities: np.ndarray
     status: np.ndarray
     reason: np.ndarray
+    distribution: Distribution | None = None
 
     def __len__(self) -> int:
         return len(self.concentration)
@@ -44,23 +50,21 @@ class Prediction:
     @classmethod
     def joined(cls, parts: Sequence[Prediction]) -> Prediction:
         """One or more predictions of the same model, one after another."""
-
-        def all_of(name: str) -> np.ndarray:
-            return np.concatenate([getattr(part, name) for part in parts])
-
         reading = Reading(*(np.concatenate(said) for said in zip(*(part.reading for part in parts), strict=True)))
-        names = [field.name for field in fields(cls) if field.name not in ("bins", "reading")]
-        return cls(parts[0].bins, reading, *map(all_of, names))
+        known = [part.distribution for part in parts if part.distribution is not None]
+        distribution = Distribution.joined(known) if len(known) == len(parts) else None
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls._arrays()}
+        return cls(parts[0].bins, reading, distribution=distribution, **arrays)
 
     def select(self, rows: np.ndarray) -> Prediction:
         """The prediction of the given rows (indices or a boolean mask)."""
-        names = [field.name for field in fields(self) if field.name not in ("bins", "reading")]
-        return Prediction(self.bins, self.reading[rows], *(getattr(self, name)[rows] for name in names))
+        distribution = None if self.distribution is None else self.distribution[rows]
+        arrays = {name: getattr(self, name)[rows] for name in self._arrays()}
+        return Prediction(self.bins, self.reading[rows], distribution=distribution, **arrays)
 
-    @property
-    def bin_probabilities(self) -> np.ndarray:
-        """Of each bin, (N,K)."""
-        return self.reading.probabilities
+    @classmethod
+    def _arrays(cls) -> list[str]:
+        return [field.name for field in fields(cls) if field.name not in ("bins", "reading", "distribution")]
 
     @property
     def offsets(self) -> np.ndarray:
@@ -71,6 +75,37 @@ class Prediction:
     def is_read(self) -> np.ndarray:
         """Which photographs have a number, (N,)."""
         return self.status != Status.REFUSED.value
+
+    def cdf(self, concentration: np.ndarray | float) -> np.ndarray:
+        """Probability that each concentration is at most this one, or this of (N,): (N,), NaN where refused.
+
+        Raises:
+            ConfigError: The model has not learned how wrong its readings are.
+        """
+        return self._known().cdf(concentration)
+
+    def quantile(self, level: np.ndarray | float) -> np.ndarray:
+        """The concentration that is exceeded with probability 1 - level: (N,) for a number, (N,M) for levels (N,M).
+
+        Raises:
+            ConfigError: As `cdf`.
+        """
+        return self._known().quantile(level)
+
+    def sample(self, count: int, seed: int = 0) -> np.ndarray:
+        """Concentrations drawn from the predictive distributions, (N,count).
+
+        Raises:
+            ConfigError: As `cdf`.
+        """
+        return self._known().sample(count, seed)
+
+    def _known(self) -> Distribution:
+        if self.distribution is None:
+            raise ConfigError(
+                "this model has not learned how wrong its readings are: train it with split.calibration above 0"
+            )
+        return self.distribution
 
     def to_frame(self, images: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per photograph, in order, with the columns of predictions.csv."""
@@ -101,43 +136,58 @@ def predict(
     pixels: Pixels,
     reading: Reading,
     method: str,
-    intervals: Intervals | None = None,
+    trust: Trust | None = None,
     failed: Mapping[int, str] | None = None,
     minimum: float | None = None,
+    distance: np.ndarray | None = None,
 ) -> Prediction:
     """Combine and check what both stages say of photographs (N,H,W,3).
 
     Args:
         method: How bins and offsets become one concentration, a member of `COMBINATIONS`.
+        trust: What the model has learned about how far it may be believed.
         minimum: The least concentration that there can be: what is read below it becomes it, and the reason says so.
         failed: Rows that could not be decoded, with the reason.
+        distance: How far the photographs lie from those of the training, (N,), where that is known already.
     """
+    trust = trust or Trust()
     concentration = combine(bins, reading, method)
-    found = [
-        (Status.OK, _below(concentration, minimum)),
-        *look(Seen(pixels, reading, concentration, bins)),
-        (Status.REFUSED, dict(failed or {})),
-    ]
-    status, reason = [Status.OK] * len(reading), [""] * len(reading)
+    distance = trust.distance(pixels) if distance is None else distance
+    distribution = trust.distribution(bins, reading, distance)
+    probabilities = reading.probabilities if distribution is None else distribution.mass()
+    lower, upper = (at_least(ends, minimum) for ends in trust.bounds(distribution, len(reading)))
+    seen = Seen(pixels, reading, concentration, bins, trust, distance, probabilities, lower, upper)
+    status, reason = _gravest(
+        len(reading), [(Status.OK, _below(concentration, minimum)), *look(seen), (Status.REFUSED, dict(failed or {}))]
+    )
+    refused = status == Status.REFUSED.value
+
+    def unless_refused(values: np.ndarray) -> np.ndarray:
+        return np.where(refused if values.ndim == 1 else refused[:, None], np.nan, values)
+
+    concentration = at_least(unless_refused(concentration), minimum)
+    return Prediction(
+        bins,
+        Reading(*map(unless_refused, reading)),
+        concentration,
+        unless_refused(lower),
+        unless_refused(upper),
+        np.where(refused, -1, bins.index(concentration)),
+        unless_refused(probabilities),
+        status,
+        reason,
+        None if distribution is None else Distribution(bins, *map(unless_refused, distribution.arrays)),
+    )
+
+
+def _gravest(count: int, found: Sequence[tuple[Status, Mapping[int, str]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `count` rows the gravest status of those that were found, and its reason, (N,) each."""
+    status, reason = [Status.OK] * count, [""] * count
     for given, rows in found:
         for i, why in rows.items():
             if given.gravity >= status[i].gravity:
                 status[i], reason[i] = given, why
-    refused = np.array([one is Status.REFUSED for one in status], bool)
-    concentration = np.where(refused, np.nan, concentration)
-    concentration = at_least(concentration, minimum)  # before the intervals, which have learned from such
-    ends = (intervals or NoIntervals()).bounds(bins, reading, concentration)
-    lower, upper = (at_least(values, minimum) for values in ends)
-    return Prediction(
-        bins,
-        Reading(*(np.where(refused[:, None], np.nan, said) for said in reading)),
-        concentration,
-        lower,
-        upper,
-        np.where(refused, -1, reading.probabilities.argmax(1)),
-        np.array([one.value for one in status], dtype=str),
-        np.array(reason, dtype=str),
-    )
+    return np.array([one.value for one in status], dtype=str), np.array(reason, dtype=str)
 
 
 def _below(concentration: np.ndarray, minimum: float | None) -> dict[int, str]:

@@ -1,0 +1,148 @@
+"""Trust: all that is learned about whether a model's numbers may be believed, as one thing that goes with the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from twostage.bins import Bins
+from twostage.errors import ConfigError
+from twostage.options.choices import INTERVALS
+from twostage.options.family import resolve
+from twostage.stages.reading import Reading
+from twostage.trust.dispersion import PARTS, Dispersion, alike, parts_by_specimen
+from twostage.trust.distribution import Distribution
+from twostage.trust.intervals import Intervals, load_intervals
+from twostage.trust.typicality import Typicality
+
+__all__ = ["Judged", "Trust"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """N photographs with known concentrations that no network and no closed form has learned from.
+
+    `reading` is what the stages say of them, `distance` (N,) how far they lie from the photographs of the training
+    (see `Typicality`), `target` (N,) their true concentrations, `groups` (N,) their specimens.
+    """
+
+    reading: Reading
+    distance: np.ndarray
+    target: np.ndarray
+    groups: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, rows: np.ndarray) -> Judged:
+        return Judged(self.reading[rows], self.distance[rows], self.target[rows], self.groups[rows])
+
+    @property
+    def specimens(self) -> int:
+        """How many."""
+        return len(np.unique(self.groups))
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a photograph is like, how wrong a reading may be, and how wide its interval is; None where not known.
+
+    `method` is the name of the intervals; `unlike` says whether a photograph unlike the training is flagged or refused;
+    `max_width` is the length of an interval, in the unit of the concentration, above which confidence is low;
+    `false_alarm` is the share of specimens of the right kind that may be called unlike.
+    """
+
+    typicality: Typicality | None = None
+    dispersion: Dispersion | None = None
+    intervals: Intervals | None = None
+    method: str = "none"
+    unlike: str = "flag"
+    confidence: float = 0.9
+    max_width: float | None = None
+    false_alarm: float = 0.01
+
+    def knowing(self, typicality: Typicality) -> Trust:
+        """With what the photographs of the training look like."""
+        return replace(self, typicality=typicality)
+
+    def fitted(self, bins: Bins, judged: Judged) -> Trust:
+        """With dispersion and intervals, learned from photographs that nothing else has seen.
+
+        The strangeness of each is measured with a dispersion that has not seen its specimen either.
+        """
+        if judged.specimens < 2:
+            return self
+        dispersion = Dispersion.fit(bins, judged.reading, judged.distance, judged.target, judged.groups)
+        family = resolve(INTERVALS.member(self.method))
+        intervals = None
+        if family is not None:
+            intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
+        return replace(self, dispersion=dispersion, intervals=intervals)
+
+    def at(self, confidence: float) -> Trust:
+        """The same with intervals of another confidence.
+
+        Raises:
+            ConfigError: That is none, or too few specimens were there for it.
+        """
+        if not 0 < confidence < 1:
+            raise ConfigError(f"confidence={confidence:g} is none: give a number between 0 and 1, such as 0.95")
+        return replace(self, confidence=float(confidence))
+
+    def distance(self, pixels: Any) -> np.ndarray:
+        """How far photographs (N,H,W,3) lie from those of the training, (N,); NaN where that was not learned."""
+        return np.full(len(pixels), np.nan) if self.typicality is None else self.typicality.distance(pixels)
+
+    def distribution(self, bins: Bins, reading: Reading, distance: np.ndarray) -> Distribution | None:
+        """The predictive distributions of N photographs; None where that was not learned."""
+        return None if self.dispersion is None else self.dispersion.distribution(bins, reading, distance)
+
+    def bounds(self, distribution: Distribution | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends for `count` photographs, NaN where there are none."""
+        if self.intervals is None or distribution is None:
+            return np.full(count, np.nan), np.full(count, np.nan)
+        return self.intervals.bounds(distribution, self.confidence)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs."""
+        names = ("unlike", "confidence", "max_width", "false_alarm")
+        found = {name: getattr(self, name) for name in names}
+        for name, part in (("typicality", self.typicality), ("dispersion", self.dispersion)):
+            found |= {} if part is None else {name: part.to_json()}
+        if self.intervals is not None:
+            found["intervals"] = {"method": self.method, **self.intervals.to_json()}
+        return found
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Trust:
+        """The same.
+
+        Raises:
+            ConfigError, KeyError, TypeError, ValueError: The description is not what was written.
+        """
+        given: dict[str, Any] = {}
+        if "typicality" in content:
+            given["typicality"] = Typicality.from_json(content["typicality"])
+        if "dispersion" in content:
+            given["dispersion"] = Dispersion.from_json(content["dispersion"])
+        if "intervals" in content:
+            given |= {"intervals": load_intervals(content["intervals"]), "method": content["intervals"]["method"]}
+        width, confidence, alarm = content["max_width"], float(content["confidence"]), float(content["false_alarm"])
+        if content["unlike"] not in ("flag", "refuse") or not 0 < confidence < 1:
+            raise ValueError("unlike is flag or refuse, and confidence lies between 0 and 1")
+        width = None if width is None else float(width)
+        return cls(**given, unlike=content["unlike"], confidence=confidence, max_width=width, false_alarm=alarm)
+
+
+def _left_out(bins: Bins, judged: Judged) -> Distribution:
+    """The predictive distributions of photographs, each by a dispersion that was learned without its specimen."""
+    parts = parts_by_specimen(judged.groups, PARTS)
+    found, order = [], []
+    for part in range(parts.max() + 1):
+        rows, rest = np.flatnonzero(parts == part), judged[parts != part]
+        dispersion = Dispersion.fit(bins, rest.reading, rest.distance, rest.target, rest.groups)
+        found.append(dispersion.distribution(bins, judged.reading[rows], judged.distance[rows]))
+        order.append(rows)
+    return Distribution.joined(found)[np.argsort(np.concatenate(order))]

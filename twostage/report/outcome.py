@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix
 
 from twostage.bins import Bins
 from twostage.evaluation.agreement import Agreement, bland_altman
+from twostage.evaluation.coverage import coverage
 from twostage.evaluation.error_budget import (
     Reliability,
     border_cost,
@@ -30,9 +31,11 @@ class Outcome:
     """The test photographs that were read (N of them), `target` and `predicted` (N,) in the table's unit.
 
     Errors are predicted minus measured on the `scale`, in the unit or in decades: `error` (N,) and `by_combination`
-    those (N,) of every combination and of "oracle". `probabilities` (N,K) of the bins between `edges` (K+1,);
-    `true_bin` (N,); `temperature` of the classifier, None where there is none; `groups` (N,) or None; `shown`, the
-    photograph that is drawn, or None.
+    those (N,) of every combination and of "oracle". `probabilities` (N,K) are those that the classifier gives to the
+    bins between `edges` (K+1,), `bin_probabilities` (N,K) those that a user gets; `true_bin` (N,); `lower` and `upper`
+    (N,) are the ends of the intervals, of that `confidence`, NaN without any; `crps` (N,) scores the predictive
+    distributions, None without any; `temperature` of the classifier, None where there is none; `groups` (N,) or None;
+    `shown`, the photograph that is drawn, or None.
     """
 
     unit: str
@@ -43,7 +46,12 @@ class Outcome:
     error: np.ndarray
     by_combination: Mapping[str, np.ndarray]
     probabilities: np.ndarray
+    bin_probabilities: np.ndarray
     true_bin: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    confidence: float
+    crps: np.ndarray | None
     temperature: float | None
     groups: np.ndarray | None
     shown: ShownReading | None = None
@@ -92,12 +100,27 @@ class Outcome:
         return confusion_matrix(self.true_bin, self.probabilities.argmax(1), labels=range(len(self.edges) - 1))
 
     def reliability(self) -> Reliability:
-        """Of the bin probabilities."""
-        return reliability(self.probabilities, self.true_bin)
+        """Of the bin probabilities that a user gets."""
+        return reliability(self.bin_probabilities, self.true_bin)
+
+    def coverage(self) -> dict[str, Any]:
+        """How often the intervals hold, as `evaluation.coverage` tells it."""
+        part, edges = self.ranges()
+        return coverage(self.target, self.lower, self.upper, part, edges, self.groups)
 
     def summary(self) -> dict[str, Any]:
-        """What metrics.json keeps of it: `agreement` and `error_budget`, which is None without bins."""
-        return {"agreement": asdict(self.agreement()), "error_budget": self._error_budget() if self.has_bins else None}
+        """What metrics.json keeps of it; `error_budget` is None without bins, as are shares and widths without intervals."""
+        covered = {"confidence": self.confidence, **self.coverage()}
+        at_90 = covered if self.confidence == 0.9 else {}
+        return {
+            "coverage_90": at_90.get("share"),
+            "interval_width_90": at_90.get("width"),
+            "crps": None if self.crps is None else float(self.crps.mean()),
+            "bin_calibration_error": self.reliability().expected_error if len(self.edges) > 2 else None,
+            "coverage": covered,
+            "agreement": asdict(self.agreement()),
+            "error_budget": self._error_budget() if self.has_bins else None,
+        }
 
     def _error_budget(self) -> dict[str, Any]:
         costs, borders = self.costs(), self.borders()
@@ -107,7 +130,7 @@ class Outcome:
             "cost_of_wrong_bins": costs["cost"].drop("oracle").to_dict(),
             "rmse_by_distance_to_edge": borders.to_dict("records"),
             "temperature": self.temperature,
-            "calibration_error": self.reliability().expected_error,
+            "calibration_error_of_classifier": reliability(self.probabilities, self.true_bin).expected_error,
         }
 
 

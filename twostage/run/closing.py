@@ -31,6 +31,7 @@ from twostage.run.trusted import learn_trust
 from twostage.stages.combination import at_least, combine
 from twostage.training.distributed import once
 from twostage.trust.prediction import Prediction
+from twostage.trust.status import Status
 
 __all__ = ["close"]
 
@@ -147,8 +148,13 @@ def _outcome(
         predicted=predicted,
         error=error,
         by_combination={method: bins.scale.error(found, target) for method, found in combined.items()},
-        probabilities=prediction.bin_probabilities[read],
+        probabilities=prediction.reading.probabilities[read],
+        bin_probabilities=prediction.bin_probabilities[read],
         true_bin=bins.index(target),
+        lower=prediction.lower[read],
+        upper=prediction.upper[read],
+        confidence=prepared.config.intervals.confidence,
+        crps=None if prediction.distribution is None else prediction.distribution[read].crps(target),
         temperature=None if classifier is None else float(classifier.temperature),
         groups=None if table.groups is None else table.groups[rows][read],
         shown=shown_reading(predictor.model.network, prepared.pixels(rows[read]), error),
@@ -177,8 +183,8 @@ def _metrics(
         **_rmse_of(bins, outcome.target, combined),
         **_rmse_validation(prepared, predictor, by_folds is not None),
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
-        **_coverage(prediction, outcome.target),
         "n_refused": int((~read).sum()),
+        "statuses": {status.value: int((prediction.status == status.value).sum()) for status in Status},
         "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
         "parameters": sum(p.numel() for p in predictor.model.network.parameters()),
         **outcome.summary(),
@@ -186,15 +192,6 @@ def _metrics(
         "edges": prepared.bins.edges.tolist(),
         "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},
     }
-
-
-def _coverage(prediction: Prediction, target: np.ndarray) -> dict[str, float | None]:
-    """Share of the concentrations (N,) inside the intervals of those read, and their mean length; None without any."""
-    lower, upper = prediction.lower[prediction.is_read], prediction.upper[prediction.is_read]
-    if np.isnan(lower).any():
-        return {"coverage_90": None, "interval_width_90": None}
-    inside = (prediction.bins.difference(target, lower) >= 0) & (prediction.bins.difference(upper, target) >= 0)
-    return {"coverage_90": float(inside.mean()), "interval_width_90": float(np.mean(upper - lower))}
 
 
 def _on_scale(outcome: Outcome) -> dict[str, float]:

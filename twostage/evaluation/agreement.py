@@ -9,7 +9,7 @@ from scipy import stats
 
 from twostage.evaluation.figure import Interval
 
-__all__ = ["Agreement", "Trend", "bland_altman", "percent_difference", "proportional_bias", "replicate_agreement"]
+__all__ = ["Agreement", "Trend", "bland_altman", "percent_agreement", "proportional_bias", "replicate_agreement"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def replicate_agreement(difference: np.ndarray, groups: np.ndarray, confidence: 
     )
 
 
-def _bias_only(count: int, bias: float, reason: str, specimens: int | None = None) -> Agreement:
+def _bias_only(count: int, bias: float | None, reason: str, specimens: int | None = None) -> Agreement:
     return Agreement(count, bias, None, None, None, None, None, None, specimens, reason=reason)
 
 
@@ -144,18 +144,27 @@ def _interval_of_sd(parts: list[tuple[float, int]], confidence: float) -> Interv
     return float(np.sqrt(low)), float(np.sqrt(total + np.linalg.norm(above)))
 
 
-def percent_difference(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Predicted minus measured (N,), in percent of the mean of both; NaN where that mean is not above zero.
+def percent_agreement(
+    predicted: np.ndarray, target: np.ndarray, groups: np.ndarray, confidence: float = 0.95
+) -> Agreement:
+    """`replicate_agreement` of the differences (N,) in percent of the mean of predicted and measured concentration.
+
+    It has a meaning only where all these means are above zero.
 
     Source: Bland and Altman 1999, section 3.
 
-    >>> percent_difference(np.array([11.0, 1.0]), np.array([9.0, -1.0]))
-    array([20., nan])
+    >>> round(percent_agreement(np.array([11.0, 22.0]), np.array([9.0, 18.0]), np.array(["a", "b"])).bias, 6)
+    20.0
     """
     predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
     mean = (predicted + target) / 2
-    positive = np.where(mean > 0, mean, np.nan)
-    return 100 * (predicted - target) / positive
+    without = int((mean <= 0).sum())
+    if without:
+        reason = (
+            f"the mean of true and predicted concentration is not above zero for {without} of {len(mean)} photographs"
+        )
+        return _bias_only(len(mean), None, reason)
+    return replicate_agreement(100 * (predicted - target) / mean, groups, confidence)
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,8 @@ def proportional_bias(predicted: np.ndarray, target: np.ndarray, confidence: flo
         return Trend(None, None, None, "a slope and its interval need three specimens")
     if np.ptp(mean) <= 1e-12 * np.abs(mean).max():
         return Trend(None, None, None, "all specimens have the same concentration")
+    if np.ptp(difference) == 0:
+        return Trend(0.0, (0.0, 0.0), 1.0)
     fit = stats.linregress(mean, difference)
     half = float(stats.t.ppf((1 + confidence) / 2, len(mean) - 2) * fit.stderr)
     return Trend(float(fit.slope), (float(fit.slope) - half, float(fit.slope) + half), float(fit.pvalue))

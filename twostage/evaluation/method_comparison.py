@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
@@ -15,7 +15,7 @@ __all__ = ["MOST_POINTS", "Line", "deming", "passing_bablok"]
 MOST_POINTS = 5000
 """Of Passing and Bablok: their 12.5 million slopes take 100 MB, and four times as much for twice the points."""
 
-ITERATIONS, TOLERANCE = 100, 1e-10
+ITERATIONS, TOLERANCE, ROUND_OFF = 100, 1e-10, 1e-13
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Line:
     slope_interval: Interval | None
     method: str
     reason: str = ""
-    covariance: tuple[float, float, float] | None = None
+    covariance: tuple[float, float, float] | None = field(default=None, repr=False)
     """Variance of the intercept, covariance, variance of the slope."""
-    quantile: float = 0.0
+    quantile: float = field(default=0.0, repr=False)
     """By which a standard error is multiplied to give half an interval."""
 
     def bias_at(self, levels: Iterable[float]) -> list[Figure]:
@@ -44,7 +44,7 @@ class Line:
         if self.covariance is None:
             return Figure(bias, method=f"{self.method}; it has no interval of the bias in closed form")
         of_intercept, mixed, of_slope = self.covariance
-        half = self.quantile * float(np.sqrt(max(0.0, of_intercept + 2 * level * mixed + level**2 * of_slope)))
+        half = self.quantile * float(np.sqrt(max(0.0, of_intercept + 2 * level * mixed + level * level * of_slope)))
         return Figure(bias, (bias - half, bias + half), method=self.method)
 
 
@@ -52,9 +52,7 @@ def _no_line(method: str, reason: str) -> Line:
     return Line(None, None, None, None, method, reason)
 
 
-def deming(
-    x: np.ndarray, y: np.ndarray, ratio: float = 1.0, weighted: bool = False, confidence: float = 0.95
-) -> Line:
+def deming(x: np.ndarray, y: np.ndarray, ratio: float = 1.0, weighted: bool = False, confidence: float = 0.95) -> Line:
     """Line through points (N,) of which both coordinates have errors, of equal variance or proportional to the level.
 
     `ratio` is the variance of the errors of x divided by that of y. With u, q and p the sums of squares of x, of y and
@@ -81,7 +79,7 @@ def deming(
     start = np.broadcast_to(found, (count, 2)) if weighted else None
     without = np.concatenate([_fit(x, y, kept, ratio, weighted, start) for kept in _leave_one_out(count)])
     if not (np.isfinite(found).all() and np.isfinite(without).all()):
-        return _no_line(method, "predicted does not grow or fall with true concentration, or one specimen decides it")
+        return _no_line(method, "predicted does not follow true concentration, or one specimen decides the line")
     pseudo = count * found - (count - 1) * without
     covariance = np.cov(pseudo.T) / count
     quantile = float(stats.t.ppf((1 + confidence) / 2, count - 2))
@@ -122,9 +120,10 @@ def _fit(
     if not weighted:
         return _closed_form(x, y, kept, ratio)
     line = _closed_form(x, y, kept, ratio) if start is None else start[: len(kept)]
+    floor = ROUND_OFF * np.array([np.abs(y).max(), 1.0])  # an intercept of zero is never the same twice
     for _ in range(ITERATIONS):
         before, line = line, _closed_form(x, y, kept * _weights(x, y, line, ratio), ratio)
-        if not np.any(np.abs(line - before) > TOLERANCE * np.maximum(np.abs(line), np.abs(before))):
+        if not np.any(np.abs(line - before) > TOLERANCE * np.abs(line) + floor):
             return line
     return np.full_like(line, np.nan)
 
@@ -135,8 +134,9 @@ def _closed_form(x: np.ndarray, y: np.ndarray, weights: np.ndarray, ratio: float
     dx, dy = x - mean_x[:, None], y - mean_y[:, None]
     u, q, p = (np.einsum("rn,rn,rn->r", weights, a, b) for a, b in ((dx, dx), (dy, dy), (dx, dy)))
     gap = ratio * q - u
-    with np.errstate(invalid="ignore", divide="ignore"):  # p is zero where y does not depend on x
-        slope = np.where(q > 0, (gap + np.sqrt(gap**2 + 4 * ratio * p**2)) / (2 * ratio * p), 0.0)
+    root = np.sqrt(gap**2 + 4 * ratio * p**2)
+    with np.errstate(invalid="ignore", divide="ignore"):  # two forms of one root: each exact on its side
+        slope = np.where(gap < 0, 2 * p / (root - gap), (gap + root) / (2 * ratio * p))
     return np.stack([mean_y - slope * mean_x, slope], 1)
 
 
@@ -154,8 +154,8 @@ def passing_bablok(x: np.ndarray, y: np.ndarray, confidence: float = 0.95) -> Li
 
     All slopes between two points are ordered by the angle from -45 to 135 degrees (which treats x and y alike; for
     data that fall, the mirror image); two equal points and a slope of exactly -1 do not count. The slope is their
-    median and its interval ends C / 2 ranks (rounded) above and below, C = z sqrt(N (N - 1) (2 N + 5) / 18). The intercept is the
-    median of y - slope x, and the ends of its interval are those of the two ends of the slope's.
+    median and its interval ends C / 2 ranks (rounded) above and below, C = z sqrt(N (N - 1) (2 N + 5) / 18). The
+    intercept is the median of y - slope x, and the ends of its interval are those of the two ends of the slope's.
 
     Sources: Passing and Bablok 1983, "A new biometrical procedure for testing the equality of measurements from two
     different analytical methods", J. Clin. Chem. Clin. Biochem. 21:709; Bablok et al. 1988, the same 26:783, on data

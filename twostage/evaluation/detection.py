@@ -175,7 +175,7 @@ def limit_of_blank(blanks: np.ndarray, specimens: int = 1) -> Figure:
         return Figure(None, reason=f"too few readings of blanks: {count}, and at least {ENOUGH_BLANKS} are needed")
     if blanks[0] == blanks[-1]:
         return Figure(None, reason="all blanks were read as the same number: readings seem to be cut off there")
-    told = f"{count} readings of {specimens} blank specimens" + ("" if count >= 60 else "; EP17-A2 asks for 60")
+    told = f"readings: {count}, blank specimens: {specimens}" + ("" if count >= 60 else "; EP17-A2 asks for 60")
     normal = count > 5000 or stats.shapiro(blanks).pvalue >= 0.05
     if normal:
         return Figure(
@@ -215,7 +215,7 @@ def limit_of_detection(blank: Figure, target: np.ndarray, predicted: np.ndarray,
         return Figure(None, reason="no specimen of low concentration was photographed twice")
     means = np.bincount(of, predicted[low]) / counts
     sd = float(np.sqrt(((predicted[low] - means[of]) ** 2).sum() / freedom))
-    return Figure(blank.value + _factor(freedom) * sd, method=f"{int(low.sum())} readings of {len(counts)} specimens")
+    return Figure(blank.value + _factor(freedom) * sd, method=f"readings: {int(low.sum())}, specimens: {len(counts)}")
 
 
 def limit_of_quantitation(detection: Figure, target: np.ndarray, predicted: np.ndarray, goal: float = 20.0) -> Figure:

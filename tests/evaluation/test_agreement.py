@@ -5,7 +5,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import root_mean_squared_error
 
 from twostage.bins import Bins
-from twostage.evaluation.agreement import bland_altman
+from twostage.evaluation.agreement import bland_altman, percent_agreement, proportional_bias, replicate_agreement
 from twostage.evaluation.error_budget import (
     DISTANCES,
     border_cost,
@@ -156,3 +156,70 @@ def test_reliability_of_one_certain_photograph():
     found = reliability(np.array([[1.0, 0.0]]), np.array([0]))
     assert found.expected_error == 0
     assert found.count.tolist() == [0] * 9 + [1]
+
+
+# Bland and Altman 2007, table 1: cardiac output by two methods, radionuclide minus impedance, of 12 subjects
+CARDIAC = """
+1 7.83 6.57 1 7.42 5.62 1 7.89 6.90 1 7.12 6.57 1 7.88 6.35 2 6.16 4.06 2 7.26 4.29 2 6.71 4.26 2 6.54 4.09
+3 4.75 4.71 3 5.24 5.50 3 4.86 5.08 3 4.78 5.02 3 6.05 6.01 3 5.42 5.67 4 4.21 4.14 4 3.61 4.20 4 3.72 4.61
+4 3.87 4.68 4 3.92 5.04 5 3.13 3.03 5 2.98 2.86 5 2.85 2.77 5 3.17 2.46 5 3.09 2.32 5 3.12 2.43 6 5.92 5.90
+6 6.42 5.81 6 5.92 5.70 6 6.27 5.76 7 7.13 5.09 7 6.62 4.63 7 6.58 4.61 7 6.93 5.09 8 4.54 4.72 8 4.81 4.61
+8 5.11 4.36 8 5.29 4.20 8 5.39 4.36 8 5.57 4.20 9 4.48 3.17 9 4.92 3.12 9 3.97 2.96 10 4.22 4.35 10 4.65 4.62
+10 4.74 3.16 10 4.44 3.53 10 4.50 3.53 11 6.78 7.20 11 6.07 6.09 11 6.52 7.00 11 6.42 7.10 11 6.41 7.40
+11 5.76 6.80 12 5.06 4.50 12 4.72 4.20 12 4.90 3.80 12 4.80 3.80 12 4.90 4.20 12 5.10 4.50"""
+
+
+def test_replicates_as_in_bland_and_altman_2007():
+    subject, first, second = np.array(CARDIAC.split(), float).reshape(-1, 3).T
+    found = replicate_agreement(first - second, subject)
+    assert (found.count, found.specimens) == (60, 12)
+    # mean and variance of the subjects' mean differences, mean square within, 1 - 1 / harmonic mean of the counts
+    assert found.bias == pytest.approx(0.7092361, abs=1e-6)
+    assert found.within_sd**2 == pytest.approx(0.170714026, abs=1e-6)
+    assert found.sd**2 == pytest.approx(0.91269114 + 0.7902778 * 0.170714026, abs=1e-6)
+
+
+def test_single_photographs_are_their_own_replicates():
+    difference = np.random.default_rng(0).normal(1, 2, 20)
+    assert replicate_agreement(difference, np.arange(20)) == bland_altman(difference)
+
+
+@pytest.mark.parametrize("within", [0.3, 2.0])
+def test_limits_of_replicates_hold_as_often_as_they_say(within):
+    rng = np.random.default_rng(0)
+    hits, biases = [], []
+    true = 0.3 + stats.norm.ppf(0.975) * np.hypot(1.0, within)
+    for _ in range(800):
+        groups = np.repeat(np.arange(15), rng.integers(1, 6, 15))
+        found = replicate_agreement(rng.normal(0.3, 1, 15)[groups] + rng.normal(0, within, len(groups)), groups)
+        hits.append(found.upper_interval[0] <= true <= found.upper_interval[1])
+        biases.append(found.bias_interval[0] <= 0.3 <= found.bias_interval[1])
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(biases) == pytest.approx(0.95, abs=0.03)
+
+
+def test_one_specimen_has_a_bias_only():
+    found = replicate_agreement(np.array([1.0, 2.0]), np.array(["a", "a"]))
+    assert (found.bias, found.specimens, found.upper) == (1.5, 1, None)
+    assert "one specimen" in found.reason
+
+
+def test_percent_differences_have_no_meaning_at_zero():
+    target = np.array([1.0, 2.0, 4.0])
+    found = percent_agreement(1.1 * target, target, np.arange(3))
+    assert found.bias == pytest.approx(100 * 0.1 / 1.05)
+    assert found.sd == pytest.approx(0, abs=1e-9)
+    found = percent_agreement(np.array([-1.0, 2.0]), np.array([0.0, 2.0]), np.arange(2))
+    assert found.bias is None
+    assert "not above zero for 1 of 2" in found.reason
+
+
+def test_proportional_bias_is_seen_where_it_is():
+    target, predicted = some_predictions(100)
+    assert proportional_bias(predicted, target).p > 0.01
+    found = proportional_bias(1.1 * predicted, target)
+    assert found.p < 1e-6
+    assert found.interval[0] < 0.1 / 1.05 < found.interval[1]
+    assert proportional_bias(target, target).interval == (0, 0)
+    assert "three" in proportional_bias(target[:2], target[:2]).reason
+    assert "same concentration" in proportional_bias(np.ones(5), np.ones(5)).reason

@@ -76,9 +76,7 @@ class Trust:
             return self
         dispersion = Dispersion.fit(bins, judged.reading, judged.distance, judged.target, judged.groups)
         family = resolve(INTERVALS.member(self.method))
-        intervals = None
-        if family is not None:
-            intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
+        intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
         return replace(self, dispersion=dispersion, intervals=intervals)
 
     def at(self, confidence: float) -> Trust:

@@ -121,7 +121,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
     use_threads(config.runtime.threads)
     direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
-    predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
+    predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision, config.confidence)
     table, further = _photographs_to_predict(config, predictor.model.config)
     prediction = predictor.predict(table.paths, table.boxes, config.runtime.progress)
     frame = prediction.to_frame(table.images)

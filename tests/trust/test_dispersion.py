@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from twostage.bins import Bins
+from twostage.errors import ConfigError
 from twostage.stages.reading import Reading
 from twostage.trust.dispersion import Dispersion, alike, parts_by_specimen
 from twostage.trust.trust import Judged, Trust
@@ -117,3 +118,14 @@ def test_trust_is_the_same_after_json_and_at_another_confidence():
     for wrong in ({"unlike": "shrug"}, {"confidence": 1.0}, {"max_width": "wide"}):
         with pytest.raises(ValueError, match=r"."):
             Trust.from_json({**trust.to_json(), **wrong})
+
+
+def test_a_confidence_that_asks_for_more_specimens_is_refused():
+    trust = Trust(method="conformal").fitted(BINS, judged(120, specimens=12))
+    assert trust.at(12 / 13).confidence == 12 / 13
+    for confidence, why in (
+        (0.95, "needs 19 specimens for calibration, the model has 12: give at most 0.923"),
+        (0, "none"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            trust.at(confidence)

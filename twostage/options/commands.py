@@ -115,6 +115,9 @@ class PredictConfig:
     box_columns: list[str] | None = option(
         None, "columns of a table with boxes; default: as in training, where the table has them; []: whole photographs"
     )
+    confidence: float | None = option(
+        None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
+    )
     spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
     runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
 

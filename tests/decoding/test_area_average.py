@@ -61,7 +61,9 @@ def turned(array, k, flip):
 
 
 @pytest.mark.parametrize("name", list(TURNS)[1:])
-@pytest.mark.parametrize("shape", [(250, 250), (257, 301), (300, 131), (64, 64), (20, 20), (33, 50), (16, 23), (63, 200)])
+@pytest.mark.parametrize(
+    "shape", [(250, 250), (257, 301), (300, 131), (64, 64), (20, 20), (33, 50), (16, 23), (63, 200)]
+)
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
 def test_a_turned_photograph_gives_the_turned_result_bit_for_bit(name, shape, fit):
     array = noise(*shape)

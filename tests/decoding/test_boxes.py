@@ -39,7 +39,9 @@ def of(source, *boxes, size=SIZE, fit="crop"):
 
 
 @pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("box", [(0, 0, 170, 120), (0, 0, 48, 48), (122, 70, 48, 50), (7, 9, 100, 33), (50, 60, 17, 21)])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 170, 120), (0, 0, 48, 48), (122, 70, 48, 50), (7, 9, 100, 33), (50, 60, 17, 21)]
+)
 def test_a_box_is_the_photograph_that_was_cut_out(box, fit):
     array, (left, top, width, height) = noise(), box
     cut = Image.fromarray(np.ascontiguousarray(array[top : top + height, left : left + width]))

@@ -26,6 +26,7 @@ import sizes
 import symmetry
 import throughput
 import torch
+import trust
 
 BENCHES = {
     "throughput": throughput.run,
@@ -42,9 +43,10 @@ BENCHES = {
     "limit": limit.run,
     "accuracy": accuracy.run,
     "founding": founding.run,
+    "trust": trust.run,
 }
-WITH_OPTIONS = {"accuracy", "few", "founding"}
-LONG = {"accuracy", "few", "fits", "founding", "sizes"}
+WITH_OPTIONS = {"accuracy", "few", "founding", "trust"}
+LONG = {"accuracy", "few", "fits", "founding", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -178,7 +178,7 @@ KINDS = {  # name -> (what is done to the folder, the file that the line names)
     "a key twice, further in": (twice_inside, JSON),
     "a version to come": (of_description(format=99), JSON),
     "a version that is true": (of_description(format=True), JSON),
-    "a version in quotes": (of_description(format="4"), JSON),
+    "a version in quotes": (of_description(format="6"), JSON),
     "a version without end": (of_description(format=1e300), JSON),
     "an edited description": (
         content(JSON, lambda folder: (folder / JSON).read_bytes().replace(b"350", b"700")),

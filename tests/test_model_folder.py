@@ -360,7 +360,7 @@ def test_a_network_larger_than_its_weights_is_never_built(folder, how, before, m
     assert set(built) == {"meta"}
 
 
-@pytest.mark.parametrize("number", [0, FORMAT + 2, "1", None, True, 3.5])
+@pytest.mark.parametrize("number", [0, FORMAT + 2, "1", None, True, 3.5, float(FORMAT)])
 def test_another_format(folder, number):
     description = json.loads((folder / "model.json").read_text()) | {"format": number}
     (folder / "model.json").write_text(json.dumps(description))

@@ -253,7 +253,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
     """See that a description is of a known format and, from format 4 on, as it was written."""
     number = description["format"]
-    if number not in (FORMAT, *WITHOUT_TRUST, WITHOUT_DIGEST) or isinstance(number, bool):
+    if type(number) is not int or number not in (FORMAT, *WITHOUT_TRUST, WITHOUT_DIGEST):
         raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads 3 to {FORMAT}")
     if number != WITHOUT_DIGEST or "digest" in description:
         if description.get("digest") != description_digest(description):

@@ -2,8 +2,8 @@
 
 `trust runs=outputs/a,outputs/b` judges finished runs of the simulated assay (`twostage train run=a seed=0`), each on
 2,000 fresh photographs; without runs it trains the default with three seeds. `real=outputs/n,outputs/p` are finished
-runs of folds on real photographs (`train.final=folds`): their intervals beside those of extra-trees with plain conformal
-intervals on the same folds.
+runs of folds on real photographs (`train.final=folds`): their intervals beside those of extra-trees with plain
+conformal intervals on the same folds.
 """
 
 import json
@@ -26,7 +26,7 @@ from twostage.trust.dispersion import alike
 from twostage.trust.intervals import Conformal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from foreign_photographs import FOREIGN, SIMULATED_SPOILED, make  # noqa: E402
+from foreign_photographs import FOREIGN, SIMULATED_SPOILED, make
 
 FRESH, SEED, EACH = 2000, 900, 40
 

@@ -15,16 +15,20 @@ from omegaconf import MISSING
 
 from twostage import __version__
 from twostage.data.splits import UNUSED
+from twostage.files import text_of
 from twostage.options.flat import changed_options, flatten, to_plain
 from twostage.predictor import Prediction
+from twostage.report.facts import RunFacts
 from twostage.report.outcome import Outcome, draw
-from twostage.report.page import RunFacts, page
+from twostage.report.page import page
 from twostage.run.preparation import Prepared
 from twostage.tables.parts import PARTS
 
 __all__ = ["write_report"]
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "matplotlib")
+DIGITS = 16
+"""Of the model's digest on the first page."""
 
 
 def write_report(
@@ -47,15 +51,20 @@ def write_report(
 def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics: Mapping[str, Any]) -> RunFacts:
     config, names = prepared.config, [prepared.photos.table.images[i] for i in rows]
     read = np.isfinite(prediction.concentration)
+    description = json.loads(text_of(prepared.folder.model / "model.json"))
     options = {name: _written(value) for name, value in flatten(to_plain(config)).items() if name != "run"}
     changed = {name: (_written(value), _written(default)) for name, (value, default) in changed_options(config).items()}
     return RunFacts(
         run=config.run,
+        date=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        model=description["digest"][:DIGITS],
+        source=f"{len(prepared.photos.table)} photographs of {config.data.describe()}",
         metrics=metrics,
         images=[names[i] for i in np.flatnonzero(read)],
         pixels=prepared.pixels(rows[read]),
         remarks=[prediction.reason[i] for i in np.flatnonzero(read)],
         refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
+        reasons={status: prediction.reason[prediction.status == status].tolist() for status in set(prediction.status)},
         split=f"{_split(prepared)} {_seal(prepared, metrics)}",
         parts=_parts(prepared),
         changed=changed,
@@ -73,7 +82,7 @@ def _written(value: Any) -> str:
 def _split(prepared: Prepared) -> str:
     """One paragraph on how photographs came into the parts of the split."""
     config, table = prepared.config, prepared.photos.table
-    whole = "whole groups together" if table.groups is not None else "photograph by photograph"
+    whole = "whole specimens together" if table.groups is not None else "photograph by photograph"
     if config.data.split_column:
         how = f"The column '{config.data.split_column}' of the table names the part of every photograph."
     elif table.split_column:
@@ -87,10 +96,12 @@ def _split(prepared: Prepared) -> str:
     else:
         how = f"Drawn at random, {whole} (seed {config.seed})."
     if table.groups is None:
-        how += " No groups are named: if several photographs show one specimen, they may be on both sides of the split."
+        how += (
+            " No specimens are named: if several photographs show one specimen, they may be on both sides of the split."
+        )
     if config.split.train_share < 1:
         how += f" Of the training photographs a share of {config.split.train_share:g} is used (split.train_share)."
-    return f"{len(table)} photographs of {config.data.describe()}. {how}"
+    return how
 
 
 def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
@@ -102,8 +113,12 @@ def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
     else:
         found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
     others = metrics["n_test_openings_of_others"]
-    more = f", and {others} times by other runs before" if others else ""
-    return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run{more}."
+    more = f", and {_times(others)} by other runs before" if others else ""
+    return f"{found}. The test part was opened {_times(openings)} in this run{more}."
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
@@ -126,7 +141,7 @@ def _parts(prepared: Prepared) -> pd.DataFrame:
         targets = table.targets[rows]
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}
         if table.groups is not None:
-            row["groups"] = len(np.unique(table.groups[rows]))
+            row["specimens"] = len(np.unique(table.groups[rows]))
         for name, value in (("lowest", np.min), ("mean", np.mean), ("highest", np.max)):
             row[name + suffix] = float(value(targets)) if len(rows) else None
         found.append(row)
@@ -142,5 +157,4 @@ def _versions(prepared: Prepared) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:  # installed in another way
             found[name] = "unknown"
-    found |= {"device": str(prepared.device), "system": f"{platform.system()} {platform.machine()}"}
-    return found | {"evaluated": datetime.now().strftime("%Y-%m-%d %H:%M")}
+    return found | {"device": str(prepared.device), "system": f"{platform.system()} {platform.machine()}"}

@@ -56,12 +56,7 @@ def _agreement(outcome: Outcome, found: Mapping[str, Any], figures: Mapping[str,
         rows += _agreement_rows(found["agreement"], unit)
     rows += _agreement_rows(found["agreement_percent"], "%")
     trend = found["proportional_bias"]
-    grows = (
-        f"{number(trend['slope'])} for one of the unit ({span(trend['interval'])})"
-        if trend["slope"] is not None
-        else "-"
-    )
-    rows.append(["proportional bias: slope of the difference", grows, "", _p(trend)])
+    rows.append(["slope of the difference", number(trend["slope"]), span(trend["interval"]), _p(trend)])
     return [
         subtitle("Agreement (Bland-Altman)"),
         paragraph(text),
@@ -160,11 +155,16 @@ def _precision(unit: str, found: Mapping[str, Any]) -> list[str]:
 def _linearity(unit: str, found: Mapping[str, Any]) -> list[str]:
     if found["linear"] is None:
         return [subtitle("Linearity"), paragraph(f"Not known: {found['reason']}.")]
-    verdict = "A straight line does" if found["linear"] else "A curve fits better than a straight line"
-    text = (
-        f"{verdict} (square: p {number(found['p_square'])}, cube: p {number(found['p_cube'])}); the largest distance "
-        f"from the line is {with_unit(found['largest'], unit)}, in percent {number(found['largest_percent'])}."
-    )
+    cube = "" if found["p_cube"] is None else f", of a cube {number(found['p_cube'])}"
+    text = f"p of a square beside the line is {number(found['p_square'])}{cube}"
+    if found["linear"]:
+        text = f"A straight line describes the readings as well as a curve ({text})."
+    else:
+        percent = "" if found["largest_percent"] is None else f", or {number(found['largest_percent'])} %"
+        text = (
+            f"A curve describes the readings better than a straight line ({text}). It leaves the line by up to "
+            f"{with_unit(found['largest'], unit)}{percent}."
+        )
     header = [f"measured{_in(unit)}", f"predicted minus the line{_in(unit)}"]
     return [subtitle("Linearity"), paragraph(text), fold("Distances by level", table(found["deviations"], header))]
 

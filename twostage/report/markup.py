@@ -37,6 +37,7 @@ h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; break
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; break-after: avoid; }
 .sheet table { width: 100%; margin: .7rem 0; }
 .sheet td:first-child { white-space: nowrap; }
+.sheet th { overflow-wrap: normal; }
 .sheet td:not(:first-child), .sheet th:not(:first-child) { min-width: 0; }
 .beside { display: grid; grid-template-columns: 5fr 3fr; gap: 1rem; align-items: start; }
 .beside img.figure { margin: .7rem 0; }

@@ -129,7 +129,7 @@ def intervals_section(outcome: Outcome, metrics: Mapping[str, Any], figures: Map
         return section(title, paragraph(f"There are no intervals: {found['reason']}."), crps)
     counted = "photographs" if outcome.groups is None else "specimens"
     text = (
-        f"{percent(found['confidence'])} of the concentrations shall lie within their intervals; "
+        f"{100 * found['confidence']:g} % of the concentrations shall lie within their intervals; "
         f"{percent(found['share'])} do. Bands are 95 % confidence intervals of a share (binomial, of so many "
         f"{counted}): intervals hold as promised if the promised share lies within the band. That is promised for all "
         f"photographs together; in a single part of the range it may be otherwise."
@@ -137,7 +137,8 @@ def intervals_section(outcome: Outcome, metrics: Mapping[str, Any], figures: Map
     rows = [["all", *_told(found)]]
     rows += [["near the ends of the range", *_told(found["near_edges"])]] if found["near_edges"] else []
     parts = [[f"{number(part['low'])} to {number(part['high'])}", *_told(part)] for part in found["by_range"]]
-    header = ["", "photographs", "specimens", "share inside", "band", "mean width" + _in(outcome.unit)]
+    counts = ["photographs"] if outcome.groups is None else ["photographs", "specimens"]
+    header = ["", *counts, "share inside", "band", "mean width" + _in(outcome.unit)]
     return section(
         title,
         paragraph(text),
@@ -163,7 +164,8 @@ def _crps(outcome: Outcome, metrics: Mapping[str, Any]) -> str:
 
 def _told(found: Mapping[str, Any]) -> list[Any]:
     band = " to ".join(percent(end) for end in found["band"])
-    return [found["n"], found["n_groups"], percent(found["share"]), band, found["width"]]
+    counts = [found["n"]] if found["n_groups"] is None else [found["n"], found["n_groups"]]
+    return [*counts, percent(found["share"]), band, found["width"]]
 
 
 def _missed(names: Sequence[str]) -> str:

@@ -79,7 +79,6 @@ def some_facts(outcome, size=32, name=NASTY):
         pixels=pixels,
         remarks=[name] * count,
         refused=[(name, name)],
-        reasons={"refused": [name]},
         split=name,
         parts=pd.DataFrame({"part": [name], "n": [3]}),
         changed={"bins.count": ("6", "9"), "data.table": (name, "-")},

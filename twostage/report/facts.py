@@ -17,9 +17,9 @@ class RunFacts:
 
     `date` is that of the evaluation, `model` the beginning of the model's digest, `source` says where the photographs
     are from; `images` names and `pixels` shows the photographs of the outcome (N), `remarks` says of each what its
-    status is if it is not ok; `refused` are (name, reason) of those that were not read; `reasons` has those of every
-    status but ok; `split` says how the photographs were split, `parts` has a row per part; `changed` maps options to
-    (value, default), `options` all to their value, as text; `notes` are the run's warnings.
+    status is if it is not ok; `refused` are (name, reason) of those that were not read; `split` says how the
+    photographs were split, `parts` has a row per part; `changed` maps options to (value, default), `options` all to
+    their value, as text; `notes` are the run's warnings.
     """
 
     run: str
@@ -31,7 +31,6 @@ class RunFacts:
     pixels: Any
     remarks: Sequence[str]
     refused: Sequence[tuple[str, str]]
-    reasons: Mapping[str, Sequence[str]]
     split: str
     parts: pd.DataFrame
     changed: Mapping[str, tuple[str, str]]

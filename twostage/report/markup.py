@@ -36,10 +36,10 @@ h1 { font-size: 1.6rem; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; break-after: avoid; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; break-after: avoid; }
 .sheet table { width: 100%; margin: .7rem 0; }
-.sheet td:first-child { white-space: nowrap; }
+.sheet td:first-child, .found td:not(:last-child) { white-space: nowrap; }
 .sheet th { overflow-wrap: normal; }
 .sheet td:not(:first-child), .sheet th:not(:first-child) { min-width: 0; }
-.beside { display: grid; grid-template-columns: 5fr 3fr; gap: 1rem; align-items: start; }
+.beside { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); gap: 1rem; align-items: start; }
 .beside img.figure { margin: .7rem 0; }
 @media screen and (max-width: 40rem) { .beside { grid-template-columns: 1fr; } }
 .signatures { display: grid; grid-template-columns: 2fr 2fr 1fr; gap: 2rem; margin-top: 3.5rem; }
@@ -58,16 +58,16 @@ summary { cursor: pointer; color: #0072B2; margin: .7rem 0; }
 .photographs img { width: 128px; height: 128px; display: block; border: 1px solid #ccc; }
 @media print {
   body { font-size: 10pt; margin: 0; padding: 0; max-width: none; }
-  h1 { font-size: 14pt; margin: 0; }
+  h1 { font-size: 13pt; margin: 0; }
   h2 { margin-top: 1.2rem; }
-  .sheet { font-size: 8.5pt; line-height: 1.3; break-after: page; }
-  .sheet table { font-size: 8.5pt; margin: .35cm 0; }
+  .sheet { font-size: 8pt; line-height: 1.25; break-after: page; }
+  .sheet table { font-size: 8pt; margin: .25cm 0; }
   .sheet td, .sheet th { padding-top: .5pt; padding-bottom: .5pt; }
-  .sheet p { margin: .25cm 0; }
-  .sheet .headline { font-size: 10pt; }
-  .signatures { margin-top: 1.4cm; }
+  .sheet p { margin: .2cm 0; }
+  .sheet .headline { font-size: 9.5pt; }
+  .sheet .signatures { margin-top: 1.4cm; }
   img.figure { max-height: 23cm; width: auto; }
-  @page { margin: 1.5cm; }
+  @page { size: A4; margin: 1.5cm; }
 }
 """
 

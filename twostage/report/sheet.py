@@ -24,7 +24,13 @@ STATUSES = {
 }
 """What each status says of a photograph."""
 
-LONGEST = 160
+Row = tuple[str, str, str, str]
+"""Of the table of figures: name, value, interval, and what it means or why it is not given."""
+
+MOST_REASONS = 3
+"""So many reasons of refusals are told on the first page."""
+
+LONGEST = 120
 """Letters of a text of a user, or of a reason, on the first page; all of it stands behind."""
 
 
@@ -38,9 +44,9 @@ def first_page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) 
         "sheet",
         paragraph(_headline(outcome, facts.metrics), "headline"),
         *remarks,
-        block("beside", block("left", table(_measured(outcome, facts)), parts), picture),
+        block("beside", block("facts", table(_measured(outcome, facts)), parts), picture),
         paragraph(facts.split),
-        found,
+        block("found", found),
         table(_statuses(facts), ["status", "photographs", "what it says"]),
         block("signatures", *(paragraph(text) for text in ("Measured by", "Checked by", "Date"))),
     )
@@ -80,67 +86,65 @@ def _measured(outcome: Outcome, facts: RunFacts) -> list[tuple[str, str]]:
     return rows
 
 
-def _found(outcome: Outcome, metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Figure, value, interval and what it means, or why it is not given."""
-    unit, agreement, laboratory = outcome.error_unit, outcome.agreement(), metrics["laboratory"]
-    weighed = "" if outcome.groups is None else "; every specimen weighs the same"
-    root = "root of the mean squared difference between read and measured"
-    rows = [
-        ("RMSE", with_unit(judged(metrics, "rmse"), unit), "", root),
+def _found(outcome: Outcome, metrics: Mapping[str, Any]) -> list[Row]:
+    """How good the readings are: each figure, or why it is not given."""
+    return [*_errors(outcome, metrics), *_coverage(outcome, metrics["coverage"]), *_laboratory(outcome, metrics)]
+
+
+def _errors(outcome: Outcome, metrics: Mapping[str, Any]) -> list[Row]:
+    unit, found, rmse = outcome.error_unit, outcome.agreement(), judged(metrics, "rmse")
+    factor = "" if unit == outcome.unit else f" (a decade is a factor of ten: this is one of {number(10**rmse)})"
+    weighed = "" if outcome.groups is None else ", every specimen weighs the same"
+    limits = found.reason or "95 % of the differences lie between both limits,"
+    return [
+        ("RMSE", with_unit(rmse, unit), "", f"root of the mean squared error{factor}"),
+        ("bias", with_unit(found.bias, unit), span(found.bias_interval), f"mean of read minus measured{weighed}"),
+        ("lower limit of agreement", with_unit(found.lower, unit), span(found.lower_interval), limits),
         (
-            "bias",
-            with_unit(agreement.bias, unit),
-            span(agreement.bias_interval),
-            f"mean of read minus measured{weighed}",
+            "upper limit of agreement",
+            with_unit(found.upper, unit),
+            span(found.upper_interval),
+            found.reason or "if they are normally distributed",
         ),
-        *(
-            (f"{name} limit of agreement", with_unit(value, unit), span(ends), agreement.reason or meaning)
-            for name, value, ends, meaning in (
-                (
-                    "lower",
-                    agreement.lower,
-                    agreement.lower_interval,
-                    "95 % of the differences lie between both limits,",
-                ),
-                ("upper", agreement.upper, agreement.upper_interval, "if they are normally distributed"),
-            )
-        ),
-        *_coverage(outcome, metrics["coverage"]),
-    ]
-    if "reason" in laboratory:
-        return [*rows, ("laboratory figures", "-", "", laboratory["reason"])]
-    spread = laboratory["repeatability"]
-    if spread["sd"] is not None:
-        meaning = "standard deviation of photographs of one specimen"
-        meaning += "" if spread["cv"] is None else f"; {number(spread['cv'])} % of the mean"
-        rows.append(("repeatability", with_unit(spread["sd"], outcome.unit), span(spread["interval"]), meaning))
-    within = laboratory["within_laboratory"]
-    if within["sd"] is not None:
-        value = with_unit(within["sd"], outcome.unit)
-        rows.append(("within the laboratory", value, span(within["interval"]), "the same over several days"))
-    return rows + [
-        (name, with_unit(limit["value"], outcome.unit), "", limit["reason"] or meaning)
-        for name, limit, meaning in (
-            ("limit of blank", laboratory["limit_of_blank"], "95 % of the readings of blanks lie below it"),
-            ("limit of detection", laboratory["limit_of_detection"], "told from a blank 95 times of 100"),
-            (
-                "limit of quantitation",
-                laboratory["limit_of_quantitation"],
-                "from here on the total error is at most 20 %",
-            ),
-        )
     ]
 
 
-def _coverage(outcome: Outcome, found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _coverage(outcome: Outcome, found: Mapping[str, Any]) -> list[Row]:
     name = f"{100 * found['confidence']:g} % intervals"
     if found["share"] is None:
         return [(name, "-", "", f"none: {found['reason']}")]
     band = " to ".join(percent(end) for end in found["band"])
     return [
-        (f"inside their {name}", percent(found["share"]), band, "measured concentrations within the stated interval"),
+        (f"inside their {name}", percent(found["share"]), band, "measured concentrations that they hold"),
         ("mean width of an interval", with_unit(found["width"], outcome.unit), "", "from its lower to its upper end"),
     ]
+
+
+def _laboratory(outcome: Outcome, metrics: Mapping[str, Any]) -> list[Row]:
+    """Precision where it is known, and the limits at the low end."""
+    found = metrics["laboratory"]
+    if "reason" in found:
+        return [("laboratory figures", "-", "", found["reason"])]
+    spreads = [
+        ("repeatability", found["repeatability"], "photographs of one specimen"),
+        ("within the laboratory", found["within_laboratory"], "one specimen on several days"),
+    ]
+    limits = [
+        ("limit of blank", found["limit_of_blank"], "95 % of the readings of blanks lie below it"),
+        ("limit of detection", found["limit_of_detection"], "told from a blank 95 times of 100"),
+        ("limit of quantitation", found["limit_of_quantitation"], "from here on the total error is at most 20 %"),
+    ]
+    unit = outcome.unit
+    known = [
+        (name, with_unit(one["sd"], unit), span(one["interval"]), f"standard deviation of {of}{_share(one['cv'])}")
+        for name, one, of in spreads
+        if one["sd"] is not None
+    ]
+    return known + [(name, with_unit(one["value"], unit), "", one["reason"] or of) for name, one, of in limits]
+
+
+def _share(cv: float | None) -> str:
+    return "" if cv is None else f" ({number(cv)} % of the mean)"
 
 
 def span(interval: Sequence[float] | None) -> str:
@@ -153,14 +157,11 @@ def span(interval: Sequence[float] | None) -> str:
 
 
 def _statuses(facts: RunFacts) -> list[tuple[str, int, str]]:
-    """Each status with its count and what it says; the commonest reason of those that are not ok stands beside."""
-    rows = []
-    for status, count in facts.metrics["statuses"].items():
-        if count:
-            reasons = Counter(filter(None, facts.reasons.get(status, []))).most_common(1)
-            beside = "".join(f"; {n} of them: {_short(why)}" for why, n in reasons)
-            rows.append((status, count, f"{STATUSES.get(status, '')}{beside}"))
-    return rows
+    """Each status with its count and what it says; the commonest reasons of refusals stand beside."""
+    why = Counter(reason for _, reason in facts.refused).most_common(MOST_REASONS)
+    told = {"refused": "".join(f"; {count} of them: {_short(reason)}" for reason, count in why)}
+    counts = facts.metrics["statuses"].items()
+    return [(status, count, STATUSES[status] + told.get(status, "")) for status, count in counts if count]
 
 
 def _short(text: str) -> str:

@@ -64,7 +64,6 @@ def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics
         pixels=prepared.pixels(rows[read]),
         remarks=[prediction.reason[i] for i in np.flatnonzero(read)],
         refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
-        reasons={status: prediction.reason[prediction.status == status].tolist() for status in set(prediction.status)},
         split=f"{_split(prepared)} {_seal(prepared, metrics)}",
         parts=_parts(prepared),
         changed=changed,
@@ -133,8 +132,7 @@ def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
 
 def _parts(prepared: Prepared) -> pd.DataFrame:
     """A row per part: photographs, groups, and the span of their concentrations."""
-    table, unit = prepared.photos.table, prepared.config.data.unit
-    suffix = f" ({unit})" if unit else ""
+    table = prepared.photos.table
     found = []
     for part in (*PARTS, *([UNUSED] if len(prepared.part(UNUSED)) else [])):
         rows = prepared.part(part)
@@ -143,10 +141,10 @@ def _parts(prepared: Prepared) -> pd.DataFrame:
         if table.groups is not None:
             row["specimens"] = len(np.unique(table.groups[rows]))
         for name, value in (("lowest", np.min), ("mean", np.mean), ("highest", np.max)):
-            row[name + suffix] = float(value(targets)) if len(rows) else None
+            row[name] = float(value(targets)) if len(rows) else None
         found.append(row)
     if prepared.photos.skipped:
-        found.append({"part": "left out, not readable", "photographs": len(prepared.photos.skipped)})
+        found.append({"part": "not readable", "photographs": len(prepared.photos.skipped)})
     return pd.DataFrame(found)
 
 

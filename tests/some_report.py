@@ -5,13 +5,14 @@ import pandas as pd
 
 from twostage import Bins
 from twostage.evaluation.metrics import regression_metrics, rmse
+from twostage.report.facts import RunFacts
 from twostage.report.outcome import Outcome, draw
-from twostage.report.page import RunFacts, page
+from twostage.report.page import page
 
 NASTY = "<b>x</b> & \"y\" 'z' $\\alpha$ ü"
 
 
-def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed=0, scale="linear"):
+def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed=0, scale="linear", intervals=True):
     rng = np.random.default_rng(seed)
     grid = Bins.uniform(80, 350, 1 if direct else bins, scale)
     target = rng.uniform(80, 350, count)
@@ -19,18 +20,26 @@ def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed
     by = {name: rng.normal(0, sd, count) for name, sd in (("mixture", 2), ("argmax", 3), ("top2", 2))}
     if scale == "log":
         by = {name: values / 200 for name, values in by.items()}
+    predicted = grid.scale.shifted(target, by["mixture"])
+    lower, upper = (grid.scale.shifted(predicted, np.full(count, d * np.std(by["mixture"]) + d)) for d in (-1.6, 1.6))
     return Outcome(
         unit=unit,
         scale=grid.scale,
         edges=grid.edges,
         target=target,
-        predicted=grid.scale.shifted(target, by["mixture"]),
+        predicted=predicted,
         error=by["mixture"],
         by_combination=by | {"oracle": rng.normal(0, 1.5, count)},
         probabilities=probabilities,
+        bin_probabilities=grid.soft_targets(predicted, 0.1),
+        lower=lower if intervals else np.full(count, np.nan),
+        upper=upper if intervals else np.full(count, np.nan),
+        confidence=0.9,
+        crps=np.abs(by["mixture"]) / 2 if intervals else None,
         true_bin=grid.index(target),
         temperature=None if direct else 1.3,
         groups=np.array([f"g{i % 7} {NASTY}" for i in range(count)]) if groups else None,
+        no_intervals="" if intervals else f"there are few specimens {NASTY}",
     )
 
 
@@ -47,6 +56,8 @@ def some_metrics(outcome):
         "bin_accuracy": 0.9,
         "rmse_colour_baseline": 5.5,
         "rmse_mean_baseline": 78.0,
+        **outcome.summary(),
+        "statuses": {"ok": len(outcome.target), "unlike": 0, "refused": 1},
         "remarks": [f"60 test photographs say little {NASTY}"],
         "parameters": 123456,
         "train_seconds": 12.0,
@@ -60,6 +71,9 @@ def some_facts(outcome, size=32, name=NASTY):
     pixels = np.broadcast_to(noise, (count, size, size, 3))
     return RunFacts(
         run=name,
+        date="2026-11-26 09:00",
+        model="0123456789abcdef",
+        source=f"60 photographs of {name}",
         metrics=some_metrics(outcome),
         images=[f"{name} {i}.png" for i in range(count)],
         pixels=pixels,

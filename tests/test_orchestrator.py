@@ -41,7 +41,7 @@ def test_a_test_photograph_that_is_not_read_is_counted_and_left_out_of_the_figur
     assert metrics["rmse"] == pytest.approx(np.sqrt(np.mean((read["concentration"] - read["target"]) ** 2)))
     mean = pd.read_csv(folder / "splits.csv").query("split == 'train'")["target"].mean()
     assert metrics["rmse_mean_baseline"] == pytest.approx(np.sqrt(np.mean((read["target"] - mean) ** 2)))
-    assert "test photographs not read" in out
+    assert "test photographs refused" in out
     assert f"{table['image'][0]} was not read" in Parsed((folder / "report.html").read_text()).text
 
 

@@ -22,6 +22,9 @@ KINDS = [
     {"count": 1, "bins": 1},
     {"bins": 60},
     {"groups": False, "unit": ""},
+    {"scale": "log"},
+    {"intervals": False},
+    {"intervals": False, "groups": False, "scale": "log"},
 ]
 
 
@@ -44,7 +47,7 @@ def test_what_a_user_wrote_is_shown_as_it_is_and_never_as_html():
     html = some_page(some_outcome(unit=NASTY))
     assert "<b>" not in html
     text = Parsed(html).text
-    assert f"Run {NASTY}" in text
+    assert f"Report of run {NASTY}" in text
     assert re.search(re.escape(NASTY) + r" \d+\.png", text)
     assert f"g3 {NASTY}" in text
     assert f"{NASTY} was not read: {NASTY}" in text
@@ -58,7 +61,8 @@ def test_the_page_holds_the_figures_of_metrics_json():
     assert f"wrong by {metrics['rmse']:.4g} µg/L (RMSE)" in text
     summary = outcome.summary()
     assert f"{summary['agreement']['lower']:.4g} µg/L" in text
-    assert f"(expected calibration error) is {summary['error_budget']['calibration_error']:.3f}" in text
+    before, after = summary["error_budget"]["calibration_error_of_classifier"], summary["bin_calibration_error"]
+    assert f"(expected calibration error) is {before:.3f} for the classifier and {after:.3f} for what is" in text
     assert f"{summary['error_budget']['cost_of_wrong_bins']['argmax']:.4g} µg/L" in text
 
 
@@ -81,12 +85,21 @@ def test_without_a_choice_of_bins_there_are_no_sections_about_it(kind):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_the_summary_is_plain_json(kind):
     summary = some_outcome(**kind).summary()
-    assert json.loads(json.dumps(summary, allow_nan=False)).keys() == {"agreement", "error_budget"}
+    names = {
+        "agreement",
+        "bin_calibration_error",
+        "coverage",
+        "coverage_90",
+        "crps",
+        "error_budget",
+        "interval_width_90",
+    }
+    assert json.loads(json.dumps(summary, allow_nan=False)).keys() == names | {"laboratory"}
 
 
 def test_figures_are_png_of_their_own(drawn):
     figures = draw(some_outcome(), some_histories())
-    assert len(figures) == len(set(figures.values())) == 8
+    assert len(figures) == len(set(figures.values())) == 10
     for png in figures.values():
         width, height = Image.open(io.BytesIO(png)).size
         assert 400 < min(width, height) <= max(width, height) < 1700
@@ -128,13 +141,13 @@ def test_a_run_with_groups_writes_its_report(photos, drawn, run):
     html, metrics = (folder / "report.html").read_text(), json.loads((folder / "metrics.json").read_text())
     text = Parsed(html).text
     assert f"{metrics['rmse']:.4g} mg/L" in text
-    assert "On 12 photographs of 3 groups" in text
+    assert "On 12 photographs of 3 specimens" in text
     assert "<b>x.png" in text
     assert "where the column 'day' holds tue" in text
     assert "g7" in text
     assert metrics["error_budget"]["rmse_with_true_bin"] == metrics["rmse_oracle"]
     assert metrics["agreement"]["bias"] == pytest.approx(metrics["bias"])
-    assert len(list((folder / "figures").glob("*.png"))) == 9
+    assert len(list((folder / "figures").glob("*.png"))) == 10
 
 
 def test_a_direct_run_with_one_test_photograph_writes_its_report(photos, run):

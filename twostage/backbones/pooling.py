@@ -33,6 +33,10 @@ class Pooling(nn.Module):
         """The fitted columns (N,`fitted`) of an input (N,C,H,W) under its masks (N,M,h',w'); usually there are none."""
         return image.new_zeros(len(image), 0)
 
+    def ambiguous(self, masks: Tensor, image: Tensor) -> Tensor:
+        """Which of the fitted columns tell now of this and now of that, and so are not to be read: (`fitted`,)."""
+        return torch.zeros(self.fitted, dtype=torch.bool)
+
 
 class MeanPooling(Pooling):
     """Mean over positions: map (N,F,h,w) -> (N,F)."""

@@ -33,6 +33,8 @@ LEAST_SPREAD = 0.005
 FIRST_SPREADS = (24, 20, 16, 12, 8, 4)
 """The least spread in the first passes, times as large: else a surface that a small mask of a quiet photograph fits
 almost without residual never grows beyond it."""
+MIXED = 0.2
+"""Share of a photograph's variance that lies under a mask which looks at two parts of the scene at once."""
 TERMS = (1, 3, 6)
 """Of surfaces of order 0, 1 and 2: the first passes, which have seen little beyond the mask, must not extrapolate."""
 
@@ -55,6 +57,19 @@ class SurfacePooling(MaskPooling):
     def fit(self, masks: Tensor, image: Tensor) -> Tensor:
         """The fitted columns (N,3*M*C) of an input (N,C,H,W) under its masks (N,M,h,w)."""
         return robust_surfaces(F.adaptive_avg_pool2d(image, (masks.shape[2], masks.shape[3])), masks).flatten(1)
+
+
+    def ambiguous(self, masks: Tensor, image: Tensor) -> Tensor:
+        """Fitted columns (`fitted`,), as booleans, of masks that look across a border in most inputs (N,C,H,W).
+
+        From there a surface may settle on either side, now on this and, in one photograph of a hundred, on that.
+        """
+        pixels = F.adaptive_avg_pool2d(image, (masks.shape[2], masks.shape[3])).flatten(2)
+        weight = masks.flatten(2)
+        mean, square = (torch.einsum("nmx,ncx->nmc", weight, values) for values in (pixels, pixels.square()))
+        share = (square - mean.square()).sum(2) / pixels.var(2).sum(1, keepdim=True).clamp_min(LEAST_SPREAD**2)
+        mixed = share.median(0).values > MIXED
+        return mixed[None, :, None].expand(3, -1, image.shape[1]).flatten()
 
 
 def robust_surfaces(pixels: Tensor, masks: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ def load_csv(request: Request) -> Photographs:
         extra,
         images=data.images,
         decimal=data.decimal,
+        day_column=data.day_column,
         on_target_error=data.on_target_error,
         box_columns=data.box_columns or (),
     )

@@ -129,7 +129,7 @@ def _precisions(
         }
     if day is None:
         found = nested_precision(predicted, {"specimen": specimen}, "specimen", confidence)
-        within: Any = unknown | {"reason": "the days of the photographs are not given"}
+        within: Any = unknown | {"reason": "the days of the photographs are not named (data.day_column)"}
     else:
         found = nested_precision(predicted, {"specimen": specimen, "day": day}, "specimen", confidence)
         within = found.within_laboratory

@@ -50,6 +50,11 @@ class DataConfig:
         return None
 
     @property
+    def day_column(self) -> str | None:
+        """Column that names the day on which each photograph was taken."""
+        return None
+
+    @property
     def decimal(self) -> str | None:
         """Decimal mark, where it must be said."""
         return None
@@ -143,6 +148,9 @@ class CsvConfig(FilesConfig):
     image_column: str = option("image", "column with the photograph's path, absolute or relative to data.images")
     target_column: str = option("target", "column with the concentration")
     group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
+    day_column: str | None = option(
+        None, "column that names the day of each photograph: readings are then compared within days and between them"
+    )
     split_column: str | None = option(None, "column that says train, validation, calibration or test")
     box_columns: list[str] | None = option(
         None,

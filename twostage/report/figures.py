@@ -105,7 +105,7 @@ def residuals_by_group(
     axes.set_yticks(range(len(shown)), names, fontsize="small")
     axes.set_ylim(-0.8, len(shown) - 0.2)
     axes.set_xlabel(named("residual, measured - predicted", scale.unit(unit)))
-    axes.set_title(named("group: its mean measured concentration", unit), loc="left", fontsize="small")
+    axes.set_title(named("specimen: its mean measured concentration", unit), loc="left", fontsize="small")
     return png_of(figure)
 
 
@@ -198,15 +198,20 @@ def bin_confusion(matrix: np.ndarray, edges: np.ndarray, unit: str) -> bytes:
     return png_of(figure)
 
 
-def bin_reliability(found: Reliability) -> bytes:
-    """Share of hits against confidence of the likeliest bin, above the number of photographs."""
+def bin_reliability(found: Reliability, before: Reliability) -> bytes:
+    """Share of hits against confidence of the likeliest bin, above the number of photographs.
+
+    Args:
+        found: Of the bin probabilities that a user gets.
+        before: Of those that the classifier gives.
+    """
     figure = new_figure(5.2, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GRAY, linewidth=1, label="as often right as it says")
-    filled = found.count > 0
-    label = f"expected calibration error {found.expected_error:.3f}"
-    upper.plot(found.confidence[filled], found.accuracy[filled], "-o", color=BLUE, markersize=5, label=label)
-    lower.stairs(found.count, np.linspace(0, 1, len(found.count) + 1), color=BLUE, linewidth=1.5)
+    for said, of, color, style in ((before, "the classifier", RED, "--s"), (found, "what is reported", BLUE, "-o")):
+        filled, label = said.count > 0, f"{of}: expected calibration error {said.expected_error:.3f}"
+        upper.plot(said.confidence[filled], said.accuracy[filled], style, color=color, markersize=5, label=label)
+        lower.stairs(said.count, np.linspace(0, 1, len(said.count) + 1), color=color, linewidth=1.5, ls=style[:-1])
     upper.set_ylabel("share of hits")
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1.02)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 __all__ = [
+    "block",
     "document",
     "figure",
     "fold",
@@ -19,6 +20,7 @@ __all__ = [
     "percent",
     "photograph",
     "section",
+    "subtitle",
     "table",
     "with_unit",
 ]
@@ -32,6 +34,16 @@ body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #
   max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; break-after: avoid; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; break-after: avoid; }
+.sheet table { width: 100%; margin: .7rem 0; }
+.sheet td:first-child, .found td:not(:last-child) { white-space: nowrap; }
+.sheet th { overflow-wrap: normal; }
+.sheet td:not(:first-child), .sheet th:not(:first-child) { min-width: 0; }
+.beside { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); gap: 1rem; align-items: start; }
+.beside img.figure { margin: .7rem 0; }
+@media screen and (max-width: 40rem) { .beside { grid-template-columns: 1fr; } }
+.signatures { display: grid; grid-template-columns: 2fr 2fr 1fr; gap: 2rem; margin-top: 3.5rem; }
+.signatures p { border-top: 1px solid #1a1a1a; margin: 0; }
 .headline { font-size: 1.15rem; border-left: 4px solid #0072B2; padding-left: 1rem; }
 .warnings { border-left: 4px solid #D55E00; padding-left: 1rem; overflow-wrap: anywhere; }
 img.figure { max-width: 100%; height: auto; display: block; margin: 1rem auto; break-inside: avoid; }
@@ -45,10 +57,17 @@ summary { cursor: pointer; color: #0072B2; margin: .7rem 0; }
 .photographs figure { margin: 0; font-size: .85rem; overflow-wrap: anywhere; break-inside: avoid; }
 .photographs img { width: 128px; height: 128px; display: block; border: 1px solid #ccc; }
 @media print {
-  body { font-size: 10pt; margin: 0; max-width: none; }
+  body { font-size: 10pt; margin: 0; padding: 0; max-width: none; }
+  h1 { font-size: 13pt; margin: 0; }
   h2 { margin-top: 1.2rem; }
+  .sheet { font-size: 8pt; line-height: 1.25; break-after: page; }
+  .sheet table { font-size: 8pt; margin: .25cm 0; }
+  .sheet td, .sheet th { padding-top: .5pt; padding-bottom: .5pt; }
+  .sheet p { margin: .2cm 0; }
+  .sheet .headline { font-size: 9.5pt; }
+  .sheet .signatures { margin-top: 1.4cm; }
   img.figure { max-height: 23cm; width: auto; }
-  @page { margin: 1.5cm; }
+  @page { size: A4; margin: 1.5cm; }
 }
 """
 
@@ -69,6 +88,16 @@ def document(title: str, body: Iterable[str]) -> str:
 def section(title: str, *parts: str) -> str:
     """Parts that are HTML already, under a heading."""
     return "\n".join([f"<section>\n<h2>{escape(title)}</h2>", *parts, "</section>"])
+
+
+def subtitle(text: str) -> str:
+    """A heading inside a section."""
+    return f"<h3>{escape(text)}</h3>"
+
+
+def block(kind: str, *parts: str) -> str:
+    """Parts that are HTML already, together in a class of the style."""
+    return "\n".join([f'<div class="{kind}">', *parts, "</div>"])
 
 
 def paragraph(text: str, kind: str = "") -> str:

@@ -1,15 +1,14 @@
-"""report.html: one page that says how good a run is, where its errors come from, and how it was made."""
+"""report.html: what a laboratory signs, and behind it where the errors come from and how the run was made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from twostage.evaluation.remarks import judged
+from twostage.report.facts import RunFacts
+from twostage.report.laboratory_section import laboratory_section
 from twostage.report.markup import (
     document,
     figure,
@@ -24,42 +23,20 @@ from twostage.report.markup import (
 )
 from twostage.report.outcome import Outcome
 from twostage.report.sections import (
-    agreement_section,
     bin_name,
     classifier_section,
     error_budget_section,
     groups_section,
+    intervals_section,
     residuals_section,
 )
+from twostage.report.sheet import first_page
 from twostage.report.tables import key_figures
 
-__all__ = ["WORST", "RunFacts", "page", "photographs_to_show"]
+__all__ = ["WORST", "page", "photographs_to_show"]
 
 WORST = 10
 """So many of the photographs with the largest errors are shown."""
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What the page tells beside the outcome.
-
-    `images` names and `pixels` shows the photographs of the outcome (N), `remarks` says of each what its status is if
-    it is not ok; `refused` are (name, reason) of those that were not read; `parts` has a row per part of the split;
-    `changed` maps options to (value, default), `options` all to their value, as text; `notes` are the run's warnings.
-    """
-
-    run: str
-    metrics: Mapping[str, Any]
-    images: Sequence[str]
-    pixels: Any
-    remarks: Sequence[str]
-    refused: Sequence[tuple[str, str]]
-    split: str
-    parts: pd.DataFrame
-    changed: Mapping[str, tuple[str, str]]
-    options: Mapping[str, str]
-    versions: Mapping[str, str]
-    notes: Sequence[str]
 
 
 def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str:
@@ -68,33 +45,27 @@ def page(outcome: Outcome, facts: RunFacts, figures: Mapping[str, bytes]) -> str
     Args:
         figures: As `draw` gives them.
     """
-    sections = [_headline(outcome, facts), _warnings(facts), _reading(figures), _scatter(figures)]
+    sections = [first_page(outcome, facts, figures), _warnings(facts), _figures(facts)]
+    sections += [_reading(figures), _scatter(figures), intervals_section(outcome, facts.metrics, figures)]
     sections.append(residuals_section(outcome, figures))
     if outcome.groups is not None:
         sections.append(groups_section(outcome, outcome.groups, figures))
-    sections.append(agreement_section(outcome, figures))
+    sections.append(laboratory_section(outcome, facts.metrics["laboratory"], figures))
     if outcome.has_bins:
-        sections.append(error_budget_section(outcome, figures))
-    if outcome.has_bins:
-        sections.append(classifier_section(outcome, figures))
-    sections += [_learning(facts, figures), _photographs(outcome, facts), _split(facts), _made(facts)]
-    return document(f"Run {facts.run}", sections)
+        sections += [error_budget_section(outcome, figures), classifier_section(outcome, figures)]
+    sections += [_learning(facts, figures), _photographs(outcome, facts), _made(facts)]
+    return document(f"Report of run {facts.run}", sections)
 
 
-def _headline(outcome: Outcome, facts: RunFacts) -> str:
-    metrics, unit, error = facts.metrics, outcome.error_unit, np.abs(outcome.error)
-    said = f"On {outcome.described()} that played no part in training, the concentration is wrong by "
-    said += f"{with_unit(judged(metrics, 'rmse'), unit)} (RMSE)"
-    if len(error) > 1:
-        half, most = np.quantile(error, [0.5, 0.95])
-        said += f": for half of them by less than {number(half)}, for 95 % by less than {with_unit(most, unit)}"
+def _figures(facts: RunFacts) -> str:
+    metrics = facts.metrics
+    unit = "decades" if "rmse_decades" in metrics else metrics["unit"]
     beside = (
         f"Without a network, colour statistics with ridge regression are wrong by "
         f"{with_unit(judged(metrics, 'rmse_colour_baseline'), unit)}, the mean of the training targets by "
-        f"{with_unit(judged(metrics, 'rmse_mean_baseline'), unit)}."
+        f"{with_unit(judged(metrics, 'rmse_mean_baseline'), unit)} (RMSE)."
     )
-    remarks = [paragraph(f"{text[0].upper()}{text[1:]}.", "warnings") for text in metrics["remarks"]]
-    return "\n".join([paragraph(f"{said}.", "headline"), *remarks, paragraph(beside), table(key_figures(metrics))])
+    return section("All figures of the test set", paragraph(beside), table(key_figures(metrics)))
 
 
 def _warnings(facts: RunFacts) -> str:
@@ -154,23 +125,22 @@ def _photographs(outcome: Outcome, facts: RunFacts) -> str:
             f"predicted {with_unit(float(outcome.predicted[row]), unit)}",
             f"residual {with_unit(float(-error[row]), outcome.error_unit)}",
         ]
+        if outcome.has_intervals:
+            lower, upper = float(outcome.lower[row]), float(outcome.upper[row])
+            outside = "" if lower <= outcome.target[row] <= upper else ", missed"
+            lines.append(f"interval {number(lower)} to {number(upper)}{outside}")
         if outcome.has_bins:
-            k = int(outcome.probabilities[row].argmax())
+            k = int(np.searchsorted(outcome.edges[1:-1], outcome.predicted[row], side="right"))
             wrong = "" if k == outcome.true_bin[row] else ", wrong"
-            lines.append(f"bin {bin_name(outcome.edges, k)}: {percent(outcome.probabilities[row, k])}{wrong}")
+            lines.append(f"bin {bin_name(outcome.edges, k)}: {percent(outcome.bin_probabilities[row, k])}{wrong}")
         if outcome.groups is not None:
-            lines.append(f"group {outcome.groups[row]}")
+            lines.append(f"specimen {outcome.groups[row]}")
         shown.append(photograph(facts.pixels[row], [*lines, *filter(None, [facts.remarks[row]])]))
     return section(
         "Photographs: the largest errors, the median, the best",
         paragraph("As the network sees them, brought to its size; predictions.csv has all."),
         '<div class="photographs">\n' + "\n".join(shown) + "\n</div>",
     )
-
-
-def _split(facts: RunFacts) -> str:
-    rows = facts.parts.itertuples(index=False)
-    return section("Which photographs, split how", paragraph(facts.split), table(rows, list(facts.parts.columns)))
 
 
 def _made(facts: RunFacts) -> str:

@@ -1,8 +1,9 @@
-"""The sections of report.html that say where the errors are and where they come from."""
+"""The sections of report.html that say where the errors are, where they come from, and what is known of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,16 @@ from twostage.report.markup import figure, fold, number, paragraph, percent, sec
 from twostage.report.outcome import Outcome
 
 __all__ = [
-    "agreement_section",
     "bin_name",
     "classifier_section",
     "error_budget_section",
     "groups_section",
+    "intervals_section",
     "residuals_section",
 ]
+
+MOST_MISSED = 10
+"""So many specimens are named that the intervals miss."""
 
 
 def residuals_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
@@ -48,14 +52,16 @@ def groups_section(outcome: Outcome, groups: np.ndarray, figures: Mapping[str, b
     """Residuals and errors of each group (N,)."""
     errors = errors_by(groups, outcome.target, outcome.error)
     shown = errors.nlargest(MOST_GROUPS, "rmse").sort_values("target")
-    text = f"The test set is {outcome.described()}; a black bar is the mean of a group."
+    text = f"The test set is {outcome.described()}; a black bar is the mean of a specimen."
     if len(shown) < len(errors):
         text += f" Shown are the {len(shown)} with the largest RMSE."
     return section(
-        "Residuals, by group",
+        "Residuals, by specimen",
         paragraph(text),
-        figure(figures["residuals_by_group"], "residuals of each group"),
-        fold("Numbers of each group", _errors_table("group", [str(name) for name in shown.index], shown, outcome)),
+        figure(figures["residuals_by_group"], "residuals of each specimen"),
+        fold(
+            "Numbers of each specimen", _errors_table("specimen", [str(name) for name in shown.index], shown, outcome)
+        ),
     )
 
 
@@ -64,35 +70,6 @@ def _errors_table(label: str, names: Sequence[str], errors: pd.DataFrame, outcom
     quantities += [(name, outcome.error_unit) for name in ("bias", "standard deviation", "RMSE")]
     header = [label, "photographs", *(f"{name} ({unit})" if unit else name for name, unit in quantities)]
     return table(([name, *row] for name, row in zip(names, errors.itertuples(index=False), strict=True)), header)
-
-
-def agreement_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
-    """Bland and Altman's limits."""
-    found, unit = outcome.agreement(), outcome.error_unit
-    text = "One photograph has no limits of agreement."
-    if found.lower is not None:
-        text = (
-            f"95 % of the predictions are expected between {with_unit(found.lower, unit)} and "
-            f"{with_unit(found.upper, unit)} from the measured concentration (limits of agreement: bias plus and minus "
-            f"1.96 standard deviations, if differences are normally distributed). Gray bands are 95 % confidence "
-            f"intervals (Bland and Altman 1999)."
-        )
-        if outcome.groups is not None:
-            text += " Photographs of one group are not independent of one another, so that these bands are too narrow."
-    rows = [
-        ("bias (predicted minus measured)", found.bias, found.bias_interval),
-        ("lower limit", found.lower, found.lower_interval),
-        ("upper limit", found.upper, found.upper_interval),
-    ]
-    cells = [
-        [name, with_unit(value, unit), *(with_unit(end, unit) for end in ends or ())] for name, value, ends in rows
-    ]
-    return section(
-        "Agreement (Bland-Altman)",
-        paragraph(text),
-        figure(figures["agreement"], "difference against mean of predicted and measured, with limits of agreement"),
-        table(cells, ["", "value", "95 % interval from", "to"]),
-    )
 
 
 def error_budget_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
@@ -126,14 +103,77 @@ def error_budget_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
 def classifier_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     """Which bins are taken for which, and whether their probabilities can be believed."""
     right = float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin))
+    before, after = outcome.reliability_before().expected_error, outcome.reliability().expected_error
     text = (
-        f"The likeliest bin is the true one in {percent(right)} of the photographs. The probabilities are scaled by a "
-        f"temperature of {number(outcome.temperature)}, fitted on the validation set; the mean distance between "
-        f"probability and share of hits (expected calibration error) is {outcome.reliability().expected_error:.3f}."
+        f"The likeliest bin is the true one in {percent(right)} of the photographs. The classifier's probabilities are "
+        f"scaled by a temperature of {number(outcome.temperature)}. What is reported beside a reading is the "
+        f"probability that its predictive distribution gives to the bin, where the run has learned one. Of all bins "
+        f"that are called 80 % likely 80 % should be the true ones; the mean distance from that (expected calibration "
+        f"error) is {before:.3f} for the classifier and {after:.3f} for what is reported."
     )
     return section(
         "The classifier: which bin?",
         paragraph(text),
         figure(figures["bin_confusion"], "photographs by true and likeliest bin"),
-        figure(figures["bin_reliability"], "share of hits against the probability of the likeliest bin"),
+        figure(
+            figures["bin_reliability"], "share of hits against the probability of the likeliest bin, before and after"
+        ),
     )
+
+
+def intervals_section(outcome: Outcome, metrics: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
+    """How often the intervals hold, in every part of the range, and how wide they are."""
+    found, title = metrics["coverage"], "Intervals: do they hold?"
+    crps = _crps(outcome, metrics)
+    if found["share"] is None:
+        return section(title, paragraph(f"There are no intervals: {found['reason']}."), crps)
+    counted = "photographs" if outcome.groups is None else "specimens"
+    text = (
+        f"{100 * found['confidence']:g} % of the concentrations shall lie within their intervals; "
+        f"{percent(found['share'])} do. Bands are 95 % confidence intervals of a share (binomial, of so many "
+        f"{counted}): intervals hold as promised if the promised share lies within the band. That is promised for all "
+        f"photographs together; in a single part of the range it may be otherwise."
+    )
+    rows = [["all", *_told(found)]]
+    rows += [["near the ends of the range", *_told(found["near_edges"])]] if found["near_edges"] else []
+    parts = [[f"{number(part['low'])} to {number(part['high'])}", *_told(part)] for part in found["by_range"]]
+    counts = ["photographs"] if outcome.groups is None else ["photographs", "specimens"]
+    header = ["", *counts, "share inside", "band", "mean width" + _in(outcome.unit)]
+    return section(
+        title,
+        paragraph(text),
+        figure(figures["coverage"], "share inside by range of concentration, and width of the intervals"),
+        table(rows, header),
+        fold("By range", table(parts, header)),
+        *([paragraph(_missed(found["groups_missed"]))] if outcome.groups is not None else []),
+        crps,
+    )
+
+
+def _crps(outcome: Outcome, metrics: Mapping[str, Any]) -> str:
+    """What the predictive distributions are worth."""
+    if metrics["crps"] is None:
+        return ""
+    unit, simple = outcome.error_unit, float(np.abs(outcome.error).mean())
+    return paragraph(
+        f"The score of the predictive distributions (CRPS, continuous ranked probability score; the lower the better) "
+        f"is {with_unit(metrics['crps'], unit)}. Numbers without any distribution would have their mean absolute error "
+        f"as this score, {with_unit(simple, unit)}: what lies between is what the distributions are worth."
+    )
+
+
+def _told(found: Mapping[str, Any]) -> list[Any]:
+    band = " to ".join(percent(end) for end in found["band"])
+    counts = [found["n"]] if found["n_groups"] is None else [found["n"], found["n_groups"]]
+    return [*counts, percent(found["share"]), band, found["width"]]
+
+
+def _missed(names: Sequence[str]) -> str:
+    if not names:
+        return "Of every specimen at least half of the photographs lie within their intervals."
+    more = f" and {len(names) - MOST_MISSED} more" if len(names) > MOST_MISSED else ""
+    return f"Specimens of which most photographs lie outside their intervals: {', '.join(names[:MOST_MISSED])}{more}."
+
+
+def _in(unit: str) -> str:
+    return f" ({unit})" if unit else ""

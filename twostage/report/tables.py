@@ -39,7 +39,6 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     log = "_decades" if "rmse_decades" in metrics else ""
     on_scale = " decades" if log else unit
     direct, leaks = metrics["method"] == "direct", metrics.get("n_duplicate_pairs")
-    refused = metrics.get("n_refused")
 
     def row(name: str, key: str, suffix: str = unit) -> tuple[str, str]:
         value = metrics[key]
@@ -67,8 +66,30 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     return [
         *rows,
+        *_trust(metrics, unit),
         row("RMSE, colour statistics + ridge", f"rmse_colour_baseline{log}", on_scale),
         row("RMSE, mean of training targets", f"rmse_mean_baseline{log}", on_scale),
         *([row("near-duplicates across the split", "n_duplicate_pairs", " pairs")] if leaks else []),
-        *([("test photographs not read", f"{refused}, in none of these figures")] if refused else []),
+    ]
+
+
+def _trust(metrics: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
+    """What is known of intervals, bin probabilities and statuses; earlier runs did not count all of it."""
+    rows, covered, calibration = [], metrics.get("coverage"), metrics.get("bin_calibration_error")
+    if covered is not None:
+        name = f"coverage of {100 * covered['confidence']:g} % intervals"
+        if covered["share"] is None:
+            rows.append((name, f"none: {covered['reason']}"))
+        else:
+            low, high = (f"{100 * end:.1f}" for end in covered["band"])
+            rows.append((name, f"{100 * covered['share']:.1f} % (95 % band {low} to {high})"))
+            rows.append(("mean width of an interval", f"{covered['width']:.4g}{unit}"))
+    if calibration is not None:
+        rows.append(("bin calibration error", f"{calibration:.3f}"))
+    counts = metrics.get("statuses", {"refused": metrics.get("n_refused", 0)})
+    beside = {"refused": ", in none of these figures"}
+    return rows + [
+        (f"test photographs {status}", f"{count}{beside.get(status, '')}")
+        for status, count in counts.items()
+        if count and status != "ok"
     ]

@@ -21,6 +21,7 @@ from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
 from twostage.run.by_folds import ReadByFolds, join_folds, read_by_folds
+from twostage.run.data import why_no_intervals
 from twostage.run.facts import write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
@@ -140,6 +141,7 @@ def _outcome(
     target, predicted = table.targets[rows][read], prediction.concentration[read]
     error = bins.scale.error(predicted, target)
     classifier = predictor.model.network.classifier
+    days = table.columns.get(str(prepared.config.data.day_column))
     return Outcome(
         unit=prepared.config.data.unit,
         scale=bins.scale,
@@ -157,6 +159,8 @@ def _outcome(
         crps=None if prediction.distribution is None else prediction.distribution[read].crps(target),
         temperature=None if classifier is None else float(classifier.temperature),
         groups=None if table.groups is None else table.groups[rows][read],
+        days=None if days is None else days[rows][read],
+        no_intervals=why_no_intervals(prepared.config, table, prepared.parts),
         shown=shown_reading(predictor.model.network, prepared.pixels(rows[read]), error),
     )
 

@@ -28,7 +28,7 @@ from twostage.tables.table import Table
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import specimens_needed
 
-__all__ = ["RunData", "load_data", "load_photos", "splits_today"]
+__all__ = ["RunData", "load_data", "load_photos", "splits_today", "why_no_intervals"]
 
 log = logging.getLogger("twostage")
 
@@ -121,17 +121,24 @@ def _left_out(skipped: Mapping[str, str]) -> list[str]:
 
 def _without_intervals(config: Config, table: Table, parts: np.ndarray) -> list[str]:
     """Says, now and not after hours, that there will be no intervals."""
+    why = why_no_intervals(config, table, parts)
+    if config.intervals.method == "none" or not why:
+        return []
+    return [f"no intervals: {why}; raise split.calibration or add specimens, else lower and upper stay empty"]
+
+
+def why_no_intervals(config: Config, table: Table, parts: np.ndarray) -> str:
+    """Why a run has no intervals, "" where it has."""
+    if config.intervals.method == "none":
+        return "intervals.method=none asks for none"
     held = table if config.train.final in ("all", "folds") else table.select(parts == "calibration")
     count = len(held) if held.groups is None else len(np.unique(held.groups))
     needed = specimens_needed(config.intervals.confidence)
-    if config.intervals.method == "none" or count >= needed:
-        return []
+    if count >= needed:
+        return ""
     of = ("photograph", "photographs") if held.groups is None else ("specimen", "specimens")
-    return [
-        f"no intervals: there are {number_of(count, *of)} for calibration, and a confidence of "
-        f"{config.intervals.confidence:g} needs {needed}; raise split.calibration or add specimens, else lower "
-        f"and upper stay empty"
-    ]
+    there = f"the calibration part has {number_of(count, *of)}"
+    return f"{there}, and a confidence of {config.intervals.confidence:g} needs {needed}"
 
 
 def splits_today(config: Config) -> str:

@@ -15,16 +15,20 @@ from omegaconf import MISSING
 
 from twostage import __version__
 from twostage.data.splits import UNUSED
+from twostage.files import text_of
 from twostage.options.flat import changed_options, flatten, to_plain
 from twostage.predictor import Prediction
+from twostage.report.facts import RunFacts
 from twostage.report.outcome import Outcome, draw
-from twostage.report.page import RunFacts, page
+from twostage.report.page import page
 from twostage.run.preparation import Prepared
 from twostage.tables.parts import PARTS
 
 __all__ = ["write_report"]
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "matplotlib")
+DIGITS = 16
+"""Of the model's digest on the first page."""
 
 
 def write_report(
@@ -47,10 +51,14 @@ def write_report(
 def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics: Mapping[str, Any]) -> RunFacts:
     config, names = prepared.config, [prepared.photos.table.images[i] for i in rows]
     read = np.isfinite(prediction.concentration)
+    description = json.loads(text_of(prepared.folder.model / "model.json"))
     options = {name: _written(value) for name, value in flatten(to_plain(config)).items() if name != "run"}
     changed = {name: (_written(value), _written(default)) for name, (value, default) in changed_options(config).items()}
     return RunFacts(
         run=config.run,
+        date=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        model=description["digest"][:DIGITS],
+        source=f"{len(prepared.photos.table)} photographs of {config.data.describe()}",
         metrics=metrics,
         images=[names[i] for i in np.flatnonzero(read)],
         pixels=prepared.pixels(rows[read]),
@@ -73,7 +81,7 @@ def _written(value: Any) -> str:
 def _split(prepared: Prepared) -> str:
     """One paragraph on how photographs came into the parts of the split."""
     config, table = prepared.config, prepared.photos.table
-    whole = "whole groups together" if table.groups is not None else "photograph by photograph"
+    whole = "whole specimens together" if table.groups is not None else "photograph by photograph"
     if config.data.split_column:
         how = f"The column '{config.data.split_column}' of the table names the part of every photograph."
     elif table.split_column:
@@ -87,10 +95,12 @@ def _split(prepared: Prepared) -> str:
     else:
         how = f"Drawn at random, {whole} (seed {config.seed})."
     if table.groups is None:
-        how += " No groups are named: if several photographs show one specimen, they may be on both sides of the split."
+        how += (
+            " No specimens are named: if several photographs show one specimen, they may be on both sides of the split."
+        )
     if config.split.train_share < 1:
         how += f" Of the training photographs a share of {config.split.train_share:g} is used (split.train_share)."
-    return f"{len(table)} photographs of {config.data.describe()}. {how}"
+    return how
 
 
 def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
@@ -102,8 +112,12 @@ def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
     else:
         found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
     others = metrics["n_test_openings_of_others"]
-    more = f", and {others} times by other runs before" if others else ""
-    return f"{found}. The test part was opened {'once' if openings == 1 else f'{openings} times'} in this run{more}."
+    more = f", and {_times(others)} by other runs before" if others else ""
+    return f"{found}. The test part was opened {_times(openings)} in this run{more}."
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
@@ -118,20 +132,19 @@ def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
 
 def _parts(prepared: Prepared) -> pd.DataFrame:
     """A row per part: photographs, groups, and the span of their concentrations."""
-    table, unit = prepared.photos.table, prepared.config.data.unit
-    suffix = f" ({unit})" if unit else ""
+    table = prepared.photos.table
     found = []
     for part in (*PARTS, *([UNUSED] if len(prepared.part(UNUSED)) else [])):
         rows = prepared.part(part)
         targets = table.targets[rows]
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}
         if table.groups is not None:
-            row["groups"] = len(np.unique(table.groups[rows]))
+            row["specimens"] = len(np.unique(table.groups[rows]))
         for name, value in (("lowest", np.min), ("mean", np.mean), ("highest", np.max)):
-            row[name + suffix] = float(value(targets)) if len(rows) else None
+            row[name] = float(value(targets)) if len(rows) else None
         found.append(row)
     if prepared.photos.skipped:
-        found.append({"part": "left out, not readable", "photographs": len(prepared.photos.skipped)})
+        found.append({"part": "not readable", "photographs": len(prepared.photos.skipped)})
     return pd.DataFrame(found)
 
 
@@ -142,5 +155,4 @@ def _versions(prepared: Prepared) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:  # installed in another way
             found[name] = "unknown"
-    found |= {"device": str(prepared.device), "system": f"{platform.system()} {platform.machine()}"}
-    return found | {"evaluated": datetime.now().strftime("%Y-%m-%d %H:%M")}
+    return found | {"device": str(prepared.device), "system": f"{platform.system()} {platform.machine()}"}

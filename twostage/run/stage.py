@@ -24,7 +24,7 @@ from twostage.stages.build import build_classifier, build_stage, is_refitted, st
 from twostage.stages.classifier import Classifier
 from twostage.stages.encoded import Encoded
 from twostage.stages.left_out import few_rows
-from twostage.stages.reading import batches, different_views
+from twostage.stages.reading import BATCH, batches, different_views
 from twostage.stages.refit import Seen
 from twostage.stages.stage import Stage
 from twostage.stages.two_stage import TwoStage
@@ -170,6 +170,8 @@ def _refit(stage: Stage, prepared: Prepared) -> None:
     validation = _seen(stage, prepared.part("validation"), prepared)
     if stage.name == "regressor" and "classifier" in METHODS[prepared.config.method]:
         validation = replace(validation, probabilities=_probabilities(prepared))
+    ambiguous = _ambiguous(stage, prepared)
+    train, validation = (replace(one, pooled=np.where(ambiguous, 0.0, one.pooled)) for one in (train, validation))
     before, after = stage.refit(train, validation)
     seconds = time.perf_counter() - begin
     path = prepared.folder.stage(stage.name).refit
@@ -206,6 +208,14 @@ def _probabilities(prepared: Prepared) -> np.ndarray:
     classifier.to(classifier.network.reading_dtype(prepared.device))
     alone = TwoStage(prepared.bins, classifier, None, prepared.config.image.color)
     return alone.read(prepared.pixels(prepared.part("validation")), views=prepared.config.views).probabilities
+
+
+@torch.no_grad()
+def _ambiguous(stage: Stage, prepared: Prepared) -> np.ndarray:
+    """Columns (P,), as booleans, that are not to be read; where all are zero, the closed form gives them no weight."""
+    pixels = prepared.pixels(spread(prepared.part("train"), BATCH))
+    images = next(batches(pixels, prepared.config.image.color, prepared.device))
+    return stage.eval().network.ambiguous(images).numpy()
 
 
 @torch.no_grad()

@@ -107,6 +107,14 @@ class Network(nn.Module):
             vector[:, -self.pooling.fitted :] = columns.cpu().double()
         return vector
 
+    def ambiguous(self, images: Tensor) -> Tensor:
+        """Which columns of the pooled vector (P,), as booleans, are not to be read, from some images (N,C,H,W)."""
+        found = torch.zeros(self.pooled_width, dtype=torch.bool)
+        looked = self.pooling.look(*self.features(images)) if self.pooling.fitted else None
+        if looked is not None:
+            found[-self.pooling.fitted :] = self.pooling.ambiguous(looked[0], self._normal(images)).cpu()
+        return found
+
     def _normal(self, images: Tensor) -> Tensor:
         return (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
 

@@ -49,7 +49,8 @@ class Reading:
     @classmethod
     def nothing(cls, count: int, bins: int) -> Reading:
         """Room for the reading of `count` photographs, NaN for now."""
-        return cls(*np.full((3, count, bins), np.nan), np.full(count, np.nan))
+        probabilities, offsets, log_scales = np.full((3, count, bins), np.nan)
+        return cls(probabilities, offsets, log_scales)
 
     def put(self, rows: slice, other: Reading) -> None:
         """Take the reading of some rows from another."""

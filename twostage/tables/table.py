@@ -75,6 +75,7 @@ def read_table(
     extra_columns: tuple[str, ...] = (),
     *,
     images: str | None = None,
+    day_column: str | None = None,
     decimal: str | None = None,
     on_target_error: str = "stop",
     box_columns: Sequence[str] = (),
@@ -84,6 +85,7 @@ def read_table(
     Args:
         target_column: None where concentrations are not known (prediction).
         extra_columns: Further columns to keep, for splits.
+        day_column: A further column to keep, without empty cells.
         decimal: The decimal mark of the concentrations, where it must be said.
         on_target_error: "skip" leaves out rows whose concentration is no number.
         box_columns: Of a box's left, top, width, height and, where boxes are turned, degrees. Then each row is a box,
@@ -97,6 +99,7 @@ def read_table(
         "data.image_column": image_column,
         "data.target_column": target_column,
         "data.group_column": group_column,
+        "data.day_column": day_column,
     }
     columns = {name: option for option, name in options.items() if name}
     sheet = read_sheet(
@@ -120,8 +123,10 @@ def read_table(
         numbers = sheet.numbers(target_column, decimal, "data.decimal")
         targets, unit, notes = numbers.values, numbers.unit, [*notes, *numbers.notes]
         skipped = _no_numbers(sheet, target_column, targets, on_target_error)
-    groups, header = _groups(sheet, group_column), [str(name) for name in sheet.frame.columns]
+    groups, header = _filled(sheet, group_column, "group"), [str(name) for name in sheet.frame.columns]
     extra = {name: sheet.column(name).to_numpy(str) for name in extra_columns}
+    if (days := _filled(sheet, day_column, "day")) is not None:
+        extra[str(day_column)] = days
     if target_column and not group_column and (unused := specimen_columns(header)):
         notes.append(
             f"the table names specimens in a column '{unused[0]}': data.group_column={unused[0]} would keep "
@@ -155,15 +160,15 @@ def specimen_columns(header: list[str]) -> list[str]:
     return [name for name in header if name.lower() in ("group", "specimen")]
 
 
-def _groups(sheet: Sheet, column: str | None) -> np.ndarray | None:
-    """The specimens that a column names, (N,)."""
+def _filled(sheet: Sheet, column: str | None, meaning: str) -> np.ndarray | None:
+    """What a column names, (N,), as the specimens or the days: every cell says something."""
     if not column:
         return None
     cells = sheet.column(column)
     empty = sheet.frame.index[cells == ""]
     if len(empty):
         raise DataError(
-            f"{sheet.path}: column '{column}' is empty in row {some(empty)}; every photograph needs its group"
+            f"{sheet.path}: column '{column}' is empty in row {some(empty)}; every photograph needs its {meaning}"
         )
     return cells.to_numpy(str)
 

@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 
 import accuracy
+import another_day
 import decoding
 import few
 import fits
@@ -42,9 +43,10 @@ BENCHES = {
     "limit": limit.run,
     "accuracy": accuracy.run,
     "founding": founding.run,
+    "another_day": another_day.run,
 }
-WITH_OPTIONS = {"accuracy", "few", "founding"}
-LONG = {"accuracy", "few", "fits", "founding", "sizes"}
+WITH_OPTIONS = {"accuracy", "another_day", "few", "founding"}
+LONG = {"accuracy", "another_day", "few", "fits", "founding", "sizes"}
 RESULTS = Path("outputs/bench")
 
 

@@ -1,0 +1,33 @@
+"""The model that a command was asked to read with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from twostage.files import given_path
+from twostage.options.commands import ReadingConfig
+from twostage.predictor import Predictor
+from twostage.run.folder import find_run
+from twostage.training.device import use_threads
+
+__all__ = ["open_reader"]
+
+log = logging.getLogger("twostage")
+
+
+def open_reader(config: ReadingConfig) -> tuple[Predictor, Path]:
+    """The predictor of `config.run`, a run or a model folder, and where that is.
+
+    Raises:
+        RunError, ModelFolderError: There is no finished model of that name.
+    """
+    use_threads(config.runtime.threads)
+    direct = given_path(config.run, "run")
+    folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
+    predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
+    if config.run == "latest":
+        log.info("run=latest is %s", folder.resolve().name)
+    for remark in predictor.model.remarks:
+        log.warning("%s: %s", folder, remark)
+    return predictor, folder

@@ -27,7 +27,7 @@ from twostage.run.folder import RunFolder
 from twostage.run.identity import compare_with_today
 from twostage.run.length import describe
 from twostage.run.preparation import Prepared, prepare
-from twostage.run.reader import open_reader
+from twostage.run.reader import open_reader, say_with_what
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.tables.folders import find_photographs
@@ -117,10 +117,11 @@ def predict(config: PredictConfig) -> pd.DataFrame:
         DataError: Nothing to read at config.input.
         ModelFolderError: No finished model of that run.
     """
-    predictor, _ = open_reader(config)
+    predictor, folder = open_reader(config)
     table, further = _photographs_to_predict(config, predictor.model.config)
     prediction = predictor.predict(table.paths, table.boxes, config.runtime.progress)
     frame = prediction.to_frame(table.images)
+    say_with_what(config, predictor, folder)
     known = np.isfinite(table.targets) & prediction.is_read
     if known.any():
         off = rmse(prediction.bins.difference(prediction.concentration[known], table.targets[known]))

@@ -130,8 +130,9 @@ def _said(standards: Standards, drift: Drift, then: Then | None) -> list[str]:
         f"  bias now    {f'{drift.bias:+.4g} {unit}'.strip()}, {interval}",
     ]
     if then is not None:
+        was = then.bias if abs(then.bias) > 1e-6 * then.sd else 0.0
         lines.append(
-            f"  bias then   {f'{then.bias:+.4g} {unit}'.strip()}, a specimen's SD {then.sd:.4g}, "
+            f"  bias then   {f'{was:+.4g} {unit}'.strip()}, a specimen's SD {then.sd:.4g}, "
             f"{len(then.errors)} specimens of the calibration"
         )
     lines.append(f"  RMSE now    {f'{standards.rmse:.4g} {plain}'.strip()}")

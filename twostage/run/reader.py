@@ -11,7 +11,7 @@ from twostage.predictor import Predictor
 from twostage.run.folder import find_run
 from twostage.training.device import use_threads
 
-__all__ = ["open_reader"]
+__all__ = ["open_reader", "say_with_what"]
 
 log = logging.getLogger("twostage")
 
@@ -25,9 +25,12 @@ def open_reader(config: ReadingConfig) -> tuple[Predictor, Path]:
     use_threads(config.runtime.threads)
     direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
-    predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision)
+    return Predictor.load(folder, config.runtime.device, config.runtime.precision), folder
+
+
+def say_with_what(config: ReadingConfig, predictor: Predictor, folder: Path) -> None:
+    """Which run the latest is, and what must be said beside the numbers of a model; when they are there."""
     if config.run == "latest":
         log.info("run=latest is %s", folder.resolve().name)
     for remark in predictor.model.remarks:
         log.warning("%s: %s", folder, remark)
-    return predictor, folder

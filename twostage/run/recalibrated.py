@@ -23,7 +23,18 @@ __all__ = ["recalibrate"]
 
 log = logging.getLogger("twostage")
 
-WRITTEN_ANEW = ("format", "edges", "config", "sha256", "digest", "trust", "recalibration", "parent", "members")
+WRITTEN_ANEW = (
+    "format",
+    "edges",
+    "config",
+    "sha256",
+    "digest",
+    "trust",
+    "recalibration",
+    "members",
+    "parent",
+    "standards",
+)
 
 
 def recalibrate(config: RecalibrateConfig) -> str:
@@ -58,8 +69,9 @@ def _write(output: Path, standards: Standards, trust: Trust, recalibration: Reca
     """The new folder, whole or not at all: made beside its place and renamed."""
     model, parent = standards.model, standards.model.description
     kept = {key: value for key, value in parent.items() if key not in WRITTEN_ANEW}
-    named: dict[str, Any] = {"folder": str(standards.folder), "digest": parent.get("digest")}
+    named: dict[str, Any] = {"folder": standards.name, "digest": parent.get("digest")}
     named |= {"parent": parent["parent"]} if "parent" in parent else {}
+    taught = sorted({*parent.get("standards", []), *standards.judged.groups.tolist()})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name[:50]}.", suffix=".tmp"))
@@ -74,6 +86,7 @@ def _write(output: Path, standards: Standards, trust: Trust, recalibration: Reca
                 trust=trust.to_json(),
                 recalibration=recalibration.to_json(),
                 parent=named,
+                standards=taught,
                 **kept,
             )
             made.chmod(0o755)
@@ -97,8 +110,10 @@ def _said(standards: Standards, choice: Choice, output: Path) -> str:
     if choice.rmse:
         tried = ", ".join(f"{name} {value:.4g}" for name, value in choice.rmse.items())
         lines.append(f"  error of each specimen left out, {unit}".rstrip(", ") + f": {tried}")
-    slope = f", slope {choice.recalibration.slope:.4g}" if choice.recalibration.slope != 1 else ""
-    lines.append(f"  chosen      {choice.name}: {choice.recalibration.offset:+.4g} {unit}".rstrip() + slope)
+    chosen = choice.recalibration
+    slope = f", slope {chosen.slope:.4g}" if chosen.slope != 1 else ""
+    moved = "the errors are within chance" if chosen.is_none else f"{chosen.offset:+.4g} {unit}".strip() + slope
+    lines.append(f"  chosen      {choice.name}: {moved}")
     lines.append(
         f"  error of specimens before {rmse(read - wanted):.4g}, after {rmse(after - wanted):.4g} (fitted to them)"
     )

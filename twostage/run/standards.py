@@ -19,7 +19,7 @@ from twostage.model_folder import TrainedModel, described_folder
 from twostage.options.commands import StandardsConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
-from twostage.run.reader import open_reader
+from twostage.run.reader import open_reader, say_with_what
 from twostage.tables.header import column_called
 from twostage.tables.new_photographs import read_new
 from twostage.tables.table import Table
@@ -46,6 +46,12 @@ class Standards:
     prediction: Prediction
     unlike: int
     refused: int
+
+    @property
+    def name(self) -> str:
+        """Of the model: its run, or its folder."""
+        path = self.folder.resolve()
+        return path.parent.name if path.name == "model" else path.name
 
     @property
     def unit(self) -> str:
@@ -93,12 +99,18 @@ def read_standards(config: StandardsConfig) -> Standards:
     read = prediction.is_read
     if not read.any():
         raise DataError(f"none of the {len(table)} standards can be read: {prediction.reason[0]}")
+    say_with_what(config, predictor, run)
     if not read.all():
         why = [f"{table.images[i]} ({prediction.reason[i]})" for i in np.flatnonzero(~read)]
         log.warning("%s not read and left out: %s", number_of(len(why), "standard was", "standards were"), some(why, 3))
     judged = Judged(prediction.reading, distance, table.targets, groups)[read]
     if judged.specimens == 1:
         log.warning("one specimen cannot tell its own error from that of the day: three or more are better")
+    again = sorted(set(judged.groups.tolist()) & set(model.description.get("standards", [])))
+    if again:
+        log.warning(
+            "the model was recalibrated with specimens of these names, and may read them too well: %s", some(again)
+        )
     unlike = 0 if known is None else int((distance[read] > known.threshold).sum())
     name = Path(config.table).name
     return Standards(model, described_folder(run), name, judged, prediction.select(read), unlike, int((~read).sum()))

@@ -37,6 +37,8 @@ def renewed(trust: Trust, bins: Bins, standards: Judged, combination: str, choic
     """
     left_out = _left_out(bins, standards, choice)
     trust, notes = _like(trust, bins, standards, left_out, combination)
+    if trust.errors is not None and not choice.recalibration.is_none:
+        trust = replace(trust, errors=trust.errors - trust.errors.mean())  # from now on no bias is expected
     if trust.intervals is None or trust.dispersion is None:
         return trust, notes
     distribution = trust.dispersion.distribution(bins, left_out.reading, left_out.distance)

@@ -178,6 +178,18 @@ def nclx(content, primaries, transfer):
     return content[:at] + struct.pack(">HH", primaries, transfer) + content[at + 4 :]
 
 
+def damaged(data):
+    """What bad cards, cut copies and mixed-up blocks leave of a JPEG whose end marker is there."""
+    n = len(data)
+    yield "first half, then an end marker", data[: n // 2] + b"\xff\xd9"
+    yield "first half, zeros, an end marker", data[: n // 2] + bytes(n // 2) + b"\xff\xd9"
+    yield "first half, then a later part of itself", data[: n // 2] + data[n * 3 // 4 :]
+    yield "a part twice", data[: n // 2] + data[n // 3 :]
+    yield "a hole of zeros", data[: n * 4 // 10] + bytes(n // 5) + data[n * 6 // 10 :]
+    yield "a sector of another file", data[: n // 2] + bytes(range(1, 200)) * 2 + data[n // 2 + 398 :]
+    yield "the end is missing", data[: n * 9 // 10]
+
+
 def heic(pixels=SCENE, bits=8, **options):
     """HEIC without loss, 4:4:4."""
     import pillow_heif

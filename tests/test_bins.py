@@ -246,6 +246,13 @@ def test_bad_edges_are_refused(edges):
         Bins(edges)
 
 
+@pytest.mark.parametrize("edges", [["80", "350"], [False, True], [0, 10**400], [None, 1], [0, 1e31], [-1e308, 1e308]])
+def test_edges_that_are_no_numbers_or_beyond_what_networks_count_with(edges):
+    with pytest.raises(ConfigError, match="bin edges must"):
+        Bins(edges)
+    Bins([-1e30, 1e30])
+
+
 @pytest.mark.parametrize("arguments", [(80, 350, 0), (350, 80, 3), (5, 5, 2), (0, np.nan, 2)])
 def test_bad_uniform_bins_are_refused(arguments):
     with pytest.raises(ConfigError):

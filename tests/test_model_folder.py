@@ -27,8 +27,10 @@ from twostage.stages.reading import Reading
 from twostage.stages.two_stage import TwoStage
 from twostage.trust.checks import BEYOND
 from twostage.trust.prediction import predict
+from twostage.trust.trust import Trust
 
 CPU = torch.device("cpu")
+TRUST = Trust().to_json()
 BINS = Bins([80, 120, 200, 350])
 TINY = ("image.size=32", "bins.count=3", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]")
 COLUMNS = "image,concentration,lower,upper,bin_index,bin_low,bin_high,bin_probability,status,reason"
@@ -225,7 +227,10 @@ DAMAGE = {
     "sha256 is a word": lambda d: d.update(sha256="classifier.safetensors"),
     "sha256 of one stage": lambda d: d["sha256"].pop("regressor.safetensors"),
     "widths below zero": lambda d: d["config"]["backbone"].update(widths=[4, -6]),
-    "intervals are a word": lambda d: d.update(intervals={"method": "conformal", "half_length": "wide"}),
+    "intervals are a word": lambda d: d.update(trust={**TRUST, "intervals": {"method": "conformal", "weight": "wide"}}),
+    "trust is a word": lambda d: d.update(trust="yes"),
+    "trust refuses by another name": lambda d: d.update(trust={**TRUST, "unlike": "shrug"}),
+    "photographs unlike nothing": lambda d: d.update(trust={**TRUST, "typicality": {"mean": [1.0]}}),
 }
 
 
@@ -355,14 +360,14 @@ def test_a_network_larger_than_its_weights_is_never_built(folder, how, before, m
     assert set(built) == {"meta"}
 
 
-@pytest.mark.parametrize("number", [0, FORMAT + 2, "1", None, True, 3.5])
+@pytest.mark.parametrize("number", [0, FORMAT + 2, "1", None, True, 3.5, float(FORMAT)])
 def test_another_format(folder, number):
     description = json.loads((folder / "model.json").read_text()) | {"format": number}
     (folder / "model.json").write_text(json.dumps(description))
     with pytest.raises(ModelFolderError) as error:
         load_model(folder, CPU)
     assert f"format {number}" in one_line(error)
-    assert "reads 3, 4 and 5" in str(error.value)
+    assert "reads 3 to 6" in str(error.value)
 
 
 @pytest.mark.parametrize("stage", ["classifier", "regressor"])

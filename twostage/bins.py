@@ -23,6 +23,9 @@ __all__ = ["Bins"]
 FAR_FROM_ZERO = 4
 """Ranges; nearer, float32 loses less than a millionth of the range."""
 
+LARGEST = 1e30
+"""Widths and centers of bins stay finite in float32, which the networks count with."""
+
 
 class Bins:
     """Immutable bin geometry over K+1 increasing edges, in the unit of the concentration, on a scale.
@@ -40,11 +43,17 @@ class Bins:
         """`scale` is "linear" or "log".
 
         Raises:
-            ConfigError: There are not two or more finite, strictly increasing edges, above zero on a logarithmic scale.
+            ConfigError: There are not two or more finite, strictly increasing edges that are numbers, above zero on a
+                logarithmic scale.
         """
-        array = np.array(edges, dtype=np.float64)
+        given = np.array(edges)
+        if given.dtype.kind not in "iuf":  # numpy would make numbers of texts
+            raise ConfigError(f"bin edges must be numbers, not {given.tolist()}")
+        array = given.astype(np.float64)
         if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
             raise ConfigError(f"bin edges must be two or more finite, increasing numbers, not {array.tolist()}")
+        if np.abs(array).max() > LARGEST:
+            raise ConfigError(f"bin edges must lie within {LARGEST:g} of zero, not {array.tolist()}: use another unit")
         if scale == "log" and array[0] <= 0:
             raise ConfigError(f"with data.scale=log bin edges must be above zero, not {array.tolist()}")
         array.setflags(write=False)

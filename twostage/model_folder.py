@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from twostage.bins import Bins
 from twostage.errors import ConfigError, ModelFolderError
@@ -90,12 +90,25 @@ def load_weights(path: Path, module: nn.Module) -> None:
     if not path.is_file():
         raise ModelFolderError(f"{path}: no such weights; train this stage first")
     try:
-        module.load_state_dict(load_file(path))
+        state = load_file(path)
+        _refuse_no_numbers(path, state, module)
+        module.load_state_dict(state)
     except (SafetensorError, OSError) as error:
         raise ModelFolderError(f"{path}: damaged weights ({error}); {REPAIR}") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise ModelFolderError(f"{path}: weights of another network: {reason}") from error
+
+
+def _refuse_no_numbers(path: Path, state: dict[str, Tensor], module: nn.Module) -> None:
+    """See that weights are finite numbers of the kind that the module has; others would be converted in silence."""
+    for name, own in module.state_dict().items():
+        if (value := state.get(name)) is None:
+            continue  # which loading tells
+        if value.is_floating_point() != own.is_floating_point() or value.is_complex() != own.is_complex():
+            raise ModelFolderError(f"{path}: damaged weights ({name} holds {value.dtype}, not {own.dtype}); {REPAIR}")
+        if not value.isfinite().all():
+            raise ModelFolderError(f"{path}: damaged weights ({name} holds numbers that are not finite); {REPAIR}")
 
 
 def weights_name(stage: str, member: int = 0) -> str:
@@ -228,13 +241,23 @@ def _parse(path: Path) -> dict[str, Any]:
             raise ValueError(f"{word[:40]} is no finite number")
         return float(word)
 
-    return dict(json.loads(path.read_text(encoding="utf-8"), parse_float=finite, parse_constant=finite))
+    text = path.read_text(encoding="utf-8")
+    return dict(json.loads(text, parse_float=finite, parse_constant=finite, object_pairs_hook=_each_once))
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a description, in which no name comes twice: readers would disagree which of them counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{max(names, key=names.count)[:40]}' is there more than once")
+    return found
 
 
 def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
     """See that a description is of a known format and, from format 4 on, as it was written."""
     number = description["format"]
-    if number not in (FORMAT, *WITHOUT_TRUST, WITHOUT_DIGEST) or isinstance(number, bool):
+    if type(number) is not int or number not in (FORMAT, *WITHOUT_TRUST, WITHOUT_DIGEST):
         raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads 3 to {FORMAT}")
     if number != WITHOUT_DIGEST or "digest" in description:
         if description.get("digest") != description_digest(description):

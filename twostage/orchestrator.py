@@ -117,7 +117,7 @@ def predict(config: PredictConfig) -> pd.DataFrame:
         DataError: Nothing to read at config.input.
         ModelFolderError: No finished model of that run.
     """
-    predictor, folder = open_reader(config)
+    predictor, folder = open_reader(config, config.confidence)
     table, further = _photographs_to_predict(config, predictor.model.config)
     prediction = predictor.predict(table.paths, table.boxes, config.runtime.progress)
     frame = prediction.to_frame(table.images)

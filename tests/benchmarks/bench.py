@@ -27,6 +27,7 @@ import sizes
 import symmetry
 import throughput
 import torch
+import trust
 
 BENCHES = {
     "throughput": throughput.run,
@@ -43,10 +44,11 @@ BENCHES = {
     "limit": limit.run,
     "accuracy": accuracy.run,
     "founding": founding.run,
+    "trust": trust.run,
     "another_day": another_day.run,
 }
-WITH_OPTIONS = {"accuracy", "another_day", "few", "founding"}
-LONG = {"accuracy", "another_day", "few", "fits", "founding", "sizes"}
+WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "trust"}
+LONG = {"accuracy", "another_day", "few", "fits", "founding", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

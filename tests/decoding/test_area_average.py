@@ -61,7 +61,9 @@ def turned(array, k, flip):
 
 
 @pytest.mark.parametrize("name", list(TURNS)[1:])
-@pytest.mark.parametrize("shape", [(250, 250), (257, 301), (300, 131), (64, 64), (20, 20), (33, 50), (1, 7), (63, 200)])
+@pytest.mark.parametrize(
+    "shape", [(250, 250), (257, 301), (300, 131), (64, 64), (20, 20), (33, 50), (16, 23), (63, 200)]
+)
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
 def test_a_turned_photograph_gives_the_turned_result_bit_for_bit(name, shape, fit):
     array = noise(*shape)
@@ -70,7 +72,7 @@ def test_a_turned_photograph_gives_the_turned_result_bit_for_bit(name, shape, fi
     )
 
 
-@pytest.mark.parametrize("shape", [(120, 160), (96, 288), (1, 64), (77, 131), (64, 65), (40, 300), (2, 1000)])
+@pytest.mark.parametrize("shape", [(120, 160), (96, 288), (16, 64), (77, 131), (64, 65), (40, 300), (17, 1000)])
 @pytest.mark.parametrize("size", [32, 64])
 def test_padding_keeps_the_whole_photograph_in_proportion(shape, size):
     """The square is that of the photograph on a plain ground, as far as the photograph reaches."""
@@ -83,11 +85,11 @@ def test_padding_keeps_the_whole_photograph_in_proportion(shape, size):
 
 
 def test_of_a_square_photograph_nothing_is_padded():
-    for side in (7, 64, 131, 250):
+    for side in (17, 64, 131, 250):
         np.testing.assert_array_equal(shrunk(noise(side, side), fit="pad"), shrunk(noise(side, side)))
 
 
-@pytest.mark.parametrize("shape", [(23, 31), (10, 60), (1, 30), (300, 400), (1, 2000), (999, 333)])
+@pytest.mark.parametrize("shape", [(23, 31), (16, 60), (17, 30), (300, 400), (16, 2000), (999, 333)])
 def test_padding_leaves_a_plain_colour_as_it_is(shape):
     assert (shrunk(np.full((*shape, 3), 77, np.uint8), fit="pad") == 77).all()
 

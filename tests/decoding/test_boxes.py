@@ -39,7 +39,9 @@ def of(source, *boxes, size=SIZE, fit="crop"):
 
 
 @pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("box", [(0, 0, 170, 120), (0, 0, 48, 48), (122, 70, 48, 50), (7, 9, 100, 33), (50, 60, 5, 7)])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 170, 120), (0, 0, 48, 48), (122, 70, 48, 50), (7, 9, 100, 33), (50, 60, 17, 21)]
+)
 def test_a_box_is_the_photograph_that_was_cut_out(box, fit):
     array, (left, top, width, height) = noise(), box
     cut = Image.fromarray(np.ascontiguousarray(array[top : top + height, left : left + width]))
@@ -143,6 +145,9 @@ def test_shares_are_of_the_upright_photograph(tmp_path):
         ((-1, 0, 48, 48), "does not lie in the photograph"),
         ((0, 100, 20, 21), "does not lie in the photograph"),
         ((0, 0, 40, 40, 45), "does not lie in the photograph"),
+        ((10, 10, 48, 15), "too small: 48 x 15 pixels; 16 or more are needed on each side"),
+        ((10, 10, 15.9, 48, 30), "too small: 15.9 x 48 pixels"),
+        ((10, 10, 0.5, 0.5), "boxes are shares only where all of them lie within 0..1"),
         ((0, 0, 0, 48), "above 0"),
         ((0, 0, 48, -3), "above 0"),
         ((0, np.nan, 48, 48), "numbers"),
@@ -158,11 +163,17 @@ def test_a_box_that_is_none_is_refused_alone(box, word):
     np.testing.assert_array_equal(good, of(noise(), (10, 10, 50, 50))[0])
 
 
+def test_shares_that_were_written_with_few_digits_are_large_enough():
+    third = Box(0.333333, 0, 0.333333, 1, shares=True)
+    assert isinstance(of(noise(48, 48), third)[0], np.ndarray)
+    assert "too small: 15.67 x 47 pixels" in str(of(noise(47, 47), third)[0])
+
+
 def test_boxes_of_a_photograph_that_cannot_be_read(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no photograph")
     Image.fromarray(noise()).save(tmp_path / "b.png")
     sources = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"]
-    _, failed = decode_photographs(sources, SIZE, "crop", boxes=boxes_of([[0, 0, 9, 9]] * 3))
+    _, failed = decode_photographs(sources, SIZE, "crop", boxes=boxes_of([[0, 0, 19, 19]] * 3))
     assert sorted(failed) == [0, 2]
     assert "a.png" in failed[0]
 
@@ -175,7 +186,7 @@ def test_each_photograph_is_decoded_once(tmp_path, monkeypatch):
     paths = plate(tmp_path, 3)
     table = write(
         tmp_path,
-        rows := [(f"{k}.png", i, 10 * i, 10 * j, 10, 10) for i in range(7) for j in range(5) for k in range(3)],
+        rows := [(f"{k}.png", i, 20 * i, 20 * j, 20, 20) for i in range(7) for j in range(5) for k in range(3)],
     )
     monkeypatch.setattr("twostage.data.photographs.CHUNK", 40)
     photos = load(table)

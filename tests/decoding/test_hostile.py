@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photo_files import SCENE, icc, png, tiff, written
+from photo_files import SCENE, heic, icc, png, tiff, written
 from PIL import Image
 
 from twostage.data.contents import digests_of
@@ -71,7 +71,7 @@ def test_the_user_s_wish_to_stop_is_none_of_it(tmp_path, monkeypatch):
         decode_photograph(tmp_path / "a.png", 32)
 
 
-@pytest.mark.parametrize("boxes", [None, boxes_of([[0, 0, 9, 9]] * 3), boxes_of([[9, 9, 9, 9, 30]] * 3)])
+@pytest.mark.parametrize("boxes", [None, boxes_of([[0, 0, 19, 19]] * 3), boxes_of([[9, 9, 17, 17, 30]] * 3)])
 def test_what_fails_after_decoding_is_one_row_s_refusal_too(tmp_path, monkeypatch, boxes):
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for i, path in enumerate(paths):
@@ -93,6 +93,28 @@ def test_what_fails_after_decoding_is_one_row_s_refusal_too(tmp_path, monkeypatc
 @pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
 def test_a_picture_without_pixels_is_refused(size):
     refused(Image.new("RGB", size), "it has no pixels")
+
+
+def of_kind(format, picture):
+    if format == "HEIC":
+        pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+        return io.BytesIO(heic(np.asarray(picture)))
+    return picture if format == "picture" else io.BytesIO(written(format, picture))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "HEIC", "picture"])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (15, 400), (3, 2000)])
+def test_too_few_pixels_are_no_photograph(format, size):
+    """Enlarged, one pixel would be read as confidently as a whole assay."""
+    for width, height in (size, size[::-1]):
+        picture = Image.fromarray(SCENE).resize((width, height))
+        refused(of_kind(format, picture), f"too small: {width} x {height} pixels; 16 or more are needed on each side")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "HEIC", "picture"])
+def test_the_least_that_is_read(format):
+    picture = Image.fromarray(SCENE).resize((16, 17))
+    assert decode_photograph(of_kind(format, picture), 32).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize(

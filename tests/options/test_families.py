@@ -89,22 +89,15 @@ def grown(monkeypatch):
 
 
 class Wide(Intervals):
-    def __init__(self, half_length):
-        self.half_length = half_length
+    """A toy: the distance from the median, and ten times as much."""
 
-    @classmethod
-    def fit(cls, bins, reading, concentration, target, groups):
-        return cls(10 * float(np.abs(bins.difference(concentration, target)).max()))
+    @staticmethod
+    def strange(distribution, concentration):
+        return np.abs(distribution.quantile(0.5) - concentration)
 
-    def bounds(self, bins, reading, concentration):
-        return concentration - self.half_length, concentration + self.half_length
-
-    def to_json(self):
-        return {"half_length": self.half_length}
-
-    @classmethod
-    def from_json(cls, content):
-        return cls(content["half_length"])
+    @staticmethod
+    def ends(distribution, strangeness):
+        return distribution.quantile(0.5) - 10 * strangeness, distribution.quantile(0.5) + 10 * strangeness
 
 
 @gives(Status.UNLIKE)
@@ -115,19 +108,26 @@ def even(seen):
 
 def test_new_members_are_used_from_the_command_line(here, run, grown):
     tiny = [text for text in TINY if not text.startswith("data.")]
-    chosen = ["data=gray", "backbone=one_layer", "backbone.width=6", "intervals.method=wide", "run=a"]
+    chosen = [
+        "data=gray",
+        "backbone=one_layer",
+        "backbone.width=6",
+        "intervals.method=wide",
+        "intervals.confidence=0.8",
+        "run=a",
+    ]
     status, _, err = run("train", *tiny, *chosen)
     assert status == 0, err
     assert "even gray" in (here / "outputs/a/report.html").read_text()
     metrics = json.loads((here / "outputs/a/metrics.json").read_text())
     assert metrics["options"]["backbone.width"] == 6
-    assert metrics["coverage_90"] == 1.0
-    assert metrics["interval_width_90"] > 0
+    assert metrics["coverage"]["share"] == 1.0
+    assert metrics["coverage"]["width"] > 0
     table = pd.read_csv(here / "outputs/a/predictions.csv")
     assert table["status"].tolist()[:4] == ["unlike", "ok", "unlike", "ok"]
     assert (table["lower"] < table["concentration"]).all()
     description = json.loads((here / "outputs/a/model/model.json").read_text())
-    assert description["intervals"]["method"] == "wide"
+    assert description["trust"]["intervals"]["method"] == "wide"
 
 
 def test_a_new_command_is_called_listed_and_explained(here, run, grown):

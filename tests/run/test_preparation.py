@@ -5,7 +5,6 @@ from helpers import TINY, TINY_TABLE
 
 from twostage import load_config
 from twostage.data.color import to_color, to_srgb
-from twostage.errors import DataError
 from twostage.run.bins import beyond_training
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import prepare
@@ -73,9 +72,13 @@ def test_photographs_beyond_the_training_range_are_told():
 
 
 def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(here):
-    config = load_config([*TINY, "intervals.method=conformal", "run=a"])
-    with pytest.raises(DataError, match="needs 9 or more photographs for calibration, there are 8"):
-        prepare(config, RunFolder(here / "a"))
+    (said,) = [
+        note for note in prepare(load_config([*TINY, "run=a"]), RunFolder(here / "a")).notes if "interval" in note
+    ]
+    assert said.startswith("no intervals: there are 8 photographs for calibration, and a confidence of 0.9 needs 9")
+    for enough in ("intervals.confidence=0.8", "intervals.method=none"):
+        notes = prepare(load_config([*TINY, enough, "run=a"]), RunFolder(here / "a")).notes
+        assert not any("interval" in note for note in notes)
 
 
 @pytest.mark.parametrize(("options", "said"), [(["augment=none"], True), (["augment=turns"], True), ([], False)])

@@ -118,9 +118,13 @@ def test_a_member_that_is_missing_or_another_is_refused(photos, run):
 
 
 def test_intervals_come_of_the_folds(photos, run):
-    assert run("train", *ALL, "run=c", "intervals.method=conformal")[0] == 0
+    assert run("train", *ALL, "run=c")[0] == 0
     description = json.loads((photos / "outputs" / "c" / "model" / "model.json").read_text())
-    assert description["intervals"]["method"] == "conformal"
+    predictions = pd.read_csv(photos / "outputs" / "c" / "predictions.csv")
+    assert description["trust"]["intervals"]["method"] == "distributional"
+    assert len(description["trust"]["intervals"]["strangeness"]) == len(predictions)
+    assert (predictions["lower"] < predictions["concentration"]).all()
+    assert (predictions["upper"] > predictions["concentration"]).all()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,20 @@
+import json
+
 import numpy as np
 import pytest
 
 from twostage.bins import Bins
-from twostage.errors import ConfigError, DataError
+from twostage.errors import ConfigError
 from twostage.options.choices import INTERVALS
+from twostage.options.family import resolve
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, not_finite, out_of_range
-from twostage.trust.intervals import fit_intervals, load_intervals
+from twostage.trust.dispersion import alike
+from twostage.trust.distribution import Distribution
+from twostage.trust.intervals import load_intervals, specimens_needed
 from twostage.trust.prediction import Prediction, predict
 from twostage.trust.status import Status
+from twostage.trust.trust import Judged, Trust
 
 BINS = Bins([0, 50, 100])
 
@@ -21,7 +27,9 @@ def reading(concentration):
 
 def seen(concentration):
     values = np.asarray(concentration, float)
-    return Seen(np.zeros((len(values), 4, 4, 3), np.uint8), reading(np.nan_to_num(values)), values, BINS)
+    said, none = reading(np.nan_to_num(values)), np.full(len(values), np.nan)
+    pixels = np.zeros((len(values), 4, 4, 3), np.uint8)
+    return Seen(pixels, said, values, BINS, Trust(), none, said.probabilities, none, none)
 
 
 def test_the_gravest_status_is_said():
@@ -46,6 +54,18 @@ def test_predictions_are_joined_in_order():
     assert len(whole.to_frame()) == len(whole.reading) == 6
 
 
+def believed(concentration, scale=3.0, bins=BINS):
+    """Predictive distributions around concentrations (N,), in one bin each."""
+    said = np.asarray(concentration, float)
+    weights, means = np.eye(bins.count)[bins.index(said)], np.repeat(bins.scale.to(said)[:, None], bins.count, 1)
+    return Distribution(bins, weights, means, np.broadcast_to(np.asarray(scale, float).reshape(-1, 1), means.shape))
+
+
+def fit(name, found, target, groups=None, scale=3.0, bins=BINS):
+    groups = np.arange(len(target)) if groups is None else groups
+    return resolve(INTERVALS.member(name)).fit(believed(found, scale, bins), target, alike(groups))
+
+
 class IntervalContract:
     """What every method of intervals holds."""
 
@@ -53,23 +73,58 @@ class IntervalContract:
     def fitted(self, name):
         rng = np.random.default_rng(0)
         target = rng.uniform(0, 100, 400)
-        found = target + rng.normal(0, 3, 400)
-        return fit_intervals(name, BINS, reading(found), found, target)
+        return fit(name, target + rng.normal(0, 3, 400), target)
 
-    def test_a_new_error_lies_inside_as_often_as_promised(self, fitted):
+    @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+    def test_a_new_error_lies_inside_as_often_as_promised(self, fitted, confidence):
         rng = np.random.default_rng(1)
         target = rng.uniform(0, 100, 4000)
-        found = target + rng.normal(0, 3, 4000)
-        lower, upper = fitted.bounds(BINS, reading(found), found)
-        assert 0.87 < ((lower <= target) & (target <= upper)).mean() < 0.93
+        lower, upper = fitted.bounds(believed(target + rng.normal(0, 3, 4000)), confidence)
+        assert ((lower <= target) & (target <= upper)).mean() == pytest.approx(confidence, abs=0.04)
 
     def test_it_is_the_same_after_json(self, fitted, name):
-        again = load_intervals({"method": name, **fitted.to_json()})
-        values = np.array([10.0, 60.0])
-        for one, other in zip(
-            fitted.bounds(BINS, reading(values), values), again.bounds(BINS, reading(values), values), strict=True
-        ):
-            np.testing.assert_array_equal(one, other)
+        again = load_intervals(json.loads(json.dumps({"method": name, **fitted.to_json()})))
+        some = believed([10.0, 60.0])
+        for one, other in zip(fitted.bounds(some, 0.8), again.bounds(some, 0.8), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+
+    def test_it_is_nested(self, fitted):
+        some = believed([10.0, 60.0])
+        narrow, wide = fitted.bounds(some, 0.5), fitted.bounds(some, 0.95)
+        assert (wide[0] < narrow[0]).all()
+        assert (narrow[1] < wide[1]).all()
+
+    @pytest.mark.parametrize("groups", [None, np.repeat(np.arange(8), 5)])
+    def test_too_few_specimens_give_none(self, name, groups):
+        count = 8 if groups is None else 40
+        few = fit(name, np.arange(count) * 1.0, np.ones(count), groups)
+        assert np.isnan(few.bounds(believed([10.0, 60.0]), 0.9)).all()
+        assert np.isfinite(few.bounds(believed([10.0, 60.0]), 0.8)).all()
+
+    def test_a_specimen_counts_once_however_often_it_was_photographed(self, name):
+        error = np.r_[np.full(100, 40.0), np.arange(1.0, 10.0)]  # one specimen of a hundred photographs, nine of one
+        groups = np.r_[np.zeros(100, int), np.arange(1, 10)]
+        by_specimen = fit(name, error, np.zeros(109), groups).bounds(believed([50.0]), 0.9)
+        assert by_specimen[1] - 50 == pytest.approx(40, rel=1e-6)  # of ten and a new one, the tenth
+        many = fit(name, error[100:], np.zeros(9)).bounds(believed([50.0]), 0.9)
+        assert many[1] - 50 == pytest.approx(9, rel=1e-6)
+
+    def test_exact_readings_have_intervals_of_a_point(self, name):
+        target = np.linspace(10, 90, 20)
+        lower, upper = fit(name, target, target, scale=1e-3).bounds(believed([50.0], 1e-3), 0.9)
+        assert lower == pytest.approx(50, abs=1e-2)
+        assert upper == pytest.approx(50, abs=1e-2)
+
+    def test_refused_photographs_have_none(self, fitted):
+        some = believed([10.0, 60.0])
+        some.means[1], some.weights[1] = np.nan, np.nan
+        assert np.isnan(np.array(fitted.bounds(some, 0.9))).tolist() == [[False, True], [False, True]]
+
+    def test_a_description_that_does_not_belong_together_is_refused(self, fitted, name):
+        content = fitted.to_json()
+        for damaged in ({"weight": content["weight"][1:]}, {"weight": [-1.0] * 400}, {"strangeness": "many"}):
+            with pytest.raises(ValueError, match=r"."):
+                load_intervals({"method": name, **content, **damaged})
 
 
 @pytest.mark.parametrize("name", [name for name in INTERVALS if name != "none"])
@@ -77,25 +132,43 @@ class TestIntervals(IntervalContract):
     pass
 
 
-def test_a_specimen_counts_once_however_often_it_was_photographed():
-    target = np.zeros(109)
-    error = np.r_[np.full(100, 40.0), np.arange(1.0, 10.0)]  # one specimen of a hundred photographs, nine of one
-    groups = np.r_[np.zeros(100, int), np.arange(1, 10)]
-    by_specimen = fit_intervals("conformal", BINS, reading(error), error, target, groups)
-    assert by_specimen.to_json() == {"half_length": 40.0}  # of ten and a new one, the tenth
-    many = fit_intervals("conformal", BINS, reading(error[100:]), error[100:], target[100:], groups[100:])
-    assert many.to_json() == {"half_length": 9.0}
+def test_conformal_intervals_equal_those_of_crepes():
+    crepes = pytest.importorskip("crepes")
+    rng = np.random.default_rng(0)
+    target = rng.uniform(0, 100, 57)
+    found = target + rng.normal(0, 3, 57)
+    oracle = crepes.ConformalRegressor()
+    oracle.fit(residuals=target - found)
+    new = np.array([20.0, 70.0])
+    for confidence in (0.7, 0.9, 0.95):
+        expected = oracle.predict_int(y_hat=new, confidence=confidence)
+        found_ends = np.column_stack(fit("conformal", found, target).bounds(believed(new), confidence))
+        np.testing.assert_allclose(found_ends, expected)
 
 
-@pytest.mark.parametrize("groups", [None, np.repeat([1, 2], 20)])
-def test_too_few_for_an_interval_is_said(groups):
-    count = 8 if groups is None else 40
-    with pytest.raises(DataError, match=r"needs 9 or more .* there are (8|2): raise split\.calibration"):
-        fit_intervals("conformal", BINS, reading(np.zeros(count)), np.zeros(count), np.ones(count), groups)
+def test_distributional_intervals_are_wider_where_readings_are_less_certain():
+    rng = np.random.default_rng(0)
+    target, scale = rng.uniform(0, 100, 500), rng.choice([1.0, 5.0], 500)
+    found = target + scale * rng.standard_t(4, 500)
+    intervals = fit("distributional", found, target, scale=scale)
+    lower, upper = intervals.bounds(believed([50.0, 50.0], [1.0, 5.0]), 0.9)
+    assert (upper - lower)[1] / (upper - lower)[0] == pytest.approx(5, rel=1e-6)
+
+
+def test_a_bin_with_many_specimens_has_a_quantile_of_its_own():
+    rng = np.random.default_rng(0)
+    target = rng.uniform(0, 100, 600)
+    found = target + rng.normal(0, np.where(target < 50, 1.0, 6.0))
+    lower, upper = fit("conformal", found, target).bounds(believed([20.0, 80.0]), 0.9)
+    assert (upper - lower)[1] > 3 * (upper - lower)[0]
+
+
+def test_specimens_that_a_confidence_needs():
+    assert [specimens_needed(confidence) for confidence in (0.5, 0.9, 0.95, 0.99)] == [1, 9, 19, 99]
 
 
 def test_without_a_method_there_are_no_intervals():
-    lower, upper = load_intervals(None).bounds(BINS, reading(np.zeros(2)), np.zeros(2))
+    lower, upper = Trust().bounds(believed([1.0, 2.0]), 2)
     assert np.isnan(lower).all()
     assert np.isnan(upper).all()
     with pytest.raises(ConfigError, match="did you mean conformal"):
@@ -121,18 +194,18 @@ def test_no_reading_lies_below_the_minimum_and_that_is_said():
     assert said.reason[:2].tolist() == ["read as -2, below data.minimum=0", ""]
 
 
-def test_intervals_on_a_logarithmic_scale_are_factors():
+@pytest.mark.parametrize("name", [name for name in INTERVALS if name != "none"])
+def test_intervals_on_a_logarithmic_scale_are_factors(name):
     bins = Bins([1, 10, 100], "log")
     target = np.geomspace(1, 100, 99)
-    found = target * 2
-    some_reading = Reading(np.eye(2)[bins.index(found)], bins.offsets(found), np.zeros((99, 2)))
-    fitted = fit_intervals("conformal", bins, some_reading, found, target)
-    lower, upper = fitted.bounds(bins, some_reading, np.array([1.0, 50.0]))
+    fitted = fit(name, target * 2, target, scale=0.1, bins=bins)
+    lower, upper = fitted.bounds(believed([1.0, 50.0], 0.1, bins), 0.9)
     np.testing.assert_allclose(upper / lower, 4)
 
 
-def test_intervals_hold_beside_a_minimum():
-    """They learn from readings that were raised to it, and so must stand around such."""
+@pytest.mark.parametrize("name", [name for name in INTERVALS if name != "none"])
+def test_intervals_hold_beside_a_minimum(name):
+    """They are cut there, and nowhere else."""
     rng, bins = np.random.default_rng(0), Bins([0.0, 5, 10])
 
     def read(count):
@@ -141,15 +214,10 @@ def test_intervals_hold_beside_a_minimum():
         return target, Reading(np.eye(2)[bins.index(found)], bins.offsets(found), np.zeros((count, 2)))
 
     target, some_reading = read(2000)
-    fitted = fit_intervals(
-        "conformal",
-        bins,
-        some_reading,
-        predict(bins, np.zeros((2000, 0)), some_reading, "mixture", minimum=0).concentration,
-        target,
-    )
+    none = np.zeros(2000)
+    trust = Trust(method=name).fitted(bins, Judged(some_reading, none, target, np.arange(2000)))
     target, new = read(4000)
-    said = predict(bins, np.zeros((4000, 0)), new, "mixture", fitted, minimum=0)
+    said = predict(bins, np.zeros((4000, 0)), new, "mixture", trust, minimum=0)
     inside = (said.lower <= target) & (target <= said.upper)
     assert 0.87 < inside.mean() < 0.95
     assert said.lower.min() == 0

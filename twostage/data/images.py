@@ -16,8 +16,8 @@ from twostage.errors import ImageError
 
 __all__ = ["DECODER", "decode_boxes", "decode_photograph"]
 
-DECODER = 3
-"""To be raised when a change here changes pixels: photographs that were decoded before are then decoded again."""
+DECODER = 4
+"""To be raised when a change here changes pixels or refusals: photographs are then decoded again."""
 
 UPRIGHT = {
     2: lambda a: a[:, ::-1],

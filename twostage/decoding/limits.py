@@ -15,7 +15,9 @@ __all__ = [
     "MAX_FILE",
     "MAX_JPEG_PIXELS",
     "MAX_PIXELS",
+    "MIN_SIDE",
     "band",
+    "check_enough",
     "check_length",
     "check_memory",
     "check_size",
@@ -27,23 +29,40 @@ MAX_PIXELS = 150_000_000
 MAX_JPEG_PIXELS = 600_000_000
 """A JPEG is decoded at a quarter of its sides where that is enough; the limit of memory holds as well."""
 MAX_SIDE = 65_535
+MIN_SIDE = 16
+"""Pixels of the shorter side of what is read, a photograph or a box in one: fewer tell a colour, and no assay."""
 MAX_FILE = 200_000_000
 """Bytes of a file that is read as a whole (JPEG, WebP, HEIC, AVIF, and what Pillow decodes in Python)."""
 
 
 def check_size(width: int, height: int, most: int | None = None) -> None:
-    """Refuse what has no pixels, or more than are decoded (`MAX_PIXELS` unless `most` says otherwise).
+    """Refuse what has too few pixels, or more than are decoded (`MAX_PIXELS` unless `most` says otherwise).
 
     Raises:
         ImageError: It has.
     """
     if min(width, height) < 1:
         raise ImageError(f"it has no pixels ({width}x{height}); take it anew, or remove it")
+    check_enough(width, height)
     most = MAX_PIXELS if most is None else most
     if width * height > most:
         raise ImageError(f"{width}x{height} is more than {most // 10**6} million pixels; make it smaller")
     if max(width, height) > MAX_SIDE:
         raise ImageError(f"{width}x{height}: no side may have more than {MAX_SIDE} pixels; make it smaller")
+
+
+def check_enough(width: float, height: float) -> None:
+    """Refuse what has a side of fewer pixels than `MIN_SIDE`: enlarged, it would be read as confidently as any other.
+
+    >>> check_enough(8, 8)
+    Traceback (most recent call last):
+    twostage.errors.ImageError: too small: 8 x 8 pixels; 16 or more are needed on each side
+
+    Raises:
+        ImageError: It has.
+    """
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"too small: {width:.6g} x {height:.6g} pixels; {MIN_SIDE} or more are needed on each side")
 
 
 def check_length(length: int) -> None:

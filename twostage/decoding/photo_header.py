@@ -175,8 +175,9 @@ def _boxed(file: IO[bytes], kind: str) -> Header:
         boxed = read_boxes(file)
     except ImageError as error:
         raise ImageError(f"{kind}: {error}") from error
-    limits.check_size(*boxed.coded)
     width, height = boxed.upright
+    for size in (boxed.coded, boxed.upright):  # of which tags may cut a small part out
+        limits.check_size(*size)
     if kind == "AVIF" and boxed.clipped:
         raise ImageError("it is cropped by a tag (clap) that is not applied; save it again")
     return Header(kind, None, width, height, boxed.bits, (1 << boxed.bits) - 1, boxed=boxed)

@@ -12,6 +12,7 @@ from scipy.ndimage import map_coordinates
 from twostage.decoding.area import GRAINS, to_square
 from twostage.decoding.boxes import ROUNDED, Box
 from twostage.decoding.decoder import Photo
+from twostage.decoding.limits import check_enough
 from twostage.errors import ImageError
 
 __all__ = ["smallest_side", "square_of"]
@@ -48,7 +49,7 @@ def square_of(photo: Photo, box: Box, size: int, fit: str) -> np.ndarray:
     the pixels (bilinear), at least two in each direction for each pixel.
 
     Raises:
-        ImageError: The box has no area or does not lie in the photograph, or cannot be decoded.
+        ImageError: The box has no area, too few pixels or does not lie in the photograph, or cannot be decoded.
     """
     found = _stored(_checked(photo, box), photo)
     turns, rest = divmod(round(found.degrees % 360, 9), 90)
@@ -69,6 +70,7 @@ def _checked(photo: Photo, box: Box) -> Box:
     found = box.in_pixels(width, height)
     if min(found.width, found.height) < 1 - ROUNDED:
         raise ImageError("its box is smaller than a pixel; boxes are shares only where all of them lie within 0..1")
+    check_enough(round(found.width, 2), round(found.height, 2))  # shares may have few digits
     x, y = _corners(found).T
     allowed = 0.5 / GRAINS
     if min(x.min(), y.min()) < -allowed or x.max() > width + allowed or y.max() > height + allowed:

@@ -48,9 +48,7 @@ def coverage(
     missed = [] if groups is None else [str(one) for one in np.unique(groups) if inside[groups == one].mean() < 0.5]
     return {
         **told(np.ones(len(target), bool)),
-        "by_range": [
-            {"low": float(edges[k]), "high": float(edges[k + 1]), **told(part == k)} for k in np.unique(part)
-        ],
+        "by_range": [{"low": float(edges[k]), "high": float(edges[k + 1]), **told(part == k)} for k in np.unique(part)],
         "near_edges": told(near) if near.any() else None,
         "groups_missed": missed,
     }

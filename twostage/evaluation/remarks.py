@@ -39,4 +39,7 @@ def remarks(metrics: Mapping[str, Any], n_groups: int | None) -> list[str]:
             f"{few} {'says' if read == 1 else 'say'} little, another test set may give another figure: twostage "
             f"crossval reads every photograph"
         )
+    asked = metrics.get("options", {}).get("intervals.method", "none") != "none"
+    if asked and metrics.get("coverage", {}).get("share") is None:
+        said.append("no intervals: there were too few specimens for calibration, so lower and upper are empty")
     return said

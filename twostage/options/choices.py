@@ -40,7 +40,7 @@ INTERVALS: Family[Any] = Family(
     {
         "distributional": "twostage.trust.intervals:Distributional",
         "conformal": "twostage.trust.intervals:Conformal",
-        "none": None,
+        "none": "twostage.trust.intervals:NoIntervals",
     },
 )
 """Intervals around readings: a class that says how strange a concentration would be, and between which ends none is."""

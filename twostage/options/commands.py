@@ -125,6 +125,9 @@ class PredictConfig(ReadingConfig):
         MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)"
     )
     output: str | None = option(None, "the table to write; without it the rows are printed")
+    confidence: float | None = option(
+        None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
+    )
     strict: bool = option(False, "exit status 1, after all is written, if a photograph was refused")
     spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
 

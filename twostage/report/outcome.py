@@ -109,7 +109,7 @@ class Outcome:
         return coverage(self.target, self.lower, self.upper, part, edges, self.groups)
 
     def summary(self) -> dict[str, Any]:
-        """What metrics.json keeps of it; `error_budget` is None without bins, as are shares and widths without intervals."""
+        """What metrics.json keeps of it; None for `error_budget` without bins, for shares without intervals."""
         covered = {"confidence": self.confidence, **self.coverage()}
         at_90 = covered if self.confidence == 0.9 else {}
         return {

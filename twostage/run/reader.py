@@ -16,16 +16,20 @@ __all__ = ["open_reader", "say_with_what"]
 log = logging.getLogger("twostage")
 
 
-def open_reader(config: ReadingConfig) -> tuple[Predictor, Path]:
+def open_reader(config: ReadingConfig, confidence: float | None = None) -> tuple[Predictor, Path]:
     """The predictor of `config.run`, a run or a model folder, and where that is.
+
+    Args:
+        confidence: Of its intervals, instead of that of the training.
 
     Raises:
         RunError, ModelFolderError: There is no finished model of that name.
+        ConfigError: There is no such confidence.
     """
     use_threads(config.runtime.threads)
     direct = given_path(config.run, "run")
     folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
-    return Predictor.load(folder, config.runtime.device, config.runtime.precision), folder
+    return Predictor.load(folder, config.runtime.device, config.runtime.precision, confidence), folder
 
 
 def say_with_what(config: ReadingConfig, predictor: Predictor, folder: Path) -> None:

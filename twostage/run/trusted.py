@@ -10,6 +10,7 @@ from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.preparation import Prepared, spread
 from twostage.stages.reading import Reading
+from twostage.trust.intervals import specimens_needed
 from twostage.trust.prediction import Prediction, predict
 from twostage.trust.trust import Judged, Trust
 from twostage.trust.typicality import Typicality
@@ -62,7 +63,10 @@ def learn_by_folds(
         the others teach.
     """
     config, settings = prepared.config, settings_of(prepared.config)
-    parts = []
+    specimens, parts = prepared.specimens[rows], []
+    left = min(len(np.unique(np.delete(specimens, fold))) for fold in folds)
+    if left < specimens_needed(settings.confidence):  # then each specimen by all others
+        folds = [np.flatnonzero(specimens == one) for one in np.unique(specimens)]
     for fold in folds:
         others = np.setdiff1d(np.arange(len(rows)), fold)
         trust = _of_read(prepared, settings, rows[others], reading[others])

@@ -159,10 +159,10 @@ def unlike(seen: Seen) -> dict[int, str]:
     known = seen.trust.typicality
     if known is None:
         return {}
-    one_of = f"{known.false_alarm:.2g}".rstrip()
+    others = f"{100 * (1 - known.false_alarm):g} % of their kind"
     return {
-        int(i): f"unlike the training photographs: {np.exp((seen.distance[i] - known.threshold) / 2):.3g} times as far "
-        f"from them in colour, layout and sharpness as all but a share of {one_of} of their kind"
+        int(i): f"unlike the training photographs: in colour, layout and sharpness "
+        f"{np.exp((seen.distance[i] - known.threshold) / 2):.3g} times as far from them as {others}"
         for i in np.flatnonzero(seen.is_unlike)
     }
 

@@ -11,7 +11,7 @@ from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
 from twostage.trust.distribution import Distribution
 
-__all__ = ["Conformal", "Distributional", "Intervals", "load_intervals", "specimens_needed"]
+__all__ = ["Conformal", "Distributional", "Intervals", "NoIntervals", "load_intervals", "specimens_needed"]
 
 MONDRIAN = 100
 """A bin with so many specimens for calibration has a quantile of its own; with fewer that would be chance."""
@@ -143,6 +143,15 @@ class Distributional(Intervals):
         """Quantiles at the level in both tails."""
         far = np.exp(-np.asarray(strangeness, float)) / 2
         return distribution.quantile_of_tails(far, 1 - far), distribution.quantile_of_tails(1 - far, far)
+
+
+class NoIntervals(Conformal):
+    """None at all: no photograph is kept, so that no confidence can be reached."""
+
+    @classmethod
+    def fit(cls, distribution: Distribution, target: np.ndarray, weight: np.ndarray) -> Intervals:
+        """Nothing is learned."""
+        return cls(np.empty(0), np.empty(0), np.empty(0, int))
 
 
 def specimens_needed(confidence: float) -> int:

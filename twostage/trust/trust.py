@@ -16,7 +16,7 @@ from twostage.stages.reading import Reading
 from twostage.trust.dispersion import PARTS, Dispersion, alike, parts_by_specimen
 from twostage.trust.distribution import Distribution
 from twostage.trust.drift import Then, of_specimens
-from twostage.trust.intervals import Intervals, load_intervals
+from twostage.trust.intervals import Intervals, load_intervals, specimens_needed
 from twostage.trust.typicality import Typicality
 
 __all__ = ["Judged", "Trust"]
@@ -94,9 +94,7 @@ class Trust:
             return self
         dispersion = Dispersion.fit(bins, judged.reading, judged.distance, judged.target, judged.groups)
         family = resolve(INTERVALS.member(self.method))
-        intervals = None
-        if family is not None:
-            intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
+        intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
         return replace(self, dispersion=dispersion, intervals=intervals, errors=judged.errors(bins, combination))
 
     @property
@@ -112,6 +110,13 @@ class Trust:
         """
         if not 0 < confidence < 1:
             raise ConfigError(f"confidence={confidence:g} is none: give a number between 0 and 1, such as 0.95")
+        have = 0.0 if self.intervals is None else float(self.intervals.weight.sum())
+        if have + 1e-9 < specimens_needed(confidence):
+            most = f": give at most {have / (have + 1):.3g}" if have else ""
+            raise ConfigError(
+                f"confidence={confidence:g} needs {specimens_needed(confidence)} specimens for calibration, the model "
+                f"has {have:g}{most}"
+            )
         return replace(self, confidence=float(confidence))
 
     def distance(self, pixels: Any) -> np.ndarray:

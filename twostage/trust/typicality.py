@@ -27,6 +27,8 @@ PARTS = 5
 AT_A_TIME = 256
 LEAST_SPREAD = 0.02
 """Of a number, in optical density or its logarithm: photographs of one lamp differ by less than those of tomorrow."""
+LEAST_VARIANCE = 1e-3
+"""In any direction, of what is divided by the spread: photographs may all be the same."""
 DIMMEST = 0.003
 """Spread within a ring, and difference of neighbours, that is as good as none, optical density."""
 
@@ -122,14 +124,14 @@ def _described(pixels: np.ndarray) -> np.ndarray:
     neighbours = across.abs().mean((1, 2, 3)) + along.abs().mean((1, 2, 3))
     bend = across.diff(dim=3).abs().mean((2, 3)) + along.diff(dim=2).abs().mean((2, 3))
     logs = [(values + DIMMEST).log().reshape(count, -1) for values in (spread, neighbours, bend)]
-    return torch.cat([mean.reshape(count, -1), *logs], 1).double().numpy()
+    return torch.cat([mean.reshape(count, -1), *logs], 1).numpy()
 
 
 @cache
 def _densities() -> Tensor:
     """Optical density of each of 256 levels."""
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None, None], (1, 256, 1, 3))
-    return to_color(to_srgb(levels.copy(), torch.device("cpu")), "optical_density")[0, 0, :, 0]
+    return to_color(to_srgb(levels.copy(), torch.device("cpu")), "optical_density")[0, 0, :, 0].double()
 
 
 @cache
@@ -137,7 +139,7 @@ def _rings(height: int, width: int) -> np.ndarray:
     """Share of each pixel in the mean over each ring, (H*W,RINGS); the last holds the corners."""
     y, x = np.meshgrid(*((np.arange(side) * 2 + 1) / side - 1 for side in (height, width)), indexing="ij")
     ring = np.minimum(np.hypot(x, y) / np.sqrt(2) * RINGS, RINGS - 1).astype(int).reshape(-1, 1)
-    inside = (ring == np.arange(RINGS)).astype(np.float32)
+    inside = (ring == np.arange(RINGS)).astype(np.float64)
     return inside / np.maximum(inside.sum(0), 1)
 
 
@@ -145,8 +147,8 @@ def _described_by(numbers: np.ndarray) -> Typicality:
     """Without a threshold."""
     mean, spread = numbers.mean(0), numbers.std(0) + LEAST_SPREAD
     standard = (numbers - mean) / spread
-    precision = OAS(assume_centered=True).fit(standard).precision_ if len(numbers) > 1 else np.eye(len(mean))
-    return Typicality(mean, spread, precision, np.inf, 0.0)
+    covariance = OAS(assume_centered=True).fit(standard).covariance_ + LEAST_VARIANCE * np.eye(len(mean))
+    return Typicality(mean, spread, np.linalg.inv(covariance), np.inf, 0.0)
 
 
 def _limit(values: np.ndarray, false_alarm: float) -> float:

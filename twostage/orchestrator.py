@@ -21,7 +21,6 @@ from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
 from twostage.options.run import Config
-from twostage.run.by_folds import Fold
 from twostage.run.closing import close
 from twostage.run.folder import RunFolder
 from twostage.run.identity import compare_with_today
@@ -44,7 +43,7 @@ ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "de
 """Options of predict that mean nothing for a folder."""
 
 
-def train(config: Config, folds: Sequence[Fold] = ()) -> dict[str, Any]:
+def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
     """Train both stages, combine them and evaluate once on the test set; a finished run is compared and shown again.
 
     Args:

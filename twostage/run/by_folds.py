@@ -14,15 +14,11 @@ from twostage.options.choices import METHODS
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared
 from twostage.run.trusted import learn_by_folds
-from twostage.stages.ensemble import Ensemble
 from twostage.stages.reading import Reading
 from twostage.trust.prediction import Prediction
 from twostage.trust.trust import Trust
 
-__all__ = ["Fold", "ReadByFolds", "join_folds", "read_by_folds"]
-
-Fold = Sequence[RunFolder]
-"""Finished runs with the same test set."""
+__all__ = ["ReadByFolds", "join_folds", "read_by_folds"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,8 @@ class ReadByFolds:
     """For each fold the rows that it has learned from, and those that it has read."""
 
 
-def read_by_folds(prepared: Prepared, folds: Sequence[Fold]) -> ReadByFolds:
-    """Read the photographs of every fold's test set with the mean of its models.
+def read_by_folds(prepared: Prepared, folds: Sequence[RunFolder]) -> ReadByFolds:
+    """Read the photographs of every fold's test set with its model.
 
     Raises:
         RunError: The folds are of other photographs.
@@ -48,16 +44,14 @@ def read_by_folds(prepared: Prepared, folds: Sequence[Fold]) -> ReadByFolds:
     place = {image: row for row, image in enumerate(prepared.photos.table.images)}
     readings, learned = [], []
     for fold in folds:
-        splits = read_names(fold[0].splits)
+        splits = read_names(fold.splits)
         splits = splits[splits["split"] != "skipped"]
         if set(splits["image"]) != set(place):
-            parent = fold[0].path.parent
-            raise RunError(f"{fold[0]} was made of other photographs: delete {parent}, or choose another run=NAME")
+            parent = fold.path.parent
+            raise RunError(f"{fold} was made of other photographs: delete {parent}, or choose another run=NAME")
         rows = np.array([place[image] for image in splits["image"]])
         tested = splits["split"].to_numpy() == "test"
-        models = [load_model(run.path, prepared.device) for run in fold]
-        members = [member for model in models for member in model.members]
-        network = Ensemble(members)
+        network = load_model(fold.path, prepared.device).network
         readings.append(network.read(prepared.pixels(rows[tested]), views=prepared.config.views))
         learned.append((rows[~tested], rows[tested]))
     read = np.concatenate([tested for _, tested in learned])
@@ -68,11 +62,10 @@ def read_by_folds(prepared: Prepared, folds: Sequence[Fold]) -> ReadByFolds:
     return ReadByFolds(read[order], prediction, trust, learned)
 
 
-def join_folds(prepared: Prepared, folds: Sequence[Fold]) -> int:
+def join_folds(prepared: Prepared, folds: Sequence[RunFolder]) -> int:
     """Let the models of all folds be the model of the run, one beside the other; returns how many there are."""
-    runs = [run for fold in folds for run in fold]
-    for member, run in enumerate(runs):
+    for member, fold in enumerate(folds):
         for stage in METHODS[prepared.config.method]:
-            weights = run.weights(stage).read_bytes()
+            weights = fold.weights(stage).read_bytes()
             prepared.folder.write(prepared.folder.model / weights_name(stage, member), weights)
-    return len(runs)
+    return len(folds)

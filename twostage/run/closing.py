@@ -20,7 +20,7 @@ from twostage.options.choices import COMBINATIONS
 from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
-from twostage.run.by_folds import Fold, ReadByFolds, join_folds, read_by_folds
+from twostage.run.by_folds import ReadByFolds, join_folds, read_by_folds
 from twostage.run.facts import write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
@@ -37,7 +37,7 @@ __all__ = ["close"]
 
 
 @once
-def close(prepared: Prepared, folds: Sequence[Fold] = ()) -> None:
+def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     """Complete the model, open the test set and write predictions, report and figures of merit.
 
     Figures are over the photographs that were read; those that were not are counted.
@@ -78,7 +78,7 @@ def close(prepared: Prepared, folds: Sequence[Fold] = ()) -> None:
     learned = [(prepared.part("train"), rows)] if by_folds is None else by_folds.learned
     combined = combined | {name: found[rows[read]] for name, found in _baselines(prepared, learned).items()}
     metrics = _metrics(prepared, prediction, outcome, combined, predictor, rows, by_folds) | openings
-    metrics |= {"n_folds": len(folds), **_training_cost([prepared.folder, *(run for fold in folds for run in fold)])}
+    metrics |= {"n_folds": len(folds), **_training_cost([prepared.folder, *folds])}
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
     write_report(prepared, rows, prediction, outcome, metrics)

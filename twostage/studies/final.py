@@ -32,9 +32,9 @@ def train(config: Config) -> dict[str, Any]:
     """Train both stages, combine them and evaluate; returns the content of metrics.json.
 
     With ``train.final=part`` the figures are of a test set, opened once. With ``folds`` and ``all`` they are of folds,
-    which are trained first, each a cross-validation of its own in the folder NAME_folds. ``folds`` hands out the mean
-    of their models; where start=auto finds that the start that ships fits, half of them begin with it and half
-    without. ``all`` hands out one model of all photographs, with the start that was better on the folds.
+    which are trained first, a cross-validation of its own in the folder NAME_folds: ``folds`` hands out the mean of
+    their models, ``all`` one model of all photographs. Where start=auto finds that the start that ships fits, there
+    are two cross-validations, with it and without, and the better one is taken.
 
     Raises:
         RunError: The run was made with other options, or with other photographs or concentrations.
@@ -52,18 +52,15 @@ def train(config: Config) -> dict[str, Any]:
     log.info(
         "train.final=%s: %d trainings, %d folds: models read every photograph that have not seen its specimen%s",
         *(config.train.final, count * len(starts), count),
-        "; half of them begin with the start that ships" if len(starts) > 1 else "",
+        ", with the start that ships and without; the better is taken" if len(starts) > 1 else "",
     )
     studies = [_folds(config, start, count, data.bins) for start in starts]
+    rmse = [judged(study.read_metrics(), "rmse") for study in studies]
     if len(starts) > 1:
-        rmse = [judged(study.read_metrics(), "rmse") for study in studies]
         log.info("RMSE over the folds: %.4g with the start, %.4g without", *rmse)
-        if config.train.final == "all":
-            chosen = int(np.argmin(rmse))
-            config.start, studies = starts[chosen], [studies[chosen]]
-    return orchestrator.train(
-        config, [[RunFolder(study.path / f"fold_{fold}") for study in studies] for fold in range(count)]
-    )
+    chosen = int(np.argmin(rmse))
+    config.start, study = starts[chosen], studies[chosen]
+    return orchestrator.train(config, [RunFolder(study.path / f"fold_{fold}") for fold in range(count)])
 
 
 def _folds(config: Config, start: str, count: int, bins: Bins) -> RunFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,26 +24,32 @@ class Reading:
     """What both stages say of N photographs, float64 (N,K) each, averaged over the views.
 
     `probabilities` of the bins; `offsets` in every bin and their `log_scales`, the logarithm of the standard deviation
-    that the regressor expects of each, in half widths of the bin; NaN where there is no regressor.
+    that the regressor expects of each, in half widths of the bin; NaN where there is no regressor. `first` (N,) is the
+    place on the scale of what the classifier alone estimates; NaN where it estimates none.
     """
 
     probabilities: np.ndarray
     offsets: np.ndarray
     log_scales: np.ndarray
+    first: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.first) != len(self.probabilities):
+            object.__setattr__(self, "first", np.full(len(self.probabilities), np.nan))
 
     def __len__(self) -> int:
         return len(self.probabilities)
 
     def __getitem__(self, rows: np.ndarray | slice) -> Reading:
-        return Reading(self.probabilities[rows], self.offsets[rows], self.log_scales[rows])
+        return Reading(*(said[rows] for said in self))
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return iter((self.probabilities, self.offsets, self.log_scales))
+        return iter((self.probabilities, self.offsets, self.log_scales, self.first))
 
     @classmethod
     def nothing(cls, count: int, bins: int) -> Reading:
         """Room for the reading of `count` photographs, NaN for now."""
-        return cls(*np.full((3, count, bins), np.nan))
+        return cls(*np.full((3, count, bins), np.nan), np.full(count, np.nan))
 
     def put(self, rows: slice, other: Reading) -> None:
         """Take the reading of some rows from another."""

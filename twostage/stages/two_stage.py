@@ -43,14 +43,26 @@ class TwoStage(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bin probabilities, offsets and log-scales, (N,K) each, of images in the network's colour space (N,C,H,W)."""
-        probabilities, offsets = images.new_ones(len(images), 1), images.new_zeros(len(images), self.bins.count)
+        probabilities, offsets, log_scales, _ = self._said(images)
+        return probabilities, offsets, log_scales
+
+    def _said(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same, and the place (N,) that the classifier alone estimates, NaN without."""
+        probabilities, place = images.new_ones(len(images), 1), images.new_full((len(images),), torch.nan)
+        offsets = images.new_zeros(len(images), self.bins.count)
         log_scales = torch.full_like(offsets, torch.nan)
         if self.classifier is not None:
-            probabilities = self.classifier.probabilities(images)
+            probabilities, place = self._classified(self.classifier, self.classifier.network.pooled(images))
             offsets = self.classifier.offsets.expand(len(images), -1)
         if self.regressor is not None:
             offsets, log_scales = self.regressor(images)
-        return probabilities, offsets, log_scales
+        return probabilities, offsets, log_scales, place
+
+    def _classified(self, classifier: Classifier | Encoded, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (N,K) and the place that it estimates (N,), from its pooled vectors (N,P)."""
+        probabilities = (classifier.read(pooled) / classifier.temperature).softmax(-1)
+        place = classifier.network.estimate(pooled)[:, 0].double() + self.bins.origin
+        return probabilities, place if isinstance(classifier, Classifier) else torch.full_like(place, torch.nan)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -71,19 +83,25 @@ class TwoStage(nn.Module):
         return reading
 
     def _over_views(self, images: Tensor, numbers: Sequence[int]) -> list[Tensor]:
-        """Means of what `forward` says of views of the images, float64 on the CPU (N,K)."""
+        """Means of what `_said` says of views of the images, float64 on the CPU."""
         regressor, classifier = self.regressor, self.classifier
         if regressor is None and classifier is not None and classifier.network.reads_fitted:
-            logits = classifier.read(classifier.network.seen(images, numbers).to(images))
-            probable = (logits / classifier.temperature).softmax(-1).cpu().double()
-            centers = classifier.offsets.expand(len(images), -1).cpu().double()
-            return [probable, centers, torch.full_like(centers, torch.nan)]
+            probable, place = self._classified(classifier, classifier.network.seen(images, numbers).to(images))
+            centers = classifier.offsets.expand(len(images), -1)
+            return _doubles(probable, centers, torch.full_like(centers, torch.nan), place)
         if regressor is None or not regressor.network.reads_fitted:
-            seen = zip(*(self(dihedral_view(images, number)) for number in numbers), strict=True)
-            return [torch.stack([one.cpu().double() for one in said]).mean(0) for said in seen]
-        found = [torch.ones(len(images), 1, dtype=torch.float64)]
-        if self.classifier is not None:
-            said_of = (self.classifier.probabilities(dihedral_view(images, number)) for number in numbers)
-            found = [torch.stack([one.cpu().double() for one in said_of]).mean(0)]
+            return _mean_of([_doubles(*self._said(dihedral_view(images, number))) for number in numbers])
+        first = _doubles(images.new_ones(len(images), 1), images.new_full((len(images),), torch.nan))
+        if classifier is not None:
+            views = (classifier.network.pooled(dihedral_view(images, number)) for number in numbers)
+            first = _mean_of([_doubles(*self._classified(classifier, pooled)) for pooled in views])
         offsets = regressor.read(regressor.network.seen(images, numbers).to(images))
-        return [*found, *(said.cpu().double() for said in offsets)]
+        return [first[0], *_doubles(*offsets), first[1]]
+
+
+def _doubles(*said: Tensor) -> list[Tensor]:
+    return [one.cpu().double() for one in said]
+
+
+def _mean_of(views: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    return [torch.stack(list(said)).mean(0) for said in zip(*views, strict=True)]

@@ -51,7 +51,7 @@ class Reading:
         """Room for the reading of `count` photographs, NaN for now."""
         return cls(*np.full((3, count, bins), np.nan), np.full(count, np.nan))
 
-    def put(self, rows: slice, other: Reading) -> None:
+    def put(self, rows: slice | np.ndarray, other: Reading) -> None:
         """Take the reading of some rows from another."""
         for mine, theirs in zip(self, other, strict=True):
             mine[rows] = theirs

@@ -46,7 +46,8 @@ class Recalibration:
         center, middle = (bins.places[:-1] + bins.places[1:]) / 2, _middle(bins)
         place = center + bins.half_width * reading.offsets
         moved = (middle + self.offset + self.slope * (place - middle) - center) / bins.half_width
-        return Reading(reading.probabilities, moved, reading.log_scales + np.log(self.slope))
+        scales, first = reading.log_scales + np.log(self.slope), self.moved(bins, reading.first)
+        return Reading(reading.probabilities, moved, scales, first)
 
     def moved(self, bins: Bins, place: np.ndarray) -> np.ndarray:
         """The same of places on the scale, of any shape."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from twostage.bins import Bins
+from twostage.stages.reading import Reading
 from twostage.trust.dispersion import alike
 from twostage.trust.intervals import specimens_needed
 from twostage.trust.recalibration import Choice
@@ -55,12 +56,11 @@ def renewed(trust: Trust, bins: Bins, standards: Judged, combination: str, choic
 
 def _left_out(bins: Bins, standards: Judged, choice: Choice) -> Judged:
     """The standards as a recalibration reads them that has not seen their specimen."""
-    reading, which = standards.reading[:], np.unique(standards.groups, return_inverse=True)[1]
+    which = np.unique(standards.groups, return_inverse=True)[1]
+    reading = Reading.nothing(len(standards), bins.count)
     for i, recalibration in enumerate(choice.left_out):
-        moved = recalibration.apply(bins, reading)
-        reading = type(reading)(
-            *(np.where((which == i)[:, None], new, old) for new, old in zip(moved, reading, strict=True))
-        )
+        rows = np.flatnonzero(which == i)
+        reading.put(rows, recalibration.apply(bins, standards.reading[rows]))
     return replace(standards, reading=reading)
 
 

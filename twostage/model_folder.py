@@ -25,11 +25,13 @@ from twostage.options.run import Config
 from twostage.stages.build import build_stage
 from twostage.stages.ensemble import Ensemble
 from twostage.stages.two_stage import TwoStage
+from twostage.trust.recalibration import Recalibration
 from twostage.trust.trust import Trust
 
 __all__ = [
     "FORMAT",
     "TrainedModel",
+    "described_folder",
     "description_digest",
     "load_model",
     "load_weights",
@@ -60,6 +62,7 @@ class TrainedModel:
     config: Config
     description: dict[str, Any]
     trust: Trust = field(default_factory=Trust)
+    recalibration: Recalibration = field(default_factory=Recalibration)
 
     @property
     def members(self) -> list[TwoStage]:
@@ -151,12 +154,12 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
         ModelFolderError: The folder is none, is incomplete, was changed or damaged since it was written, or is of a
             version that is not known.
     """
-    path = _described_folder(folder)
-    description, config, bins, trust = _read_description(path / "model.json")
+    path = described_folder(folder)
+    description, config, bins, trust, recalibration = _read_description(path / "model.json")
     members = [_member(number, path, description, config, bins, device) for number in range(_members(description))]
     network = members[0] if len(members) == 1 else Ensemble(members)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # up to twice as fast
-    return TrainedModel(network.eval(), bins, config, description, trust)
+    return TrainedModel(network.eval(), bins, config, description, trust, recalibration)
 
 
 def _members(description: dict[str, Any]) -> int:
@@ -180,7 +183,7 @@ def _member(
     return TwoStage(bins, stages.get("classifier"), stages.get("regressor"), config.image.color)
 
 
-def _described_folder(folder: str | Path) -> Path:
+def described_folder(folder: str | Path) -> Path:
     """The folder with model.json: the given one, or the one in the given run."""
     try:
         given = given_path(folder, "model folder")
@@ -196,7 +199,7 @@ def _described_folder(folder: str | Path) -> Path:
     return path
 
 
-def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust]:
+def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust, Recalibration]:
     """What model.json says; whatever is in it, it is read as data, and it is as it was written."""
     try:
         description = _parse(path)
@@ -204,6 +207,7 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust]:
         config = to_typed(description["config"])
         bins = Bins(description["edges"], config.data.scale)
         trust = _read_trust(path, description)
+        recalibration = Recalibration.from_json(description.get("recalibration", Recalibration().to_json()))
         digests = dict(description["sha256"])
         count = _members(description)
         if not 1 <= count <= MOST_MEMBERS:
@@ -217,7 +221,7 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust]:
     except Exception as error:  # anything may be in the file, and nothing of it may crash
         reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from error
-    return description, config, bins, trust
+    return description, config, bins, trust, recalibration
 
 
 def _read_trust(path: Path, description: dict[str, Any]) -> Trust:

@@ -21,19 +21,18 @@ from twostage.files import given_path
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
 from twostage.options.run import Config
-from twostage.predictor import Predictor
 from twostage.run.closing import close
-from twostage.run.folder import RunFolder, find_run
+from twostage.run.folder import RunFolder
 from twostage.run.identity import compare_with_today
 from twostage.run.length import describe
 from twostage.run.preparation import Prepared, prepare
+from twostage.run.reader import open_reader, say_with_what
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.tables.folders import find_photographs
 from twostage.tables.new_photographs import beside, for_spreadsheet, read_new, with_what_was_tried
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
-from twostage.training.device import use_threads
 from twostage.training.distributed import from_first_process, join_processes, once
 
 __all__ = ["evaluate", "predict", "train", "train_stage"]
@@ -117,17 +116,11 @@ def predict(config: PredictConfig) -> pd.DataFrame:
         DataError: Nothing to read at config.input.
         ModelFolderError: No finished model of that run.
     """
-    use_threads(config.runtime.threads)
-    direct = given_path(config.run, "run")
-    folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
-    predictor = Predictor.load(folder, config.runtime.device, config.runtime.precision, config.confidence)
+    predictor, folder = open_reader(config, config.confidence)
     table, further = _photographs_to_predict(config, predictor.model.config)
     prediction = predictor.predict(table.paths, table.boxes, config.runtime.progress)
     frame = prediction.to_frame(table.images)
-    if config.run == "latest":
-        log.info("run=latest is %s", folder.resolve().name)
-    for remark in predictor.model.remarks:
-        log.warning("%s: %s", folder, remark)
+    say_with_what(config, predictor, folder)
     known = np.isfinite(table.targets) & prediction.is_read
     if known.any():
         off = rmse(prediction.bins.difference(prediction.concentration[known], table.targets[known]))

@@ -126,8 +126,16 @@ class Predictor:
         """
         model, config = self.model, self.model.config
         reading = model.network.read(pixels, views=config.views)
-        minimum = config.data.minimum
-        return predict(model.bins, pixels, reading, config.combine.method, model.trust, failed, minimum)
+        return predict(
+            model.bins,
+            pixels,
+            reading,
+            config.combine.method,
+            model.trust,
+            failed,
+            config.data.minimum,
+            recalibration=model.recalibration,
+        )
 
     def _decode(self, images: list[Source] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image

@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 
 import accuracy
+import another_day
 import decoding
 import few
 import fits
@@ -44,9 +45,10 @@ BENCHES = {
     "accuracy": accuracy.run,
     "founding": founding.run,
     "trust": trust.run,
+    "another_day": another_day.run,
 }
-WITH_OPTIONS = {"accuracy", "few", "founding", "trust"}
-LONG = {"accuracy", "few", "fits", "founding", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "trust"}
+LONG = {"accuracy", "another_day", "few", "fits", "founding", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -29,7 +29,7 @@ def seen(concentration):
     values = np.asarray(concentration, float)
     said, none = reading(np.nan_to_num(values)), np.full(len(values), np.nan)
     pixels = np.zeros((len(values), 4, 4, 3), np.uint8)
-    return Seen(pixels, said, values, BINS, Trust(), none, said.probabilities, none, none)
+    return Seen(pixels, said, values, BINS, Trust(), none, said.probabilities, none, none, values)
 
 
 def test_the_gravest_status_is_said():

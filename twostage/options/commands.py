@@ -20,6 +20,7 @@ __all__ = [
     "BackbonesConfig",
     "BackbonesRuntimeConfig",
     "CheckDataConfig",
+    "CheckModelConfig",
     "Command",
     "CompareConfig",
     "ComparisonConfig",
@@ -27,6 +28,9 @@ __all__ = [
     "LearningCurveConfig",
     "PredictConfig",
     "PredictRuntimeConfig",
+    "ReadingConfig",
+    "RecalibrateConfig",
+    "StandardsConfig",
 ]
 
 BASELINE_METHODS = ("mean", "ridge", "boosting", "extra_trees")
@@ -97,29 +101,59 @@ class PredictRuntimeConfig:
 
 
 @dataclass
-class PredictConfig:
-    """Options of `twostage predict`."""
+class ReadingConfig:
+    """What every command can be told that reads photographs with a trained model."""
 
-    run: str = option("latest", "the run (or model folder) that predicts")
-    input: str = option(
-        MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)"
-    )
-    output: str | None = option(None, "the table to write; without it the rows are printed")
+    run: str = option("latest", "the run (or model folder) that reads")
     image_column: str | None = option(None, "column of a table with the paths; default: as in training")
     images: str | None = option(None, "folder where the paths in a table start; null: the table's")
     target_column: str | None = option(
         None, "column of a table with known concentrations; default: as in training, where the table has it"
     )
     decimal: str | None = option(None, "decimal mark of these; default: as in training", choices=". ,")
-    strict: bool = option(False, "exit status 1, after all is written, if a photograph was refused")
     box_columns: list[str] | None = option(
         None, "columns of a table with boxes; default: as in training, where the table has them; []: whole photographs"
     )
+    runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
+
+
+@dataclass
+class PredictConfig(ReadingConfig):
+    """Options of `twostage predict`."""
+
+    input: str = option(
+        MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)"
+    )
+    output: str | None = option(None, "the table to write; without it the rows are printed")
     confidence: float | None = option(
         None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
     )
+    strict: bool = option(False, "exit status 1, after all is written, if a photograph was refused")
     spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
-    runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
+
+
+@dataclass
+class StandardsConfig(ReadingConfig):
+    """What both commands can be told that read standards: photographs whose concentrations are known."""
+
+    table: str = option(MISSING, "the table of the standards, with their photographs and concentrations")
+    group_column: str | None = option(
+        None, "column that names the specimen; default: as in training; without one each photograph is a specimen"
+    )
+
+
+@dataclass
+class CheckModelConfig(StandardsConfig):
+    """Options of `twostage check-model`."""
+
+    output: str | None = option(None, "a table of the specimens to write as well")
+
+
+@dataclass
+class RecalibrateConfig(StandardsConfig):
+    """Options of `twostage recalibrate`."""
+
+    output: str = option(MISSING, "the new model folder, which is not there yet")
 
 
 @dataclass
@@ -200,6 +234,16 @@ COMMANDS: Family[Command] = Family(
             "twostage.studies.learning_curve:learning_curve",
         ),
         "predict": Command("read photographs with a trained model", PredictConfig, "twostage.cli:predict"),
+        "check-model": Command(
+            "does a model still read right? Standards against its calibration, and a control chart of all checks",
+            CheckModelConfig,
+            "twostage.run.checked:check_model",
+        ),
+        "recalibrate": Command(
+            "fit a model to another day with a few standards: a new model folder, the old one stays",
+            RecalibrateConfig,
+            "twostage.run.recalibrated:recalibrate",
+        ),
         "check-data": Command(
             "look at table and photographs before training: what is there, what would be refused, which options suit",
             CheckDataConfig,

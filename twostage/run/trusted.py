@@ -44,7 +44,8 @@ def learn_trust(prepared: Prepared, predictor: Predictor) -> Trust:
     if not len(rows):
         return trust
     reading = predictor.model.network.read(prepared.pixels(rows), views=prepared.config.views)
-    return trust.fitted(prepared.bins, judged(prepared, rows, reading, typicality.distance(prepared.pixels(rows))))
+    found = judged(prepared, rows, reading, typicality.distance(prepared.pixels(rows)))
+    return trust.fitted(prepared.bins, found, prepared.config.combine.method)
 
 
 def learn_by_folds(
@@ -81,7 +82,8 @@ def _of_read(prepared: Prepared, settings: Trust, rows: np.ndarray, reading: Rea
     """From photographs that tell both what they look like, and how wrong readings are."""
     described = prepared.pixels(rows)
     typicality, distance = Typicality.fit(described, prepared.specimens[rows], settings.false_alarm)
-    return settings.knowing(typicality).fitted(prepared.bins, judged(prepared, rows, reading, distance))
+    found = judged(prepared, rows, reading, distance)
+    return settings.knowing(typicality).fitted(prepared.bins, found, prepared.config.combine.method)
 
 
 def judged(prepared: Prepared, rows: np.ndarray, reading: Reading, distance: np.ndarray) -> Judged:

@@ -52,7 +52,7 @@ class Reading:
         probabilities, offsets, log_scales = np.full((3, count, bins), np.nan)
         return cls(probabilities, offsets, log_scales)
 
-    def put(self, rows: slice, other: Reading) -> None:
+    def put(self, rows: slice | np.ndarray, other: Reading) -> None:
         """Take the reading of some rows from another."""
         for mine, theirs in zip(self, other, strict=True):
             mine[rows] = theirs

@@ -51,6 +51,7 @@ class Seen:
 
     `distance` (N,) is how far they lie from those of the training, NaN where `trust` does not know these;
     `probabilities` (N,K) are those of the bins, `lower` and `upper` (N,) the ends of the intervals, NaN without any.
+    `reading` is what the stages say; `concentration` is what came of it, `before` (N,) the same before a recalibration.
     """
 
     pixels: Pixels
@@ -62,6 +63,7 @@ class Seen:
     probabilities: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    before: np.ndarray
 
     @property
     def is_unlike(self) -> np.ndarray:
@@ -111,12 +113,12 @@ def contradicts_itself(seen: Seen) -> dict[int, str]:
     """The number lies well outside the likeliest bin, on a side where there are other bins."""
     found, bins = {}, seen.bins
     likeliest = np.nan_to_num(seen.reading.probabilities).argmax(1)
-    offset = bins.offset(seen.concentration, likeliest)
+    offset = bins.offset(seen.before, likeliest)  # the stages know of no recalibration
     beside = np.where(offset > 0, likeliest < bins.count - 1, likeliest > 0)
     for i in np.flatnonzero((np.abs(offset) > 1 + 2 * CONTRADICTION) & beside):
         k = likeliest[i]
         found[int(i)] = (
-            f"the stages disagree: {seen.concentration[i]:.4g} lies outside the likeliest bin, "
+            f"the stages disagree: {seen.before[i]:.4g} lies outside the likeliest bin, "
             f"{bins.edges[k]:g}..{bins.edges[k + 1]:g}"
         )
     return found

@@ -74,6 +74,13 @@ class Intervals(ABC):
         enough = np.flatnonzero(reached >= confidence - ENOUGH)
         return float(self.strangeness[rows][order][enough[0]]) if len(enough) else float("inf")
 
+    def followed_by(self, new: Intervals, old: float) -> Intervals:
+        """With what was seen since; what came before counts less, `old` times as much."""
+        weight = np.concatenate([old * self.weight, new.weight])
+        return type(self)(
+            np.concatenate([self.strangeness, new.strangeness]), weight, np.concatenate([self.bin_index, new.bin_index])
+        )
+
     def to_json(self) -> dict[str, Any]:
         """What `from_json` needs, the least strange first."""
         order = np.argsort(self.strangeness, kind="stable")

@@ -15,6 +15,7 @@ from twostage.stages.combination import at_least, combine
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, look
 from twostage.trust.distribution import Distribution
+from twostage.trust.recalibration import Recalibration
 from twostage.trust.status import Status
 from twostage.trust.trust import Trust
 
@@ -140,6 +141,7 @@ def predict(
     failed: Mapping[int, str] | None = None,
     minimum: float | None = None,
     distance: np.ndarray | None = None,
+    recalibration: Recalibration | None = None,
 ) -> Prediction:
     """Combine and check what both stages say of photographs (N,H,W,3).
 
@@ -149,14 +151,17 @@ def predict(
         minimum: The least concentration that there can be: what is read below it becomes it, and the reason says so.
         failed: Rows that could not be decoded, with the reason.
         distance: How far the photographs lie from those of the training, (N,), where that is known already.
+        recalibration: By how much all that is read is to be moved.
     """
-    trust = trust or Trust()
+    trust, said = trust or Trust(), reading
+    reading = reading if recalibration is None else recalibration.apply(bins, reading)
     concentration = combine(bins, reading, method)
+    before = concentration if reading is said else combine(bins, said, method)
     distance = trust.distance(pixels) if distance is None else distance
     distribution = trust.distribution(bins, reading, distance)
     probabilities = reading.probabilities if distribution is None else distribution.mass()
     lower, upper = (at_least(ends, minimum) for ends in trust.bounds(distribution, len(reading)))
-    seen = Seen(pixels, reading, concentration, bins, trust, distance, probabilities, lower, upper)
+    seen = Seen(pixels, said, concentration, bins, trust, distance, probabilities, lower, upper, before)
     status, reason = _gravest(
         len(reading), [(Status.OK, _below(concentration, minimum)), *look(seen), (Status.REFUSED, dict(failed or {}))]
     )

@@ -11,9 +11,11 @@ from twostage.bins import Bins
 from twostage.errors import ConfigError
 from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
+from twostage.stages.combination import combine
 from twostage.stages.reading import Reading
 from twostage.trust.dispersion import PARTS, Dispersion, alike, parts_by_specimen
 from twostage.trust.distribution import Distribution
+from twostage.trust.drift import Then, of_specimens
 from twostage.trust.intervals import Intervals, load_intervals, specimens_needed
 from twostage.trust.typicality import Typicality
 
@@ -44,6 +46,17 @@ class Judged:
         """How many."""
         return len(np.unique(self.groups))
 
+    def places(self, bins: Bins, combination: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where on the scale the specimens (S,) are read, and where they lie: means over the photographs of each."""
+        read = bins.scale.to(combine(bins, self.reading, combination))
+        wanted = bins.scale.to(self.target)
+        return of_specimens(read, self.groups), of_specimens(wanted, self.groups)
+
+    def errors(self, bins: Bins, combination: str) -> np.ndarray:
+        """How far above that they are read, (S,)."""
+        read, wanted = self.places(bins, combination)
+        return read - wanted
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -51,7 +64,8 @@ class Trust:
 
     `method` is the name of the intervals; `unlike` says whether a photograph unlike the training is flagged or refused;
     `max_width` is the length of an interval, in the unit of the concentration, above which confidence is low;
-    `false_alarm` is the share of specimens of the right kind that may be called unlike.
+    `false_alarm` is the share of specimens of the right kind that may be called unlike; `errors` (S,) are those of the
+    calibration's specimens, on the scale.
     """
 
     typicality: Typicality | None = None
@@ -62,22 +76,31 @@ class Trust:
     confidence: float = 0.9
     max_width: float | None = None
     false_alarm: float = 0.01
+    errors: np.ndarray | None = None
 
     def knowing(self, typicality: Typicality) -> Trust:
         """With what the photographs of the training look like."""
         return replace(self, typicality=typicality)
 
-    def fitted(self, bins: Bins, judged: Judged) -> Trust:
-        """With dispersion and intervals, learned from photographs that nothing else has seen.
+    def fitted(self, bins: Bins, judged: Judged, combination: str = "mixture") -> Trust:
+        """With dispersion, intervals and errors, learned from photographs that nothing else has seen.
 
         The strangeness of each is measured with a dispersion that has not seen its specimen either.
+
+        Args:
+            combination: How bins and offsets become one concentration.
         """
         if judged.specimens < 2:
             return self
         dispersion = Dispersion.fit(bins, judged.reading, judged.distance, judged.target, judged.groups)
         family = resolve(INTERVALS.member(self.method))
         intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
-        return replace(self, dispersion=dispersion, intervals=intervals)
+        return replace(self, dispersion=dispersion, intervals=intervals, errors=judged.errors(bins, combination))
+
+    @property
+    def then(self) -> Then | None:
+        """What the model could do when it was new; None where that was not kept."""
+        return None if self.errors is None or len(self.errors) < 2 else Then(self.errors)
 
     def at(self, confidence: float) -> Trust:
         """The same with intervals of another confidence.
@@ -118,6 +141,8 @@ class Trust:
             found |= {} if part is None else {name: part.to_json()}
         if self.intervals is not None:
             found["intervals"] = {"method": self.method, **self.intervals.to_json()}
+        if self.errors is not None:
+            found["errors"] = [float(f"{value:.9g}") for value in self.errors]
         return found
 
     @classmethod
@@ -134,6 +159,8 @@ class Trust:
             given["dispersion"] = Dispersion.from_json(content["dispersion"])
         if "intervals" in content:
             given |= {"intervals": load_intervals(content["intervals"]), "method": content["intervals"]["method"]}
+        if "errors" in content:
+            given["errors"] = np.array(content["errors"], float).reshape(-1)
         width, confidence, alarm = content["max_width"], float(content["confidence"]), float(content["false_alarm"])
         if content["unlike"] not in ("flag", "refuse") or not 0 < confidence < 1:
             raise ValueError("unlike is flag or refuse, and confidence lies between 0 and 1")

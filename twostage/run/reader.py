@@ -1,0 +1,40 @@
+"""The model that a command was asked to read with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from twostage.files import given_path
+from twostage.options.commands import ReadingConfig
+from twostage.predictor import Predictor
+from twostage.run.folder import find_run
+from twostage.training.device import use_threads
+
+__all__ = ["open_reader", "say_with_what"]
+
+log = logging.getLogger("twostage")
+
+
+def open_reader(config: ReadingConfig, confidence: float | None = None) -> tuple[Predictor, Path]:
+    """The predictor of `config.run`, a run or a model folder, and where that is.
+
+    Args:
+        confidence: Of its intervals, instead of that of the training.
+
+    Raises:
+        RunError, ModelFolderError: There is no finished model of that name.
+        ConfigError: There is no such confidence.
+    """
+    use_threads(config.runtime.threads)
+    direct = given_path(config.run, "run")
+    folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
+    return Predictor.load(folder, config.runtime.device, config.runtime.precision, confidence), folder
+
+
+def say_with_what(config: ReadingConfig, predictor: Predictor, folder: Path) -> None:
+    """Which run the latest is, and what must be said beside the numbers of a model; when they are there."""
+    if config.run == "latest":
+        log.info("run=latest is %s", folder.resolve().name)
+    for remark in predictor.model.remarks:
+        log.warning("%s: %s", folder, remark)

@@ -164,3 +164,16 @@ def test_a_trained_model_reads_with_them_and_as_it_was_saved(here):
     assert written["concentration"].notna().all()
     refit = json.loads((here / "outputs/a/regressor/refit.json").read_text())
     assert refit["after"] < refit["before"]
+
+
+def test_a_mask_that_looks_across_a_border_is_not_read():
+    """From there a surface may settle on either side: the closed form gives its columns no weight."""
+    image, masks, _ = scene()
+    across = ((DISTANCE > 0.6) & (DISTANCE < 0.8)).float()
+    seen = torch.cat([masks, (across / across.sum())[None]])[None].expand(5, -1, -1, -1)
+    pooling = build_pooling("surfaces", (6, 8, 8), 1)
+    pooling.fitted = 3 * seen.shape[1]
+    found = pooling.ambiguous(seen, image[None, None].expand(5, -1, -1, -1))
+    assert found.tolist() == [False, False, True] * 3
+    alone = pooling.ambiguous(seen[:, 2:], image[None, None].expand(5, -1, -1, -1))
+    assert not alone.any()  # a network that has not learned yet where to look

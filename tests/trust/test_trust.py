@@ -221,3 +221,24 @@ def test_intervals_hold_beside_a_minimum(name):
     inside = (said.lower <= target) & (target <= said.upper)
     assert 0.87 < inside.mean() < 0.95
     assert said.lower.min() == 0
+
+
+def test_stages_that_disagree_more_than_usual_are_said():
+    rng = np.random.default_rng(0)
+    target = rng.uniform(0, 100, 400)
+
+    def read(first):
+        offsets = BINS.offsets(target)
+        return Reading(np.eye(2)[BINS.index(target)], offsets, np.zeros_like(offsets), first)
+
+    usual = read(target + rng.uniform(-2, 2, 400))
+    trust = Trust().fitted(BINS, Judged(usual, np.zeros(400), target, np.arange(400)))
+    assert trust.disagreement == pytest.approx(2, abs=0.1)
+    first = target.copy()
+    first[7] += 5
+    said = predict(BINS, np.zeros((400, 0)), read(first), "mixture", trust)
+    assert np.flatnonzero(said.status == "low_confidence").tolist() == [7]
+    assert f"stage 1 alone reads {first[7]:.4g}, both together {target[7]:.4g}" in said.reason[7]
+    without = read(np.full(400, np.nan))
+    assert Trust().fitted(BINS, Judged(without, np.zeros(400), target, np.arange(400))).disagreement is None
+    assert (predict(BINS, np.zeros((400, 0)), without, "mixture", trust).status == "ok").all()

@@ -58,17 +58,18 @@ class SurfacePooling(MaskPooling):
         """The fitted columns (N,3*M*C) of an input (N,C,H,W) under its masks (N,M,h,w)."""
         return robust_surfaces(F.adaptive_avg_pool2d(image, (masks.shape[2], masks.shape[3])), masks).flatten(1)
 
-
     def ambiguous(self, masks: Tensor, image: Tensor) -> Tensor:
         """Fitted columns (`fitted`,), as booleans, of masks that look across a border in most inputs (N,C,H,W).
 
-        From there a surface may settle on either side, now on this and, in one photograph of a hundred, on that.
+        From there a surface may settle on either side, now on this and, in one photograph of a hundred, on that. Where
+        all masks do, the network has not learned yet where to look, and none is better than another.
         """
         pixels = F.adaptive_avg_pool2d(image, (masks.shape[2], masks.shape[3])).flatten(2)
         weight = masks.flatten(2)
         mean, square = (torch.einsum("nmx,ncx->nmc", weight, values) for values in (pixels, pixels.square()))
         share = (square - mean.square()).sum(2) / pixels.var(2).sum(1, keepdim=True).clamp_min(LEAST_SPREAD**2)
         mixed = share.median(0).values > MIXED
+        mixed = mixed & ~mixed.all()
         return mixed[None, :, None].expand(3, -1, image.shape[1]).flatten()
 
 

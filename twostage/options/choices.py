@@ -51,6 +51,7 @@ CHECKS: Family[Any] = Family(
         "finite": "twostage.trust.checks:not_finite",
         "range": "twostage.trust.checks:out_of_range",
         "contradiction": "twostage.trust.checks:contradicts_itself",
+        "stages": "twostage.trust.checks:stages_disagree",
         "elsewhere": "twostage.trust.checks:could_be_elsewhere",
         "width": "twostage.trust.checks:too_wide",
         "unlike": "twostage.trust.checks:unlike",

@@ -31,6 +31,7 @@ __all__ = [
     "not_finite",
     "nothing_to_read",
     "out_of_range",
+    "stages_disagree",
     "too_wide",
     "unlike",
 ]
@@ -122,6 +123,22 @@ def contradicts_itself(seen: Seen) -> dict[int, str]:
             f"{bins.edges[k]:g}..{bins.edges[k + 1]:g}"
         )
     return found
+
+
+@gives(Status.LOW_CONFIDENCE)
+def stages_disagree(seen: Seen) -> dict[int, str]:
+    """Stage 1 alone estimates another concentration than both together read, by more than it usually does."""
+    limit, scale = seen.trust.disagreement, seen.bins.scale
+    if limit is None:
+        return {}
+    apart = np.abs(seen.reading.first - scale.to(seen.before))
+    usual = f"{100 * (1 - seen.trust.false_alarm):g} % of specimens they differ by at most {limit:.3g}"
+    usual += " decades" if scale.unit("") else ""
+    alone, both = scale.back(seen.reading.first), seen.before
+    return {
+        int(i): f"the stages disagree: stage 1 alone reads {alone[i]:.4g}, both together {both[i]:.4g}; in {usual}"
+        for i in np.flatnonzero(apart > limit)
+    }
 
 
 @gives(Status.LOW_CONFIDENCE)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from twostage.bins import Bins
 from twostage.errors import ConfigError
@@ -17,7 +18,7 @@ from twostage.trust.dispersion import PARTS, Dispersion, alike, parts_by_specime
 from twostage.trust.distribution import Distribution
 from twostage.trust.drift import Then, of_specimens
 from twostage.trust.intervals import Intervals, load_intervals, specimens_needed
-from twostage.trust.typicality import Typicality
+from twostage.trust.typicality import Typicality, upper_limit
 
 __all__ = ["Judged", "Trust"]
 
@@ -65,7 +66,8 @@ class Trust:
     `method` is the name of the intervals; `unlike` says whether a photograph unlike the training is flagged or refused;
     `max_width` is the length of an interval, in the unit of the concentration, above which confidence is low;
     `false_alarm` is the share of specimens of the right kind that may be called unlike; `errors` (S,) are those of the
-    calibration's specimens, on the scale.
+    calibration's specimens, on the scale; `disagreement` is how far what stage 1 alone estimates may lie from the
+    number, on the scale, with the same share of false alarms.
     """
 
     typicality: Typicality | None = None
@@ -77,6 +79,7 @@ class Trust:
     max_width: float | None = None
     false_alarm: float = 0.01
     errors: np.ndarray | None = None
+    disagreement: float | None = None
 
     def knowing(self, typicality: Typicality) -> Trust:
         """With what the photographs of the training look like."""
@@ -95,7 +98,13 @@ class Trust:
         dispersion = Dispersion.fit(bins, judged.reading, judged.distance, judged.target, judged.groups)
         family = resolve(INTERVALS.member(self.method))
         intervals = family.fit(_left_out(bins, judged), judged.target, alike(judged.groups))
-        return replace(self, dispersion=dispersion, intervals=intervals, errors=judged.errors(bins, combination))
+        return replace(
+            self,
+            dispersion=dispersion,
+            intervals=intervals,
+            errors=judged.errors(bins, combination),
+            disagreement=_usual_disagreement(bins, judged, combination, self.false_alarm),
+        )
 
     @property
     def then(self) -> Then | None:
@@ -141,6 +150,8 @@ class Trust:
             found |= {} if part is None else {name: part.to_json()}
         if self.intervals is not None:
             found["intervals"] = {"method": self.method, **self.intervals.to_json()}
+        if self.disagreement is not None:
+            found["disagreement"] = self.disagreement
         if self.errors is not None:
             found["errors"] = [float(f"{value:.9g}") for value in self.errors]
         return found
@@ -159,6 +170,8 @@ class Trust:
             given["dispersion"] = Dispersion.from_json(content["dispersion"])
         if "intervals" in content:
             given |= {"intervals": load_intervals(content["intervals"]), "method": content["intervals"]["method"]}
+        if "disagreement" in content:
+            given["disagreement"] = float(content["disagreement"])
         if "errors" in content:
             given["errors"] = np.array(content["errors"], float).reshape(-1)
         width, confidence, alarm = content["max_width"], float(content["confidence"]), float(content["false_alarm"])
@@ -166,6 +179,16 @@ class Trust:
             raise ValueError("unlike is flag or refuse, and confidence lies between 0 and 1")
         width = None if width is None else float(width)
         return cls(**given, unlike=content["unlike"], confidence=confidence, max_width=width, false_alarm=alarm)
+
+
+def _usual_disagreement(bins: Bins, judged: Judged, combination: str, false_alarm: float) -> float | None:
+    """Beyond which the stages differ in a share of specimens, by the worst photograph of each; None without stage 1."""
+    apart = np.abs(judged.reading.first - bins.scale.to(combine(bins, judged.reading, combination)))
+    if not np.isfinite(apart).all():
+        return None
+    farthest = pd.Series(apart).groupby(judged.groups).max().to_numpy()
+    limit = float(np.exp(upper_limit(np.log(np.maximum(farthest, 1e-12)), false_alarm)))
+    return limit if np.isfinite(limit) else None
 
 
 def _left_out(bins: Bins, judged: Judged) -> Distribution:

@@ -20,7 +20,7 @@ from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.trust.dispersion import parts_by_specimen
 
-__all__ = ["Typicality", "described"]
+__all__ = ["Typicality", "described", "upper_limit"]
 
 RINGS = 8
 PARTS = 5
@@ -67,7 +67,7 @@ class Typicality:
             kept = parts != part
             left_out[~kept] = _described_by(numbers[kept]).of_numbers(numbers[~kept])
         farthest = np.array([left_out[groups == one].max() for one in np.unique(groups)])
-        threshold = _limit(farthest, false_alarm)
+        threshold = upper_limit(farthest, false_alarm)
         return cls(whole.mean, whole.spread, whole.precision, threshold, false_alarm), left_out
 
     def distance(self, pixels: Pixels) -> np.ndarray:
@@ -151,8 +151,12 @@ def _described_by(numbers: np.ndarray) -> Typicality:
     return Typicality(mean, spread, np.linalg.inv(covariance), np.inf, 0.0)
 
 
-def _limit(values: np.ndarray, false_alarm: float) -> float:
-    """What a new value exceeds with probability `false_alarm`, from values (S,)."""
+def upper_limit(values: np.ndarray, false_alarm: float) -> float:
+    """What a new value exceeds with probability `false_alarm`, from values (S,) of specimens.
+
+    The quantile where they are enough for one, else the prediction limit of a normal distribution; infinite for fewer
+    than two. Source: Hahn and Meeker 1991, "Statistical intervals", section 4.7.
+    """
     count = len(values)
     rank = int(np.ceil((count + 1) * (1 - false_alarm)))
     if rank <= count:

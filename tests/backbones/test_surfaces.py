@@ -177,3 +177,12 @@ def test_a_mask_that_looks_across_a_border_is_not_read():
     assert found.tolist() == [False, False, True] * 3
     alone = pooling.ambiguous(seen[:, 2:], image[None, None].expand(5, -1, -1, -1))
     assert not alone.any()  # a network that has not learned yet where to look
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.3])
+def test_a_mask_that_reaches_a_little_across_settles_on_the_larger_part(share):
+    """And never on a surface between the two, whose residuals would keep both."""
+    image, masks, _ = scene()
+    mixed = (1 - share) * masks[0] + share * masks[1]
+    inside = robust_surfaces(image[None, None], torch.stack([masks[0], mixed])[None])[0, 1, :, 0]
+    assert inside[1] == pytest.approx(float(inside[0]), abs=0.02)

@@ -33,6 +33,9 @@ LEAST_SPREAD = 0.005
 FIRST_SPREADS = (24, 20, 16, 12, 8, 4)
 """The least spread in the first passes, times as large: else a surface that a small mask of a quiet photograph fits
 almost without residual never grows beyond it."""
+MOST_SPREADS = (0.6, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1)
+"""The most spread of residuals, from pass to pass: a surface between two parts of the scene, whose residuals are as
+large as these differ, would keep both for ever. Usual photographs are read the same with and without it."""
 MIXED = 0.2
 """Share of a photograph's variance that lies under a mask which looks at two parts of the scene at once."""
 TERMS = (1, 3, 6)
@@ -95,7 +98,8 @@ def robust_surfaces(pixels: Tensor, masks: Tensor) -> Tensor:
         squares = (values[:, None] - surface).square()
         variance = torch.einsum("nmx,nmcx->nmc", weight, squares)[..., None] * (TRUNCATION if number else 1.0)
         least = LEAST_SPREAD * (FIRST_SPREADS[number] if number < len(FIRST_SPREADS) else 1)
-        distance = (squares / variance.clamp_min(least**2)).mean(2)
+        most = MOST_SPREADS[min(number, len(MOST_SPREADS) - 1)]
+        distance = (squares / variance.clamp(least**2, most**2)).mean(2)
         agree, weight = weight, (1 - distance / CUT**2).clamp_min(0).square() + 1e-9 * start  # never nowhere
     centroid = _terms_at(*(agree @ terms[1:3].T).unbind(2))  # (6,N,M)
     means = [torch.einsum("nmx,nmcx->nmc", over, surface) for over in (start, agree)]

@@ -9,7 +9,7 @@ from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, not_finite, out_of_range
-from twostage.trust.dispersion import alike
+from twostage.trust.dispersion import Dispersion, alike
 from twostage.trust.distribution import Distribution
 from twostage.trust.intervals import load_intervals, specimens_needed
 from twostage.trust.prediction import Prediction, predict
@@ -242,3 +242,20 @@ def test_stages_that_disagree_more_than_usual_are_said():
     without = read(np.full(400, np.nan))
     assert Trust().fitted(BINS, Judged(without, np.zeros(400), target, np.arange(400))).disagreement is None
     assert (predict(BINS, np.zeros((400, 0)), without, "mixture", trust).status == "ok").all()
+
+
+def test_two_answers_are_told_from_one_that_is_uncertain():
+    bins = Bins.uniform(0, 100, 5)
+
+    def said(places, scale):
+        """Half of the weight lies in the bin of each of two places."""
+        count, inside = 1, bins.index(np.array(places))
+        weights = np.zeros((count, 5))
+        weights[0, inside] += [0.6, 0.4] if len(places) > 1 else 1.0
+        reading = Reading(weights, bins.offsets(np.array([places[0]])) * 0, np.zeros((count, 5)))
+        learned = Trust(dispersion=Dispersion(np.log(scale), np.zeros(4), np.zeros(4), np.ones(4)))
+        return predict(bins, np.zeros((count, 0)), reading, "argmax", learned)
+
+    assert "may as well lie in 80..100" in said([10.0, 90.0], 3.0).reason[0]
+    assert said([10.0, 90.0], 3.0).status == "low_confidence"
+    assert said([50.0], 25.0).status == "ok"

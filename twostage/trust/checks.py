@@ -41,7 +41,9 @@ BEYOND = 0.1
 CONTRADICTION = 0.5
 """A concentration this many widths outside the likeliest bin contradicts it; less is the border between two."""
 ELSEWHERE = 0.1
-"""Probability of bins that are not beside the named one, from which on they are told of."""
+"""Probability of a bin that is not beside the named one, from which on it is told of;"""
+VALLEY = 2.0
+"""so many times as likely as one between the two."""
 NO_COLOR = 2
 """Levels of 255: all pixels within so many of black, of white or of one another show nothing."""
 
@@ -111,7 +113,12 @@ def out_of_range(seen: Seen) -> dict[int, str]:
 
 @gives(Status.LOW_CONFIDENCE)
 def contradicts_itself(seen: Seen) -> dict[int, str]:
-    """The number lies well outside the likeliest bin, on a side where there are other bins."""
+    """The number lies well outside stage 1's likeliest bin, on a side where there are others.
+
+    Where it was learned how far the stages usually differ, `stages_disagree` tells instead.
+    """
+    if seen.trust.disagreement is not None:
+        return {}
     found, bins = {}, seen.bins
     likeliest = np.nan_to_num(seen.reading.probabilities).argmax(1)
     offset = bins.offset(seen.before, likeliest)  # the stages know of no recalibration
@@ -143,17 +150,17 @@ def stages_disagree(seen: Seen) -> dict[int, str]:
 
 @gives(Status.LOW_CONFIDENCE)
 def could_be_elsewhere(seen: Seen) -> dict[int, str]:
-    """A bin that is not beside that of the number is likely as well."""
+    """Another bin is likely as well, and those between are not: two answers, instead of one that is uncertain."""
     found, bins = {}, seen.bins
     named = bins.index(np.nan_to_num(seen.concentration))
-    far = np.abs(np.arange(bins.count) - named[:, None]) > 1
-    there = np.where(far, np.nan_to_num(seen.probabilities), 0.0)
-    for i in np.flatnonzero(there.sum(1) >= ELSEWHERE):
-        k = there[i].argmax()
-        found[int(i)] = (
-            f"it may as well lie in {bins.edges[k]:g}..{bins.edges[k + 1]:g} (probability {there[i].sum():.2g} of bins "
-            f"that are not beside it)"
-        )
+    for i, mass in enumerate(np.nan_to_num(seen.probabilities)):
+        for k in np.flatnonzero(mass >= ELSEWHERE):
+            between = mass[min(k, named[i]) + 1 : max(k, named[i])]
+            if len(between) and mass[k] > VALLEY * between.min():
+                found[i] = (
+                    f"it may as well lie in {bins.edges[k]:g}..{bins.edges[k + 1]:g} (probability {mass[k]:.2g}), and "
+                    f"hardly between"
+                )
     return found
 
 

@@ -75,7 +75,7 @@ def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(h
     (said,) = [
         note for note in prepare(load_config([*TINY, "run=a"]), RunFolder(here / "a")).notes if "interval" in note
     ]
-    assert said.startswith("no intervals: there are 8 photographs for calibration, and a confidence of 0.9 needs 9")
+    assert said.startswith("no intervals: the calibration part has 8 photographs, and a confidence of 0.9 needs 9")
     for enough in ("intervals.confidence=0.8", "intervals.method=none"):
         notes = prepare(load_config([*TINY, enough, "run=a"]), RunFolder(here / "a")).notes
         assert not any("interval" in note for note in notes)

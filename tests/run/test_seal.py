@@ -74,6 +74,6 @@ def test_a_test_set_that_another_run_has_opened_is_not_called_new(here, once, ru
     metrics = json.loads((here / "outputs/b/metrics.json").read_text())
     assert (metrics["n_test_openings"], metrics["n_test_openings_of_others"]) == (1, 1)
     text = Parsed((here / "outputs/b/report.html").read_text()).text
-    assert "The test part was opened once in this run, and 1 times by other runs before" in text
+    assert "The test part was opened once in this run, and once by other runs before" in text
     status, out, err = run("train", *TINY, "run=c", "seed=1")  # photographs of its own
     assert "not used before" in out

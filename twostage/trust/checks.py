@@ -43,7 +43,7 @@ CONTRADICTION = 0.5
 ELSEWHERE = 0.1
 """Probability of a bin that is not beside the named one, from which on it is told of;"""
 VALLEY = 2.0
-"""so many times as likely as one between the two."""
+"""so many times as dense as one between the two."""
 NO_COLOR = 2
 """Levels of 255: all pixels within so many of black, of white or of one another show nothing."""
 
@@ -154,9 +154,10 @@ def could_be_elsewhere(seen: Seen) -> dict[int, str]:
     found, bins = {}, seen.bins
     named = bins.index(np.nan_to_num(seen.concentration))
     for i, mass in enumerate(np.nan_to_num(seen.probabilities)):
+        density = mass / bins.half_width  # a narrow bin has less of anything
         for k in np.flatnonzero(mass >= ELSEWHERE):
-            between = mass[min(k, named[i]) + 1 : max(k, named[i])]
-            if len(between) and mass[k] > VALLEY * between.min():
+            between = density[min(k, named[i]) + 1 : max(k, named[i])]
+            if len(between) and density[k] > VALLEY * between.min():
                 found[i] = (
                     f"it may as well lie in {bins.edges[k]:g}..{bins.edges[k + 1]:g} (probability {mass[k]:.2g}), and "
                     f"hardly between"

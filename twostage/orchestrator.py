@@ -26,11 +26,11 @@ from twostage.run.folder import RunFolder
 from twostage.run.identity import compare_with_today
 from twostage.run.length import describe
 from twostage.run.preparation import Prepared, prepare
-from twostage.run.reader import open_reader, say_with_what
+from twostage.run.reader import open_reader, read_listed, say_with_what
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.tables.folders import find_photographs
-from twostage.tables.new_photographs import beside, for_spreadsheet, read_new, with_what_was_tried
+from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
 from twostage.training.distributed import from_first_process, join_processes, once
@@ -147,17 +147,7 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
         for note in table.notes:
             log.warning("%s", note)
         return table, pd.DataFrame()
-    return read_new(
-        config.input,
-        config.image_column or data.image_column,
-        config.target_column,
-        data.target_column,
-        config.box_columns,
-        data.box_columns or (),
-        images=config.images,
-        decimal=config.decimal,
-        usual_decimal=data.decimal,
-    )
+    return read_listed(config.input, config, trained)
 
 
 def _open(config: Config) -> RunFolder:

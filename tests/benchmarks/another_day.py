@@ -87,9 +87,15 @@ class _Read:
         rows, config = np.flatnonzero(rows), model.config
         read, method = self.all[rows], config.combine.method
         said = predict(
-            model.bins, self.pixels[rows], read.reading, method, model.trust, minimum=config.data.minimum,
-            distance=read.distance, recalibration=model.recalibration,
-        )  # fmt: skip
+            model.bins,
+            self.pixels[rows],
+            read.reading,
+            method,
+            model.trust,
+            minimum=config.data.minimum,
+            distance=read.distance,
+            recalibration=model.recalibration,
+        )
         found = {}
         for name, some in (("", np.ones(len(rows), bool)), ("_inside", self.inside[rows])):
             error, target = (said.concentration - read.target)[some], read.target[some]

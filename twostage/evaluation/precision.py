@@ -122,8 +122,8 @@ def _nested_squares(values: np.ndarray, factors: list[np.ndarray]) -> tuple[np.n
     centered = values - values.mean()
     sums = np.array([(np.bincount(of, centered) ** 2 / size).sum() for of, size in zip(cells, sizes, strict=True)])
     # each value carries size / size: summing over values of (its cell of m) / (its cell of l) gives the square
-    held = np.array([[(fine[of_m] / coarse[of_l]).sum() for fine, of_m in zip(sizes, cells, strict=True)]
-                     for coarse, of_l in zip(sizes, cells, strict=True)])  # fmt: skip
+    of_values = np.array([size[of] for of, size in zip(cells, sizes, strict=True)], np.float64)  # (levels, values)
+    held = (1 / of_values) @ of_values.T
     freedom = np.diff([len(size) for size in sizes]).astype(np.float64)
     return np.maximum(np.diff(sums), 0.0), np.triu(np.diff(held, axis=0)[:, 1:]), freedom
 

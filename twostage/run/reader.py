@@ -1,17 +1,22 @@
-"""The model that a command was asked to read with."""
+"""The model that a command was asked to read with, and the table that it was asked to read."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+import pandas as pd
+
 from twostage.files import given_path
 from twostage.options.commands import ReadingConfig
+from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.folder import find_run
+from twostage.tables.new_photographs import read_new
+from twostage.tables.table import Table
 from twostage.training.device import use_threads
 
-__all__ = ["open_reader", "say_with_what"]
+__all__ = ["open_reader", "read_listed", "say_with_what"]
 
 log = logging.getLogger("twostage")
 
@@ -38,3 +43,23 @@ def say_with_what(config: ReadingConfig, predictor: Predictor, folder: Path) -> 
         log.info("run=latest is %s", folder.resolve().name)
     for remark in predictor.model.remarks:
         log.warning("%s: %s", folder, remark)
+
+
+def read_listed(path: str, config: ReadingConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
+    """The photographs that a table lists, its columns called as in training unless said, and its further columns.
+
+    Raises:
+        DataError: Something in the table cannot be used.
+    """
+    data = trained.data
+    return read_new(
+        path,
+        config.image_column or data.image_column,
+        config.target_column,
+        data.target_column,
+        config.box_columns,
+        data.box_columns or (),
+        images=config.images,
+        decimal=config.decimal,
+        usual_decimal=data.decimal,
+    )

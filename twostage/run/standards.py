@@ -19,9 +19,8 @@ from twostage.model_folder import TrainedModel, described_folder
 from twostage.options.commands import StandardsConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
-from twostage.run.reader import open_reader, say_with_what
+from twostage.run.reader import open_reader, read_listed, say_with_what
 from twostage.tables.header import column_called
-from twostage.tables.new_photographs import read_new
 from twostage.tables.table import Table
 from twostage.trust.prediction import Prediction
 from twostage.trust.trust import Judged
@@ -119,17 +118,7 @@ def read_standards(config: StandardsConfig) -> Standards:
 def _table(config: StandardsConfig, trained: Config) -> tuple[Table, np.ndarray]:
     """The standards and their specimens, (N,)."""
     data = trained.data
-    table, further = read_new(
-        config.table,
-        config.image_column or data.image_column,
-        config.target_column,
-        data.target_column,
-        config.box_columns,
-        data.box_columns or (),
-        images=config.images,
-        decimal=config.decimal,
-        usual_decimal=data.decimal,
-    )
+    table, further = read_listed(config.table, config, trained)
     unknown = [table.images[i] for i in np.flatnonzero(np.isnan(table.targets))]
     if len(unknown) == len(table):
         wanted = config.target_column or data.target_column

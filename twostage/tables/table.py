@@ -127,11 +127,7 @@ def read_table(
     extra = {name: sheet.column(name).to_numpy(str) for name in extra_columns}
     if (days := _filled(sheet, day_column, "day")) is not None:
         extra[str(day_column)] = days
-    if target_column and not group_column and (unused := specimen_columns(header)):
-        notes.append(
-            f"the table names specimens in a column '{unused[0]}': data.group_column={unused[0]} would keep "
-            f"photographs of one specimen on one side of the split; without it the figures may be too good"
-        )
+    notes += [] if group_column or not target_column else _unused_specimens(header)
     if boxes is not None:
         names, groups = _boxes_named(names, paths, boxes, groups, notes)
     whole = Table(
@@ -149,6 +145,15 @@ def read_table(
         notes=notes,
     )
     return whole.select(np.setdiff1d(np.arange(len(names)), list(skipped)))
+
+
+def _unused_specimens(header: list[str]) -> list[str]:
+    """Says that a column seems to name specimens, and is not used."""
+    return [
+        f"the table names specimens in a column '{name}': data.group_column={name} would keep "
+        f"photographs of one specimen on one side of the split; without it the figures may be too good"
+        for name in specimen_columns(header)[:1]
+    ]
 
 
 def specimen_columns(header: list[str]) -> list[str]:

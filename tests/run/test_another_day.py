@@ -117,7 +117,6 @@ ONE = "image,target,group\np00.png,{},g0\n"
         (ONE.format("500"), ["standards outside 80..350", "g0 (500)", "leave them out"]),
         ("image,target\np00.png,100\n", ["no column 'group' for specimens"]),
         ("image,target,group\np00.png,100,g0\np04.png,200,\n", ["names no specimen for p04.png"]),
-        ("image,target,group\np00.png,100,g0\np04.png,200,g0\n", ["more than one concentration: g0"]),
         ("image,target,group\nno.png,100,g0\n", ["none of the 1 standards can be read", "no.png"]),
     ],
 )
@@ -176,3 +175,11 @@ def test_checks_that_were_damaged_are_not_begun_anew(model, run):
     assert check(run, "one.csv")[0] == 0
     (model / "outputs/a/checks/checks.json").write_text('{"checks": [{"bias": 1}]}')
     one_line(last_line(check(run, "one.csv")), "checks.json cannot be read", "delete it to begin anew")
+
+
+def test_a_specimen_of_several_concentrations_counts_by_its_mean_and_is_said(model, run):
+    (model / "series.csv").write_text("image,target,group\np00.png,100,g0\np04.png,200,g0\np08.png,150,g1\n")
+    status, out, err = check(run, "series.csv")
+    assert status == 0, err
+    assert "more than one concentration: g0; of each the mean counts" in err
+    assert "2 specimens" in out

@@ -153,9 +153,10 @@ def _specimens(config: StandardsConfig, trained: Config, table: Table, further: 
     if empty:
         raise DataError(f"{path}: column '{column}' names no specimen for {some(empty, 3)}")
     levels = pd.Series(table.targets).groupby(groups).nunique()
-    if (levels > 1).any():
-        raise DataError(
-            f"{path}: specimens with more than one concentration: {some(levels.index[levels > 1], 3)}; correct them"
+    if (levels > 1).any():  # as in training, where a group may hold a series
+        log.warning(
+            "%s: specimens with more than one concentration: %s; of each the mean counts, read and known",
+            *(path, some(levels.index[levels > 1], 3)),
         )
     return groups
 

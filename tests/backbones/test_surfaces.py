@@ -163,7 +163,7 @@ def test_a_trained_model_reads_with_them_and_as_it_was_saved(here):
     written = pd.read_csv("outputs/a/predictions.csv")
     assert written["concentration"].notna().all()
     refit = json.loads((here / "outputs/a/regressor/refit.json").read_text())
-    assert refit["after"] < refit["before"]
+    assert refit["error"] < refit["before"]
 
 
 def test_a_mask_that_looks_across_a_border_is_not_read():

@@ -166,7 +166,12 @@ class CombineConfig:
     """From both stages to one concentration."""
 
     method: str = option("mixture", "how bins and offsets become one concentration", choices=COMBINATIONS)
-    views: int = option(8, "views averaged in prediction; 8: the turns and flips that augment allows", choices="1 8")
+    views: str = option(
+        "8",
+        "views averaged in prediction; 8: the turns and flips that augment allows; auto: one, where its error is at "
+        "most 1.1 times as large",
+        choices="1 8 auto",
+    )
 
 
 @dataclass
@@ -239,5 +244,5 @@ class Config:
 
     @property
     def views(self) -> tuple[int, ...]:
-        """The turns and flips over which readings are averaged."""
-        return self.augment.invariant_views if self.combine.views > 1 else (0,)
+        """The turns and flips over which readings are averaged, or with combine.views=auto may be."""
+        return (0,) if self.combine.views == "1" else self.augment.invariant_views

@@ -25,12 +25,14 @@ __all__ = ["ReadByFolds", "join_folds", "read_by_folds"]
 class ReadByFolds:
     """Rows (N,) of all photographs, what was read of each, and of which photographs each fold had learned.
 
-    `trust` is what all of them teach about how far the model may be believed.
+    `trust` is what all of them teach about how far the model may be believed; `views` is over how many views each was
+    read, as combine.views says it.
     """
 
     rows: np.ndarray
     prediction: Prediction
     trust: Trust
+    views: str
     learned: list[tuple[np.ndarray, np.ndarray]]
     """For each fold the rows that it has learned from, and those that it has read."""
 
@@ -42,8 +44,10 @@ def read_by_folds(prepared: Prepared, folds: Sequence[RunFolder]) -> ReadByFolds
         RunError: The folds are of other photographs.
     """
     place = {image: row for row, image in enumerate(prepared.photos.table.images)}
+    models = [load_model(fold.path, prepared.device) for fold in folds]
+    config = max((model.config for model in models), key=lambda config: len(config.views))
     readings, learned = [], []
-    for fold in folds:
+    for fold, model in zip(folds, models, strict=True):
         splits = read_names(fold.splits)
         splits = splits[splits["split"] != "skipped"]
         if set(splits["image"]) != set(place):
@@ -51,15 +55,14 @@ def read_by_folds(prepared: Prepared, folds: Sequence[RunFolder]) -> ReadByFolds
             raise RunError(f"{fold} was made of other photographs: delete {parent}, or choose another run=NAME")
         rows = np.array([place[image] for image in splits["image"]])
         tested = splits["split"].to_numpy() == "test"
-        network = load_model(fold.path, prepared.device).network
-        readings.append(network.read(prepared.pixels(rows[tested]), views=prepared.config.views))
+        readings.append(model.network.read(prepared.pixels(rows[tested]), views=config.views))
         learned.append((rows[~tested], rows[tested]))
     read = np.concatenate([tested for _, tested in learned])
     order = np.argsort(read)
     reading = Reading(*(np.concatenate(said)[order] for said in zip(*readings, strict=True)))
     places = [np.searchsorted(read[order], tested) for _, tested in learned]
     trust, prediction = learn_by_folds(prepared, read[order], reading, places)
-    return ReadByFolds(read[order], prediction, trust, learned)
+    return ReadByFolds(read[order], prediction, trust, config.combine.views, learned)
 
 
 def join_folds(prepared: Prepared, folds: Sequence[RunFolder]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,11 @@ def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) ->
     told = {"n_train": len(prepared.training_rows if by_folds is None or members == 1 else by_folds.rows)}
     told |= {"members": members}
 
+    views = prepared.views if by_folds is None or members == 1 else by_folds.views
+    config = replace(prepared.config, combine=replace(prepared.config.combine, views=views))
+
     def load(**more: Any) -> Predictor:
-        save_description(prepared.folder.model, prepared.config, prepared.bins, **told, **more)
+        save_description(prepared.folder.model, config, prepared.bins, **told, **more)
         return Predictor(load_model(prepared.folder.path, prepared.device))
 
     trust = learn_trust(prepared, load()) if by_folds is None else by_folds.trust
@@ -103,7 +107,7 @@ def _remember(prepared: Prepared, predictor: Predictor, remarks: list[str]) -> N
     """What must be said beside the model's numbers goes with it, for who predicts."""
     described = predictor.model.description
     kept = {key: described[key] for key in ("n_train", "trust", "members") if key in described}
-    save_description(prepared.folder.model, prepared.config, prepared.bins, **kept, remarks=remarks)
+    save_description(prepared.folder.model, predictor.model.config, prepared.bins, **kept, remarks=remarks)
 
 
 def _rmse_validation(prepared: Prepared, predictor: Predictor, by_folds: bool) -> dict[str, float | None]:

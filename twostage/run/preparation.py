@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass, fields
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from twostage.data.splits import splits_table
 from twostage.files import as_bytes
+from twostage.options.choices import METHODS
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.run.data import RunData, load_data
@@ -56,6 +58,15 @@ class Prepared(RunData):
         """Rows of the photographs that are trained on."""
         parts = ["train", "validation"] if self.gently else ["train"]
         return np.flatnonzero(np.isin(self.parts, parts))
+
+    @property
+    def views(self) -> str:
+        """What combine.views means for this run: with auto as it was settled when the last layer was solved."""
+        asked = self.config.combine.views
+        if asked != "auto":
+            return asked
+        solved = self.folder.stage(METHODS[self.config.method][-1]).refit
+        return "1" if solved.is_file() and json.loads(solved.read_text())["views"] == 1 else "8"
 
     def examples(self, part: str, targets: Tensor) -> Examples:
         """Photographs for training or validation with what to learn of them, targets (all N,...)."""

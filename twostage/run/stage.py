@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -43,6 +44,8 @@ MOST_ROWS = 10_000
 """Of so many training photographs the last layer is solved."""
 MOST_ROWS_OF_FEW = 600
 """Where specimens are few: of so many, as many of each specimen; others are nearly the same."""
+NEARLY = 1.1
+"""One view is nearly as good as all if its error is at most so many times as large."""
 GENTLE = 1 / 3
 """Share of the learning rate with which few specimens change a network that has been taught already."""
 
@@ -145,7 +148,9 @@ def _finish(stage: Stage, prepared: Prepared) -> None:
     """Solve what is solved in the end, and write the weights of a stage, which ends it."""
     solved = is_refitted(stage.network, prepared.config)
     if solved and not prepared.gently:
-        _refit(stage, prepared)
+        _over_views(_refit, stage, prepared)
+    elif not solved and prepared.config.combine.views == "auto":
+        log.info("%s: its last layer is not solved, so combine.views=auto means 8", stage.name)
     if not (solved and prepared.gently):  # else what was left out has settled it
         validation, color = prepared.part("validation"), prepared.config.image.color
         images = batches(prepared.pixels(validation), color, prepared.device)
@@ -158,56 +163,82 @@ def _solve_first(stage: Stage, prepared: Prepared) -> None:
     """Let the readout begin where closed forms over the start's features lead; all processes at the same place."""
     path = prepared.folder.stage(stage.name).solved
     if not path.is_file():
-        once(_solve_few)(stage, prepared)
+        once(_over_views)(_solve_few, stage, prepared)
         once(save_weights)(path, stage)
     load_weights(path, stage)
 
 
-def _refit(stage: Stage, prepared: Prepared) -> None:
+Solve = Callable[[Stage, Prepared, Sequence[int]], dict[str, float]]
+"""Solves the last layer for views and tells the "seconds" and the "error" that is left; {} where nothing is solved."""
+
+
+def _over_views(solve: Solve, stage: Stage, prepared: Prepared) -> None:
+    """Solve the last layer for the views over which it is to be read.
+
+    With combine.views=auto these are all, or the first alone where it is read nearly as well: what was solved for the
+    mean of eight views reads a single one badly, what was solved for single ones does not.
+    """
+    config = prepared.config
+    last = stage.name == METHODS[config.method][-1]
+    # where another stage goes on to train from this one, more views are not worth their time
+    views = different_views([stage.network], config.views if last else (0,))
+    found = solve(stage, prepared, views) | {"views": len(views)}
+    if last and config.combine.views == "auto" and len(views) > 1 and "error" in found:
+        for_all = {name: value.clone() for name, value in stage.state_dict().items()}
+        alone = solve(stage, prepared, (0,)) | {"views": 1}
+        near = alone["error"] <= NEARLY * found["error"]
+        said = (stage.name, alone["error"], len(views), found["error"], "one" if near else "all")
+        log.info("%s: one view %.4g, %d views %.4g: it will read with %s", *said)
+        if not near:
+            stage.load_state_dict(for_all)
+        found = (alone if near else found) | {"seconds": found["seconds"] + alone["seconds"]}
+    if "error" in found:
+        prepared.folder.write_json(prepared.folder.stage(stage.name).refit, found)
+
+
+def _refit(stage: Stage, prepared: Prepared, views: Sequence[int]) -> dict[str, float]:
     """Solve the last layer from what it sees of the training photographs, or of so many of them as make it certain."""
     begin = time.perf_counter()
-    train = _seen(stage, spread(prepared.part("train"), MOST_ROWS), prepared)
-    validation = _seen(stage, prepared.part("validation"), prepared)
+    train = _seen(stage, spread(prepared.part("train"), MOST_ROWS), prepared, views)
+    validation = _seen(stage, prepared.part("validation"), prepared, views)
     if stage.name == "regressor" and "classifier" in METHODS[prepared.config.method]:
-        validation = replace(validation, probabilities=_probabilities(prepared))
+        validation = replace(validation, probabilities=_probabilities(prepared, views))
     ambiguous = _ambiguous(stage, prepared)
     train, validation = (replace(one, pooled=np.where(ambiguous, 0.0, one.pooled)) for one in (train, validation))
     before, after = stage.refit(train, validation)
     seconds = time.perf_counter() - begin
-    path = prepared.folder.stage(stage.name).refit
-    prepared.folder.write_json(path, {"seconds": seconds, "before": before, "after": after})
     said = (stage.name, seconds, stage.measure, before, after)
     log.info("%s: last layer solved in %.0f s, validation %s %.4g to %.4g", *said)
+    return {"seconds": seconds, "before": before, "error": after}
 
 
-def _solve_few(stage: Stage, prepared: Prepared) -> None:
+def _solve_few(stage: Stage, prepared: Prepared, views: Sequence[int]) -> dict[str, float]:
     """Solve the last layer of few specimens by leaving out each."""
     begin = time.perf_counter()
     groups = prepared.specimens[prepared.training_rows]
     rows = prepared.training_rows[few_rows(groups, MOST_ROWS_OF_FEW)]
-    seen = _seen(stage, rows, prepared)
+    seen = _seen(stage, rows, prepared, views)
     found = stage.refit_few(replace(seen, groups=prepared.specimens[rows]))
     if found is None:
-        return
+        return {}
     seconds = time.perf_counter() - begin
-    kept = {"seconds": seconds, "rmse_left_out": found.rmse, "strength": found.strength}
-    prepared.folder.write_json(prepared.folder.stage(stage.name).refit, kept)
     said = (stage.name, seconds, len(np.unique(groups)), found.rmse)
     log.info("%s: last layer solved in %.0f s; each of %d specimens left out in turn, RMSE %.4g", *said)
+    return {"seconds": seconds, "strength": found.strength, "error": found.rmse}
 
 
-def _seen(stage: Stage, rows: np.ndarray, prepared: Prepared) -> Seen:
+def _seen(stage: Stage, rows: np.ndarray, prepared: Prepared, views: Sequence[int]) -> Seen:
     groups = prepared.photos.table.groups
-    pooled = _pooled(stage, rows, prepared)
+    pooled = _pooled(stage, rows, prepared, views)
     return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
 
 
-def _probabilities(prepared: Prepared) -> np.ndarray:
+def _probabilities(prepared: Prepared, views: Sequence[int]) -> np.ndarray:
     """What the classifier says of the validation photographs, (N,K), as it will be read."""
     classifier = _trained_classifier(prepared).to(prepared.device)
     classifier.to(classifier.network.reading_dtype(prepared.device))
     alone = TwoStage(prepared.bins, classifier, None, prepared.config.image.color)
-    return alone.read(prepared.pixels(prepared.part("validation")), views=prepared.config.views).probabilities
+    return alone.read(prepared.pixels(prepared.part("validation")), views=views).probabilities
 
 
 @torch.no_grad()
@@ -219,14 +250,12 @@ def _ambiguous(stage: Stage, prepared: Prepared) -> np.ndarray:
 
 
 @torch.no_grad()
-def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared) -> np.ndarray:
+def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared, views: Sequence[int]) -> np.ndarray:
     """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read.
 
-    Where another stage goes on to train from this one, more views are not worth their time, and nothing is fitted
-    that gradients, which may follow, do not see.
+    Where another stage goes on to train from this one, nothing is fitted that its gradients do not see.
     """
     last = stage.name == METHODS[prepared.config.method][-1]
-    views = different_views([stage.network], prepared.config.views if last else (0,))
     fitted = last and not prepared.few  # whom more columns than specimens mislead
     dtype = stage.network.reading_dtype(prepared.device)
     stage.eval().to(dtype)

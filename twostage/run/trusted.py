@@ -43,7 +43,7 @@ def learn_trust(prepared: Prepared, predictor: Predictor) -> Trust:
     trust, rows = settings_of(prepared.config).knowing(typicality), prepared.part("calibration")
     if not len(rows):
         return trust
-    reading = predictor.model.network.read(prepared.pixels(rows), views=prepared.config.views)
+    reading = predictor.model.network.read(prepared.pixels(rows), views=predictor.model.config.views)
     found = judged(prepared, rows, reading, typicality.distance(prepared.pixels(rows)))
     return trust.fitted(prepared.bins, found, prepared.config.combine.method)
 

@@ -137,6 +137,15 @@ class Predictor:
             recalibration=model.recalibration,
         )
 
+    def masks(self, pixels: Pixels) -> np.ndarray | None:
+        """Where the model looks in photographs that are brought to the network's size, uint8 sRGB (N,size,size,3).
+
+        Float32 (N,M,h,w), each mask with sum one: the mean over the views with which the model reads, turned back; of
+        the regressor, or of the classifier where there is no regressor; of the first of several members. None where the
+        pooling has no masks.
+        """
+        return self.model.network.masks(pixels, views=self.model.config.views)
+
     def _decode(self, images: list[Source] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image
         if isinstance(images, np.ndarray):

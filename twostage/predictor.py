@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from twostage.data.photographs import decode_photographs
 from twostage.data.store import Pixels
 from twostage.decoding.boxes import boxes_of, pieces, same_photograph
 from twostage.decoding.decoder import Source
-from twostage.decoding.inputs import Photographs, chunks_of, count_of
-from twostage.errors import ConfigError, suggest
+from twostage.decoding.inputs import Photograph, Photographs, chunks_of, count_of, one_of
+from twostage.errors import ConfigError, ImageError, suggest
 from twostage.model_folder import TrainedModel, load_model
 from twostage.training.device import resolve_device
 from twostage.training.precision import set_precision
+from twostage.trust.explanation import Explanation, explain
 from twostage.trust.prediction import Prediction, predict
+from twostage.trust.trust import Trust
 
 __all__ = ["Predictor"]
 
@@ -106,12 +108,10 @@ class Predictor:
         if len(boxes) != len(images):
             raise ConfigError(f"{len(images)} photographs and {len(boxes)} boxes: give each box its photograph")
         order = list(pieces(same_photograph(images), CHUNK)) or [np.arange(0)]
-        settings, parts = self.model.config.image, []
+        parts = []
         bar = tqdm(total=len(images), desc="reading", unit="box", leave=False, disable=None if progress else True)
         for rows in order:
-            sources, threads = [images[i] for i in rows], torch.get_num_threads()
-            pixels = decode_photographs(sources, settings.size, settings.fit, boxes=boxes[rows], threads=threads)
-            parts.append(self.read(*pixels))
+            parts.append(self.read(*self._decode([images[i] for i in rows], boxes[rows])))
             bar.update(len(rows))
         bar.close()
         return Prediction.joined(parts).select(np.argsort(np.concatenate(order)))
@@ -135,7 +135,28 @@ class Predictor:
             failed,
             config.data.minimum,
             recalibration=model.recalibration,
+            unit=self.unit,
         )
+
+    def explain(self, photograph: Photograph, box: Sequence[float] | None = None, detail: int = 8) -> Explanation:
+        """Show what a reading comes from: the masks, and by how much it moves when parts of the photograph are covered.
+
+        The photograph is read once for each of detail x detail squares.
+
+        Args:
+            box: What to read of it, as in `predict`.
+
+        Raises:
+            ImageError: The photograph cannot be decoded.
+            ConfigError: It is no photograph, or several; or box or detail are none.
+        """
+        pixels, failed = self._decode(one_of(photograph), None if box is None else boxes_of([box]))
+        if failed:
+            raise ImageError(failed[0])
+        model = replace(self.model, trust=Trust())  # what is covered is unlike the training, and read all the same
+        masks = self.masks(pixels)
+        looks = None if masks is None else masks[0]
+        return explain(pixels[0], looks, self.read(pixels), Predictor(model).read, detail)
 
     def masks(self, pixels: Pixels) -> np.ndarray | None:
         """Where the model looks in photographs that are brought to the network's size, uint8 sRGB (N,size,size,3).
@@ -146,10 +167,12 @@ class Predictor:
         """
         return self.model.network.masks(pixels, views=self.model.config.views)
 
-    def _decode(self, images: list[Source] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    def _decode(
+        self, images: list[Source] | np.ndarray, boxes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image
-        if isinstance(images, np.ndarray):
-            if images.shape[1:] == (settings.size, settings.size, 3):
-                return np.require(images, requirements=["C", "W"]), {}
+        if boxes is None and isinstance(images, np.ndarray) and images.shape[1:] == (settings.size, settings.size, 3):
+            return np.require(images, requirements=["C", "W"]), {}
         # as many threads as the networks may use, which runtime.threads sets
-        return decode_photographs(_pictures(images), settings.size, settings.fit, threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        return decode_photographs(_pictures(images), settings.size, settings.fit, boxes=boxes, threads=threads)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from twostage.report.canvas import BLUE, GREEN, PURPLE, RED
 
-__all__ = ["colors_of", "half_weight", "masks_over"]
+__all__ = ["colors_of", "enlarged", "half_weight", "masks_over"]
 
 MASK_COLORS = (BLUE, RED, GREEN, PURPLE, "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Okabe and Ito's eight; further masks begin again with the first."""
@@ -15,6 +15,9 @@ OUTLINED = 0.3
 """A mask that needs more of the photograph than this share for half of its weight has no outline."""
 LINE = 1 / 160
 """Of the photograph's side, the width of an outline; never less than a pixel."""
+
+SHARP = 480
+"""Pixels of an enlarged photograph's shorter side, at least."""
 
 
 def colors_of(count: int) -> list[str]:
@@ -32,11 +35,17 @@ def half_weight(mask: np.ndarray) -> float:
     return float(ordered[np.searchsorted(np.cumsum(ordered), 0.5 * ordered.sum())])
 
 
+def enlarged(pixels: np.ndarray) -> np.ndarray:
+    """A photograph uint8 (H,W,3) whose pixels are repeated, so that lines over it are thin."""
+    times = -(-SHARP // min(pixels.shape[:2]))
+    return pixels.repeat(times, 0).repeat(times, 1)
+
+
 def masks_over(pixels: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """A photograph uint8 (H,W,3) with the outlines of its masks (M,h,w), uint8 (H,W,3).
 
     Each outline, in the mask's colour of `colors_of`, holds half of the weight of the mask; one whose weight does not
-    lie close together has none. The photograph may be larger than the masks.
+    lie close together has none. The photograph may be larger than the masks: see `enlarged`.
     """
     drawn = pixels.astype(np.float64)
     for mask, color in zip(masks, colors_of(len(masks)), strict=True):

@@ -8,13 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from twostage.report.canvas import named, new_figure, png_of, text_of
-from twostage.report.masks_figure import colors_of, masks_over
+from twostage.report.masks_figure import colors_of, enlarged, masks_over
 from twostage.scale import LINEAR, Scale
 
-__all__ = ["ShownReading", "reading_figure"]
+__all__ = ["ShownReading", "draw_bins", "reading_figure"]
 
-SHARP = 480
-"""Pixels of the photograph's side, at least, in which outlines are drawn."""
 MOST_BINS = 60
 """More bins than these are not drawn as bars."""
 
@@ -61,14 +59,16 @@ def reading_figure(
     parts[1].suptitle(f"where its {count} masks look", fontsize="medium")
     bars = parts[2].subplots()
     bars.set_xscale(scale.name)
-    _bars(bars, probabilities, edges, predicted, target, unit)
+    draw_bins(bars, probabilities, edges, unit)
+    bars.axvline(target, color="0.6", linewidth=5, label=_said("measured", target, unit))
+    bars.axvline(predicted, color="black", linewidth=1.4, label=_said("read", predicted, unit))
+    bars.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return png_of(figure)
 
 
 def _outlines(axes: Axes, shown: ShownReading) -> None:
-    """The photograph, enlarged so that lines are thin; each outline holds half of the weight of a mask."""
-    times = -(-SHARP // min(shown.photograph.shape[:2]))
-    axes.imshow(masks_over(shown.photograph.repeat(times, 0).repeat(times, 1), shown.masks))
+    """The photograph; each outline holds half of the weight of a mask."""
+    axes.imshow(masks_over(enlarged(shown.photograph), shown.masks))
     axes.set_title("the photograph, its masks as outlines", fontsize="medium")
     _bare(axes)
 
@@ -89,17 +89,16 @@ def _bare(axes: Axes) -> None:
     axes.set_yticks([])
 
 
-def _bars(axes: Axes, probabilities: np.ndarray, edges: np.ndarray, predicted: float, target: float, unit: str) -> None:
-    """Bin probabilities over the range, with the reading and the measured concentration as lines."""
+def draw_bins(axes: Axes, probabilities: np.ndarray, edges: np.ndarray, unit: str, most_named: int = 0) -> None:
+    """Probabilities (K,) of the bins between edges (K+1,), over the range; as numbers too where there are few."""
     if len(probabilities) <= MOST_BINS:
-        axes.bar(edges[:-1], probabilities, np.diff(edges), align="edge", color="#A6CBE3", edgecolor="white")
-    axes.axvline(target, color="0.6", linewidth=5, label=_said("measured", target, unit))
-    axes.axvline(predicted, color="black", linewidth=1.4, label=_said("read", predicted, unit))
+        bars = axes.bar(edges[:-1], probabilities, np.diff(edges), align="edge", color="#A6CBE3", edgecolor="white")
+        if len(probabilities) <= most_named:
+            axes.bar_label(bars, [f"{one:.0%}" if one >= 0.005 else "" for one in probabilities])
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel(named("concentration", unit))
     axes.set_ylabel("probability of each bin")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 
 def _said(what: str, value: float, unit: str) -> str:

@@ -91,10 +91,18 @@ class Distribution:
         found = self.bins.scale.back((low + high) / 2)
         return found if given[0].ndim == 2 else found[:, 0]
 
+    def bin_of_median(self) -> np.ndarray:
+        """The bin in which each median lies, (N,)."""
+        return (self._below_edges() <= 0.5).sum(1)
+
+    def _below_edges(self) -> np.ndarray:
+        """Probability of at most each inner edge of the bins, (N,K-1)."""
+        inner = self.bins.edges[1:-1]
+        return self.cdf(np.broadcast_to(inner, (len(self), len(inner))))
+
     def mass(self) -> np.ndarray:
         """Probability of each bin, (N,K); the first and the last bin have all that lies beyond."""
-        inner = self.bins.edges[1:-1]
-        below = self.cdf(np.broadcast_to(inner, (len(self), len(inner))))
+        below = self._below_edges()
         share = np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))), axis=1)
         return np.where(np.isnan(self.means[:, :1]), np.nan, share)
 

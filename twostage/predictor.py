@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from PIL import Image
 from tqdm import tqdm
 
@@ -39,7 +39,23 @@ def _pictures(images: list[Source] | np.ndarray) -> list[Source]:
 
 
 class Predictor:
-    """A trained model, ready to read photographs."""
+    """A trained model, ready to read photographs.
+
+    Threads may share one: reading changes nothing of it. The networks are in evaluation mode, in which they keep
+    nothing of what passes; what decoding and trust keep from call to call holds for all photographs; an open file or
+    image that several threads give is read by one after another. Numbers are those of a predictor of one's own.
+
+    Examples:
+        ```python
+        from twostage import Predictor
+
+        predictor = Predictor.load("outputs/first", device="cpu")
+        prediction = predictor.predict(["a.jpg", "b.jpg"])
+        print(prediction.to_frame(["a.jpg", "b.jpg"]))
+        prediction.plot(0).savefig("reading.png")
+        predictor.explain("a.jpg").save("explained.png")
+        ```
+    """
 
     def __init__(self, model: TrainedModel) -> None:
         self.model = model
@@ -74,7 +90,7 @@ class Predictor:
         """Unit of the concentrations, as given in training; may be empty."""
         return str(self.model.config.data.unit)
 
-    def predict(self, images: Photographs, boxes: np.ndarray | None = None, progress: bool = False) -> Prediction:
+    def predict(self, images: Photographs, boxes: ArrayLike | None = None, progress: bool = False) -> Prediction:
         """Read photographs: paths, bytes, open binary files, PIL images, arrays uint8 (H,W,C); or (N,H,W,C) at once.
 
         They may come in a list, a Series, an array or a generator, of which no more are taken than are read at a time.
@@ -102,9 +118,9 @@ class Predictor:
         bar.close()
         return Prediction.joined(parts)
 
-    def _predict_boxes(self, images: list[Any], boxes: np.ndarray, progress: bool) -> Prediction:
+    def _predict_boxes(self, images: list[Source], given: ArrayLike, progress: bool) -> Prediction:
         """Photograph after photograph, so that each is decoded once, and brought back into the given order."""
-        boxes = boxes_of(boxes)
+        boxes = boxes_of(given)
         if len(boxes) != len(images):
             raise ConfigError(f"{len(images)} photographs and {len(boxes)} boxes: give each box its photograph")
         order = list(pieces(same_photograph(images), CHUNK)) or [np.arange(0)]

@@ -51,7 +51,7 @@ def prediction_figure(shown: ShownPrediction) -> Figure:
         if several:
             parts[0].set_xscale(shown.scale.name)
             draw_bins(parts[0], shown.probabilities, shown.edges, shown.unit, MOST_NAMED)
-            parts[0].axvline(shown.concentration, color="black", linewidth=1.4)
+            parts[0].axvline(shown.concentration, ymax=1 / 1.1, color="black", linewidth=1.4)
             parts[0].set_title("the bins", fontsize="medium")
             parts[0].set_ylim(0, 1.1)
         _number(parts[-1], shown)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Bins", "Prediction", "Predictor", "load_config", "train"]
+__all__ = ["Bins", "Explanation", "Prediction", "Predictor", "load_config", "train"]
 __version__ = "0.1.0"
 
 _HOME = {
     "Bins": "twostage.bins",
+    "Explanation": "twostage.trust.explanation",
     "Prediction": "twostage.trust.prediction",
     "Predictor": "twostage.predictor",
     "load_config": "twostage.options.compose",

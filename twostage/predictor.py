@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from PIL import Image
 from tqdm import tqdm
 
@@ -16,12 +16,14 @@ from twostage.data.photographs import decode_photographs
 from twostage.data.store import Pixels
 from twostage.decoding.boxes import boxes_of, pieces, same_photograph
 from twostage.decoding.decoder import Source
-from twostage.decoding.inputs import Photographs, chunks_of, count_of
-from twostage.errors import ConfigError, suggest
+from twostage.decoding.inputs import Photograph, Photographs, chunks_of, count_of, one_of
+from twostage.errors import ConfigError, ImageError, suggest
 from twostage.model_folder import TrainedModel, load_model
 from twostage.training.device import resolve_device
 from twostage.training.precision import set_precision
+from twostage.trust.explanation import Explanation, explain
 from twostage.trust.prediction import Prediction, predict
+from twostage.trust.trust import Trust
 
 __all__ = ["Predictor"]
 
@@ -37,7 +39,23 @@ def _pictures(images: list[Source] | np.ndarray) -> list[Source]:
 
 
 class Predictor:
-    """A trained model, ready to read photographs."""
+    """A trained model, ready to read photographs.
+
+    Threads may share one: reading changes nothing of it. The networks are in evaluation mode, in which they keep
+    nothing of what passes; what decoding and trust keep from call to call holds for all photographs; an open file or
+    image that several threads give is read by one after another. Numbers are those of a predictor of one's own.
+
+    Examples:
+        ```python
+        from twostage import Predictor
+
+        predictor = Predictor.load("outputs/first", device="cpu")
+        prediction = predictor.predict(["a.jpg", "b.jpg"])
+        print(prediction.to_frame(["a.jpg", "b.jpg"]))
+        prediction.plot(0).savefig("reading.png")
+        predictor.explain("a.jpg").save("explained.png")
+        ```
+    """
 
     def __init__(self, model: TrainedModel) -> None:
         self.model = model
@@ -72,7 +90,7 @@ class Predictor:
         """Unit of the concentrations, as given in training; may be empty."""
         return str(self.model.config.data.unit)
 
-    def predict(self, images: Photographs, boxes: np.ndarray | None = None, progress: bool = False) -> Prediction:
+    def predict(self, images: Photographs, boxes: ArrayLike | None = None, progress: bool = False) -> Prediction:
         """Read photographs: paths, bytes, open binary files, PIL images, arrays uint8 (H,W,C); or (N,H,W,C) at once.
 
         They may come in a list, a Series, an array or a generator, of which no more are taken than are read at a time.
@@ -100,18 +118,16 @@ class Predictor:
         bar.close()
         return Prediction.joined(parts)
 
-    def _predict_boxes(self, images: list[Any], boxes: np.ndarray, progress: bool) -> Prediction:
+    def _predict_boxes(self, images: list[Source], given: ArrayLike, progress: bool) -> Prediction:
         """Photograph after photograph, so that each is decoded once, and brought back into the given order."""
-        boxes = boxes_of(boxes)
+        boxes = boxes_of(given)
         if len(boxes) != len(images):
             raise ConfigError(f"{len(images)} photographs and {len(boxes)} boxes: give each box its photograph")
         order = list(pieces(same_photograph(images), CHUNK)) or [np.arange(0)]
-        settings, parts = self.model.config.image, []
+        parts = []
         bar = tqdm(total=len(images), desc="reading", unit="box", leave=False, disable=None if progress else True)
         for rows in order:
-            sources, threads = [images[i] for i in rows], torch.get_num_threads()
-            pixels = decode_photographs(sources, settings.size, settings.fit, boxes=boxes[rows], threads=threads)
-            parts.append(self.read(*pixels))
+            parts.append(self.read(*self._decode([images[i] for i in rows], boxes[rows])))
             bar.update(len(rows))
         bar.close()
         return Prediction.joined(parts).select(np.argsort(np.concatenate(order)))
@@ -135,12 +151,44 @@ class Predictor:
             failed,
             config.data.minimum,
             recalibration=model.recalibration,
+            unit=self.unit,
         )
 
-    def _decode(self, images: list[Source] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    def explain(self, photograph: Photograph, box: Sequence[float] | None = None, detail: int = 8) -> Explanation:
+        """Show what a reading comes from: the masks, and by how much it moves when parts of the photograph are covered.
+
+        The photograph is read once for each of detail x detail squares.
+
+        Args:
+            box: What to read of it, as in `predict`.
+
+        Raises:
+            ImageError: The photograph cannot be decoded.
+            ConfigError: It is no photograph, or several; or box or detail are none.
+        """
+        pixels, failed = self._decode(one_of(photograph), None if box is None else boxes_of([box]))
+        if failed:
+            raise ImageError(failed[0])
+        model = replace(self.model, trust=Trust())  # what is covered is unlike the training, and read all the same
+        masks = self.masks(pixels)
+        looks = None if masks is None else masks[0]
+        return explain(pixels[0], looks, self.read(pixels), Predictor(model).read, detail)
+
+    def masks(self, pixels: Pixels) -> np.ndarray | None:
+        """Where the model looks in photographs that are brought to the network's size, uint8 sRGB (N,size,size,3).
+
+        Float32 (N,M,h,w), each mask with sum one: the mean over the views with which the model reads, turned back; of
+        the regressor, or of the classifier where there is no regressor; of the first of several members. None where the
+        pooling has no masks.
+        """
+        return self.model.network.masks(pixels, views=self.model.config.views)
+
+    def _decode(
+        self, images: list[Source] | np.ndarray, boxes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image
-        if isinstance(images, np.ndarray):
-            if images.shape[1:] == (settings.size, settings.size, 3):
-                return np.require(images, requirements=["C", "W"]), {}
+        if boxes is None and isinstance(images, np.ndarray) and images.shape[1:] == (settings.size, settings.size, 3):
+            return np.require(images, requirements=["C", "W"]), {}
         # as many threads as the networks may use, which runtime.threads sets
-        return decode_photographs(_pictures(images), settings.size, settings.fit, threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        return decode_photographs(_pictures(images), settings.size, settings.fit, boxes=boxes, threads=threads)

@@ -19,6 +19,7 @@ import founding
 import limit
 import memory
 import mutations
+import one
 import pandas as pd
 import plate
 import predict
@@ -33,6 +34,7 @@ BENCHES = {
     "throughput": throughput.run,
     "decoding": decoding.run,
     "predict": predict.run,
+    "one": one.run,
     "plate": plate.run,
     "mutations": mutations.run,
     "resume": resume.run,

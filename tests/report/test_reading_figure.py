@@ -2,12 +2,14 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from twostage import Bins, load_config
-from twostage.report.reading_figure import ShownReading, half_weight, reading_figure
-from twostage.run.shown_reading import masks_of, shown_reading
+from twostage.model_folder import TrainedModel
+from twostage.predictor import Predictor
+from twostage.report.masks_figure import colors_of, half_weight, masks_over
+from twostage.report.reading_figure import ShownReading, reading_figure
+from twostage.run.shown_reading import shown_reading
 from twostage.stages.build import build_classifier, build_regressor
 from twostage.stages.two_stage import TwoStage
 
@@ -15,7 +17,8 @@ from twostage.stages.two_stage import TwoStage
 def some_model(pooling="masks", direct=False):
     config, bins = load_config(["image.size=32", f"pooling={pooling}"]), Bins.uniform(80, 350, 3)
     classifier = None if direct else build_classifier(config, bins)
-    return TwoStage(bins, classifier, build_regressor(config, bins), config.image.color).eval()
+    network = TwoStage(bins, classifier, build_regressor(config, bins), config.image.color).eval()
+    return Predictor(TrainedModel(network, bins, config, {}))
 
 
 def some_pixels(count=5):
@@ -29,11 +32,34 @@ def drawn(masks, bins=3, size=32, unit="µg/L"):
 
 
 def test_masks_are_weights_over_the_photograph():
-    network = some_model().regressor.network
-    masks = masks_of(network, torch.rand(2, 3, 32, 32))
+    masks = some_model().masks(some_pixels(2))
     assert masks.shape == (2, 8, 16, 16)
-    assert torch.allclose(masks.sum((2, 3)), torch.ones(2, 8), atol=1e-5)
-    assert not network.pooling._forward_hooks
+    assert np.allclose(masks.sum((2, 3)), 1, atol=1e-5)
+
+
+def test_masks_turn_with_the_photograph():
+    model, pixels = some_model(), some_pixels(2)
+    turned = model.masks(np.ascontiguousarray(pixels.transpose(0, 2, 1, 3)))
+    np.testing.assert_allclose(turned.transpose(0, 1, 3, 2), model.masks(pixels), atol=1e-6)
+
+
+def test_an_outline_goes_around_the_weight_and_leaves_the_rest_as_it_was():
+    mask = np.zeros((1, 16, 16))
+    mask[0, 4:8, 4:8] = 1 / 16
+    gray = np.full((64, 64, 3), 128, np.uint8)
+    drawn = masks_over(gray, mask)
+    changed = (drawn != gray).any(2)
+    assert changed.any()
+    assert not changed[20:28, 20:28].any()  # inside
+    assert not changed[:12].any()
+    assert not changed[36:].any()
+    assert np.abs(drawn.astype(int) - [int(colors_of(1)[0][i : i + 2], 16) for i in (1, 3, 5)]).sum(2).min() < 60
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (33, 20)])
+def test_photographs_of_any_shape_take_outlines(shape):
+    masks = np.random.default_rng(0).random((11, 5, 4)) ** 8
+    assert masks_over(np.zeros((*shape, 3), np.uint8), masks).shape == (*shape, 3)
 
 
 @pytest.mark.parametrize("direct", [False, True])

@@ -100,9 +100,13 @@ def decode_photographs(
             else:
                 pixels[i] = one
 
-    each = np.arange(len(sources)) if boxes is None else same_photograph(sources)
-    with quiet(), ThreadPoolExecutor(threads or None) as pool:
-        list(pool.map(decode, pieces(each, 1)))
+    each = list(pieces(np.arange(len(sources)) if boxes is None else same_photograph(sources), 1))
+    with quiet():
+        if len(each) == 1:  # to start a thread takes as long as a small photograph
+            decode(each[0])
+        else:
+            with ThreadPoolExecutor(threads or None) as pool:
+                list(pool.map(decode, each))
     return pixels, dict(sorted(failed.items()))
 
 

@@ -13,9 +13,11 @@ from PIL import Image
 from twostage.decoding.decoder import Source
 from twostage.errors import ConfigError
 
-__all__ = ["Photographs", "chunks_of", "count_of"]
+__all__ = ["Photograph", "Photographs", "chunks_of", "count_of", "one_of"]
 
-Photographs = Iterable[Source | np.ndarray] | np.ndarray
+Photograph = Source | np.ndarray
+"""A path, the bytes of a file, an open binary file, a PIL image, or an array uint8 (H,W) or (H,W,C)."""
+Photographs = Iterable[Photograph] | np.ndarray
 """What `chunks_of` takes."""
 ALLOWED = (
     "predict takes a list (or Series, array, generator) of photographs: paths, bytes, open files, PIL images, arrays "
@@ -49,6 +51,24 @@ def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.nd
         for _ in map(_checked, images, itertools.count()):
             pass
     return _of_iterable(images, most)
+
+
+def one_of(image: Any) -> list[Source] | np.ndarray:
+    """A single photograph as a chunk of one, as `chunks_of` gives them.
+
+    Raises:
+        ConfigError: It is no photograph, or several.
+    """
+    if _is_pixels(image):
+        return image[None, ..., None] if image.ndim == 2 else image[None]
+    if not _is_photograph(image):
+        is_array = isinstance(image, np.ndarray)
+        what = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
+        raise ConfigError(
+            f"explain takes one photograph (path, bytes, open file, PIL image, array uint8 (H,W,C)), not {what}: of "
+            f"several give one after another"
+        )
+    return [_as_source(image)]
 
 
 def _of_array(images: np.ndarray, most: int) -> Iterator[np.ndarray]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
-__all__ = ["BLUE", "GRAY", "GREEN", "PURPLE", "RED", "log_scale", "named", "new_figure", "png_of", "text_of"]
+__all__ = [
+    "BLUE",
+    "FILES",
+    "GRAY",
+    "GREEN",
+    "PURPLE",
+    "RED",
+    "file_of",
+    "log_scale",
+    "named",
+    "new_figure",
+    "pixels_of",
+    "png_of",
+    "text_of",
+]
 
 BLUE, RED, GREEN, PURPLE, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.4"
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
+
+DPI = 150
+FILES = (".png", ".pdf", ".svg")
+"""What a figure can be written as."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -24,16 +44,36 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def png_of(figure: Figure) -> bytes:
-    """The file's bytes: sharp enough for print; with a palette, a quarter of the bytes."""
-    figure.set_dpi(150)
-    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks is drawn as boxes
+def pixels_of(figure: Figure) -> np.ndarray:
+    """The figure as it is drawn, uint8 (H,W,3): sharp enough for print."""
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    with _any_script():
         canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    drawn.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", dpi=(150, 150))
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def png_of(figure: Figure) -> bytes:
+    """The file's bytes; with a palette, a quarter of them."""
+    drawn, buffer = Image.fromarray(pixels_of(figure)), io.BytesIO()
+    drawn.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", dpi=(DPI, DPI))
     return buffer.getvalue()
+
+
+def file_of(figure: Figure, kind: str) -> bytes:
+    """The bytes of a file of one of the kinds `FILES`, in all its colours."""
+    buffer = io.BytesIO()
+    with _any_script():
+        figure.savefig(buffer, format=kind.lstrip("."), dpi=DPI)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """A name in a script that the font lacks is drawn as boxes, without a word."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def text_of(text: str, longest: int = 200) -> str:

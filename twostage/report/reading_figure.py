@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from twostage.report.canvas import BLUE, GREEN, PURPLE, RED, named, new_figure, png_of, text_of
+from twostage.report.canvas import named, new_figure, png_of, text_of
+from twostage.report.masks_figure import colors_of, enlarged, masks_over
 from twostage.scale import LINEAR, Scale
 
-__all__ = ["ShownReading", "half_weight", "reading_figure"]
+__all__ = ["ShownReading", "draw_bins", "reading_figure"]
 
-MASK_COLORS = (BLUE, RED, GREEN, PURPLE, "#E69F00", "#56B4E9", "#F0E442", "0")
-"""Okabe and Ito's eight; further masks begin again with the first."""
-OUTLINED = 0.3
-"""A mask that needs more of the photograph than this share for half of its weight has no outline."""
 MOST_BINS = 60
 """More bins than these are not drawn as bars."""
 
@@ -55,40 +52,23 @@ def reading_figure(
     parts = figure.subfigures(1, 3, squeeze=False, width_ratios=[3.1, 0.8 * columns, 4.1]).ravel()
     _outlines(parts[0].subplots(), shown)
     tiles = parts[1].subplots(-(-count // columns), columns, squeeze=False).ravel()
-    for axes, mask, color in zip(tiles, shown.masks, _colors(count), strict=False):
+    for axes, mask, color in zip(tiles, shown.masks, colors_of(count), strict=False):
         _one_mask(axes, shown.photograph, mask, color)
     for axes in tiles[count:]:
         axes.set_axis_off()
     parts[1].suptitle(f"where its {count} masks look", fontsize="medium")
     bars = parts[2].subplots()
     bars.set_xscale(scale.name)
-    _bars(bars, probabilities, edges, predicted, target, unit)
+    draw_bins(bars, probabilities, edges, unit)
+    bars.axvline(target, color="0.6", linewidth=5, label=_said("measured", target, unit))
+    bars.axvline(predicted, color="black", linewidth=1.4, label=_said("read", predicted, unit))
+    bars.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return png_of(figure)
 
 
-def half_weight(mask: np.ndarray) -> float:
-    """The level above which the pixels of a mask (h,w) hold half of its weight.
-
-    >>> half_weight(np.array([[0.1, 0.2], [0.3, 0.4]]))
-    0.3
-    """
-    ordered = np.sort(mask, axis=None)[::-1]
-    return float(ordered[np.searchsorted(np.cumsum(ordered), 0.5 * ordered.sum())])
-
-
-def _colors(count: int) -> list[str]:
-    return [MASK_COLORS[i % len(MASK_COLORS)] for i in range(count)]
-
-
 def _outlines(axes: Axes, shown: ShownReading) -> None:
-    """The photograph; each outline holds half of the weight of a mask, if that lies close together."""
-    height, width = shown.photograph.shape[:2]
-    axes.imshow(shown.photograph, extent=(0, width, height, 0))
-    for mask, color in zip(shown.masks, _colors(len(shown.masks)), strict=True):
-        level, (rows, columns) = half_weight(mask), mask.shape
-        if mask.min() < level < mask.max() and (mask >= level).mean() <= OUTLINED:
-            x, y = (np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows
-            axes.contour(x, y, mask, levels=[level], colors=[color], linewidths=1.3)
+    """The photograph; each outline holds half of the weight of a mask."""
+    axes.imshow(masks_over(enlarged(shown.photograph), shown.masks))
     axes.set_title("the photograph, its masks as outlines", fontsize="medium")
     _bare(axes)
 
@@ -109,17 +89,16 @@ def _bare(axes: Axes) -> None:
     axes.set_yticks([])
 
 
-def _bars(axes: Axes, probabilities: np.ndarray, edges: np.ndarray, predicted: float, target: float, unit: str) -> None:
-    """Bin probabilities over the range, with the reading and the measured concentration as lines."""
+def draw_bins(axes: Axes, probabilities: np.ndarray, edges: np.ndarray, unit: str, most_named: int = 0) -> None:
+    """Probabilities (K,) of the bins between edges (K+1,), over the range; as numbers too where there are few."""
     if len(probabilities) <= MOST_BINS:
-        axes.bar(edges[:-1], probabilities, np.diff(edges), align="edge", color="#A6CBE3", edgecolor="white")
-    axes.axvline(target, color="0.6", linewidth=5, label=_said("measured", target, unit))
-    axes.axvline(predicted, color="black", linewidth=1.4, label=_said("read", predicted, unit))
+        bars = axes.bar(edges[:-1], probabilities, np.diff(edges), align="edge", color="#A6CBE3", edgecolor="white")
+        if len(probabilities) <= most_named:
+            axes.bar_label(bars, [f"{one:.0%}" if one >= 0.005 else "" for one in probabilities])
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel(named("concentration", unit))
     axes.set_ylabel("probability of each bin")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 
 def _said(what: str, value: float, unit: str) -> str:

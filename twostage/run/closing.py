@@ -165,7 +165,7 @@ def _outcome(
         groups=None if table.groups is None else table.groups[rows][read],
         days=None if days is None else days[rows][read],
         no_intervals=why_no_intervals(prepared.config, table, prepared.parts),
-        shown=shown_reading(predictor.model.network, prepared.pixels(rows[read]), error),
+        shown=shown_reading(predictor, prepared.pixels(rows[read]), error),
     )
 
 

@@ -56,3 +56,7 @@ class Ensemble(nn.Module):
         """What the members say of uint8 photographs (N,H,W,3) on average, over views as `TwoStage.read`."""
         said = [list(member.read(pixels, views=views)) for member in self.members]
         return Reading(*(np.mean(one, axis=0) for one in zip(*said, strict=True)))
+
+    def masks(self, pixels: Pixels, *, views: Sequence[int] = range(8)) -> np.ndarray | None:
+        """Where the first member looks, as `TwoStage.masks`: the third mask of one is not the third of another."""
+        return self.first.masks(pixels, views=views)

@@ -107,6 +107,17 @@ class Network(nn.Module):
             vector[:, -self.pooling.fitted :] = columns.cpu().double()
         return vector
 
+    @torch.no_grad()
+    def masks(self, images: Tensor, views: Sequence[int] = (0,)) -> Tensor | None:
+        """The masks (N,M,h,w) through which it looks, each with sum one: the mean over views, numbers of
+        `dihedral_view`, each turned back. None where the pooling has no masks.
+        """
+        found = []
+        for number in views:
+            looked = self.pooling.look(*self.features(dihedral_view(images, number)))
+            found += [] if looked is None else [undone_view(looked[0], number)]
+        return torch.stack(found).mean(0) if found else None
+
     def ambiguous(self, images: Tensor) -> Tensor:
         """Which columns of the pooled vector (P,), as booleans, are not to be read, from some images (N,C,H,W)."""
         found = torch.zeros(self.pooled_width, dtype=torch.bool)

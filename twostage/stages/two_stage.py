@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -81,6 +82,19 @@ class TwoStage(nn.Module):
             means = (said.numpy() for said in self._over_views(images, numbers))
             reading.put(slice(number * BATCH, number * BATCH + len(images)), Reading(*means))
         return reading
+
+    @torch.no_grad()
+    def masks(self, pixels: Pixels, *, views: Sequence[int] = range(8)) -> np.ndarray | None:
+        """Where its last stage looks in uint8 photographs (N,H,W,3): float32 (N,M,h,w), each mask with sum one.
+
+        The mean over `dihedral_views` by number, turned back. None where the pooling has no masks.
+        """
+        network, device = self.stages[-1].network, next(self.parameters()).device
+        numbers, found = different_views([network], views), []
+        for images in batches(pixels, self.color, device):
+            masks = network.masks(images.to(self.dtype), numbers)
+            found += [] if masks is None else [masks.float().cpu().numpy()]
+        return np.concatenate(found) if found else None
 
     def _over_views(self, images: Tensor, numbers: Sequence[int]) -> list[Tensor]:
         """Means of what `_said` says of views of the images, float64 on the CPU."""

@@ -14,6 +14,8 @@ __all__ = ["FREEDOM", "Distribution", "log_density", "tail"]
 FREEDOM = 4
 """Degrees of freedom. Most readings are wrong by little and some, where glare lies in the well, by much: with normal
 distributions these few would make all intervals wide. With four, density, tails and quantiles have closed forms."""
+PEAK = 3 / 8
+"""Density of the standard distribution at zero."""
 HALVINGS = 48
 """Of the interval in which a quantile is sought: about as much as float64 can tell apart."""
 LEVELS = np.linspace(0, 1, 202)[1:-1]
@@ -58,6 +60,12 @@ class Distribution:
         """Probability that the concentration is higher: 1 - `cdf`, exact where that is near zero."""
         return self._tails(self.bins.scale.to(concentration))[1]
 
+    def density(self, place: np.ndarray) -> np.ndarray:
+        """Probability density at places on the scale, (N,M), for each unit of the scale: (N,M)."""
+        z = (place[..., None] - self.means[:, None, :]) / self.scales[:, None, :]
+        each = PEAK * np.exp(log_density(z * z)) / self.scales[:, None, :]
+        return np.asarray((self.weights[:, None, :] * each).sum(-1))
+
     def quantile(self, level: np.ndarray | float) -> np.ndarray:
         """The concentration that is exceeded with probability 1 - level: a number, (N,) or (N,M) -> (N,) or (N,M)."""
         level = np.asarray(level, float)
@@ -83,10 +91,18 @@ class Distribution:
         found = self.bins.scale.back((low + high) / 2)
         return found if given[0].ndim == 2 else found[:, 0]
 
+    def bin_of_median(self) -> np.ndarray:
+        """The bin in which each median lies, (N,)."""
+        return (self._below_edges() <= 0.5).sum(1)
+
+    def _below_edges(self) -> np.ndarray:
+        """Probability of at most each inner edge of the bins, (N,K-1)."""
+        inner = self.bins.edges[1:-1]
+        return self.cdf(np.broadcast_to(inner, (len(self), len(inner))))
+
     def mass(self) -> np.ndarray:
         """Probability of each bin, (N,K); the first and the last bin have all that lies beyond."""
-        inner = self.bins.edges[1:-1]
-        below = self.cdf(np.broadcast_to(inner, (len(self), len(inner))))
+        below = self._below_edges()
         share = np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))), axis=1)
         return np.where(np.isnan(self.means[:, :1]), np.nan, share)
 

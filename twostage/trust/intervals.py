@@ -42,7 +42,7 @@ class Intervals(ABC):
             target: Their true concentrations, (N,).
             weight: Of each, (N,), with sum one for all photographs of one specimen.
         """
-        return cls(cls.strange(distribution, target), weight, distribution.bins.index(distribution.quantile(0.5)))
+        return cls(cls.strange(distribution, target), weight, distribution.bin_of_median())
 
     @staticmethod
     @abstractmethod
@@ -57,7 +57,7 @@ class Intervals(ABC):
     def bounds(self, distribution: Distribution, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end for each photograph (N,); NaN where so high a confidence asks for more specimens."""
         everywhere = self.quantile(confidence, np.ones(len(self.weight), bool))
-        limit, inside = np.full(len(distribution), everywhere), distribution.bins.index(distribution.quantile(0.5))
+        limit, inside = np.full(len(distribution), everywhere), distribution.bin_of_median()
         for k in np.unique(inside):
             same = self.bin_index == k
             if self.weight[same].sum() >= MONDRIAN:
@@ -142,7 +142,9 @@ class Distributional(Intervals):
     def ends(distribution: Distribution, strangeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Quantiles at the level in both tails."""
         far = np.exp(-np.asarray(strangeness, float)) / 2
-        return distribution.quantile_of_tails(far, 1 - far), distribution.quantile_of_tails(1 - far, far)
+        below, above = np.stack([far, 1 - far], 1), np.stack([1 - far, far], 1)
+        lower, upper = distribution.quantile_of_tails(below, above).T
+        return lower, upper
 
 
 class NoIntervals(Conformal):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from twostage.trust.recalibration import Recalibration
 from twostage.trust.status import Status
 from twostage.trust.trust import Trust
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["Prediction", "predict"]
 
 
@@ -31,7 +35,19 @@ class Prediction:
     `bin_probabilities` (N,K) say how likely each bin is, calibrated where the model has learned that, and `reading` is
     what both stages say, its arrays (N,K): NaN where refused. `status` (N,) holds the values of `Status`; `reason` (N,)
     says why a status is not "ok", or that a number was below the least that there can be. `distribution` is the
-    predictive distribution, None for a model that has not learned it.
+    predictive distribution, None for a model that has not learned it. `unit` is that of the concentrations; may be
+    empty.
+
+    Examples:
+        >>> bins = Bins.uniform(80, 350, 9)
+        >>> said = Reading(np.eye(9)[[2, 4]], np.zeros((2, 9)), np.full((2, 9), -1.0))
+        >>> prediction = predict(bins, np.zeros((2, 8, 8, 3), np.uint8), said, "mixture", failed={1: "no photograph"})
+        >>> prediction.concentration.tolist(), prediction.status.tolist()
+        ([155.0, nan], ['ok', 'refused'])
+        >>> prediction.to_frame(["a.jpg", "b.jpg"])[["image", "reason", "concentration", "bin_low", "bin_high"]]
+           image         reason  concentration  bin_low  bin_high
+        0  a.jpg                         155.0    140.0     170.0
+        1  b.jpg  no photograph            NaN      NaN       NaN
     """
 
     bins: Bins
@@ -44,6 +60,7 @@ class Prediction:
     status: np.ndarray
     reason: np.ndarray
     distribution: Distribution | None = None
+    unit: str = ""
 
     def __len__(self) -> int:
         return len(self.concentration)
@@ -55,17 +72,17 @@ class Prediction:
         known = [part.distribution for part in parts if part.distribution is not None]
         distribution = Distribution.joined(known) if len(known) == len(parts) else None
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls._arrays()}
-        return cls(parts[0].bins, reading, distribution=distribution, **arrays)
+        return cls(parts[0].bins, reading, distribution=distribution, unit=parts[0].unit, **arrays)
 
     def select(self, rows: np.ndarray) -> Prediction:
         """The prediction of the given rows (indices or a boolean mask)."""
         distribution = None if self.distribution is None else self.distribution[rows]
         arrays = {name: getattr(self, name)[rows] for name in self._arrays()}
-        return Prediction(self.bins, self.reading[rows], distribution=distribution, **arrays)
+        return Prediction(self.bins, self.reading[rows], distribution=distribution, unit=self.unit, **arrays)
 
     @classmethod
     def _arrays(cls) -> list[str]:
-        return [field.name for field in fields(cls) if field.name not in ("bins", "reading", "distribution")]
+        return [field.name for field in fields(cls) if field.name not in ("bins", "reading", "distribution", "unit")]
 
     @property
     def offsets(self) -> np.ndarray:
@@ -108,6 +125,49 @@ class Prediction:
             )
         return self.distribution
 
+    def in_words(self, i: int) -> list[str]:
+        """The reading of photograph `i`, counted from 0, in lines for people: number and interval; status and reason.
+
+        Raises:
+            ConfigError: There is no such photograph.
+        """
+        if not -len(self) <= i < len(self):
+            raise ConfigError(f"there is no photograph {i}: this prediction has {len(self)}, counted from 0")
+        status, reason = Status(self.status[i]), str(self.reason[i])
+        judged = f"{status.value}: {reason or status.words}"
+        if status is Status.REFUSED:
+            return [judged]
+        number = f"{self.concentration[i]:.4g} {self.unit}".rstrip()
+        if np.isfinite([self.lower[i], self.upper[i]]).all():
+            number += f", between {self.lower[i]:.4g} and {self.upper[i]:.4g}"
+        return [number, judged]
+
+    def plot(self, i: int = 0) -> Figure:
+        """The reading of photograph `i`, counted from 0: bins, predictive density, number, interval, status, reason.
+
+        ``prediction.plot(0).savefig("reading.png")`` writes it.
+
+        Raises:
+            ConfigError: There is no such photograph.
+        """
+        from twostage.report.prediction_figure import ShownPrediction, prediction_figure
+
+        words, distribution = self.in_words(i), self.distribution
+        one = None if distribution is None else distribution[np.array([i])]
+        return prediction_figure(
+            ShownPrediction(
+                float(self.concentration[i]),
+                float(self.lower[i]),
+                float(self.upper[i]),
+                self.bins.edges,
+                self.bin_probabilities[i],
+                None if one is None else lambda places: one.density(places[None])[0],
+                self.unit,
+                self.bins.scale,
+                words,
+            )
+        )
+
     def to_frame(self, images: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per photograph, in order, with the columns of predictions.csv."""
         refused, rows = ~self.is_read, np.arange(len(self))
@@ -142,6 +202,7 @@ def predict(
     minimum: float | None = None,
     distance: np.ndarray | None = None,
     recalibration: Recalibration | None = None,
+    unit: str = "",
 ) -> Prediction:
     """Combine and check what both stages say of photographs (N,H,W,3).
 
@@ -152,6 +213,7 @@ def predict(
         failed: Rows that could not be decoded, with the reason.
         distance: How far the photographs lie from those of the training, (N,), where that is known already.
         recalibration: By how much all that is read is to be moved.
+        unit: Of the concentrations.
     """
     trust, said = trust or Trust(), reading
     reading = reading if recalibration is None else recalibration.apply(bins, reading)
@@ -182,6 +244,7 @@ def predict(
         status,
         reason,
         None if distribution is None else Distribution(bins, *map(unless_refused, distribution.arrays)),
+        unit,
     )
 
 

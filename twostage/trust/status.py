@@ -25,3 +25,17 @@ class Status(str, Enum):
     def gravity(self) -> int:
         """Its place among all."""
         return list(Status).index(self)
+
+    @property
+    def words(self) -> str:
+        """What it means, in a few words."""
+        return WORDS[self]
+
+
+WORDS = {
+    Status.OK: "nothing speaks against the number",
+    Status.OUT_OF_RANGE: "the number lies outside of what the model was trained on",
+    Status.LOW_CONFIDENCE: "the model is not sure of the number",
+    Status.UNLIKE: "the photograph is unlike those of the training",
+    Status.REFUSED: "there is nothing to read",
+}

@@ -77,7 +77,7 @@ class Typicality:
     def of_numbers(self, numbers: np.ndarray) -> np.ndarray:
         """The same of what describes them, (N,D)."""
         standard = (numbers - self.mean) / self.spread
-        squares = np.einsum("ni,ij,nj->n", standard, self.precision, standard, optimize=True)
+        squares = ((standard @ self.precision) * standard).sum(1)
         return np.log(np.maximum(squares / standard.shape[1], 1e-12))
 
     def to_json(self) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def signs(bins: Bins, reading: Reading, distance: np.ndarray) -> np.ndarray:
     scale = (reading.probabilities * (reading.log_scales + np.log(bins.half_width))).sum(1)
     between = np.sqrt((reading.probabilities * (place - mean[:, None]) ** 2).sum(1))
     middle = (bins.places[0] + bins.places[-1]) / 2
-    found = np.column_stack([(mean - middle) / width, scale, np.log(between / width + LEAST_SCALE), distance])
+    found = np.column_stack([(mean - middle) / width, scale, np.log(np.maximum(between / width, LEAST_SCALE)), distance])
     return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
 

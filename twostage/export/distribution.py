@@ -18,7 +18,7 @@ from twostage.trust.intervals import Intervals
 __all__ = ["ENDS", "Ends", "Mixture", "Scales", "bin_mass", "quantile"]
 
 PARTS, ROUNDS = 128, 6
-"""A quantile is sought among so many parts of its interval at once, so often: as exact as 42 halvings, in fewer steps."""
+"""A quantile is sought among so many parts of its interval at once, so often: as exact as 42 halvings."""
 
 
 class Mixture(NamedTuple):
@@ -70,19 +70,22 @@ def bin_mass(places: Places, mixture: Mixture) -> Tensor:
 
 
 def quantile(mixture: Mixture, beyond: Tensor, z: Tensor, side: Tensor) -> Tensor:
-    """Places (N,M) beyond which probabilities `beyond` (N,M), up to 1/2, lie: above where `side` (M,) is 1, below at -1.
+    """Places (N,M) beyond which probabilities `beyond` (N,M), up to 1/2, lie: above them where `side` (M,) is 1.
 
     Args:
         z: How many scales from the middle of one part of the mixture its own quantile lies, (N,M).
+        side: 1, or -1 for what lies below: there it is sought in the mirror image.
     """
     weights, means, scales = (values[:, None] for values in mixture)  # (N,1,K)
-    ends = means * side[:, None] + scales * z[..., None]  # the mirror image has its upper quantiles where these are low
+    means = means * side[:, None]  # (N,M,K)
+    ends = means + scales * z[..., None]
     low = torch.where(weights > 0, ends, torch.inf).amin(-1)
     width = torch.where(weights > 0, ends, -torch.inf).amax(-1) - low
+    weights, means, scales = (values[..., None, :] for values in (weights, means, scales))
     shares = torch.arange(1, PARTS, dtype=torch.float64) / PARTS
     for _ in range(ROUNDS):
         tried = low[..., None] + width[..., None] * shares  # (N,M,PARTS-1)
-        above = _survival(tried[..., None] - (means * side[:, None])[..., None, :], scales[..., None, :], weights[..., None, :])
+        above = _survival(tried[..., None] - means, scales, weights)
         low = low + width * (above > beyond[..., None]).sum(-1) / PARTS
         width = width / PARTS
     return (low + width / 2) * side
@@ -127,8 +130,8 @@ def _sides(*sides: float) -> Tensor:
 
 
 def _distributional(ends: Ends, mixture: Mixture, limit: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    both = (values[inside][:, None].expand(-1, 2) for values in (ends.far, ends.z))
-    found = quantile(mixture, *both, _sides(-1, 1))
+    far, z = (values[inside][:, None].expand(-1, 2) for values in (ends.far, ends.z))
+    found = quantile(mixture, far, z, _sides(-1, 1))
     return found[:, 0], found[:, 1]
 
 

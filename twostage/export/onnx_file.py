@@ -7,6 +7,7 @@ with other weights. What is concluded from all members is a graph of its own, an
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor
 
 from twostage import __version__
-from twostage.errors import ConfigError
+from twostage.errors import ExportError, some
 from twostage.export.checks import REASONS
 from twostage.export.graph import OUTPUTS, Conclusion, Member
-from twostage.export.recording import OPSET, Joined, record, weights_of
+from twostage.export.recording import OPSET, Joined, Known, record, weights_of
 from twostage.export.views import Said
 from twostage.model_folder import TrainedModel
 from twostage.stages.build import backbone_config_of
@@ -37,16 +38,11 @@ def needed() -> None:
     """See that the packages are there.
 
     Raises:
-        ConfigError: One is missing.
+        ExportError: One is missing.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"export needs onnx, onnxscript and onnxruntime ({error}): pip install 'twostage[export]'"
-        ) from error
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ExportError(f"export needs {some(missing)}: pip install 'twostage[export]'")
 
 
 def card_of(model: TrainedModel) -> dict[str, Any]:
@@ -92,7 +88,7 @@ def to_onnx(model: TrainedModel) -> bytes:
     `status` and `reason`. It is not compared with the predictor here: `proof.prove` does that.
 
     Raises:
-        ConfigError: A package of the extra is missing, an operator of the network has no counterpart in ONNX, or the
+        ExportError: A package of the extra is missing, an operator of the network has no counterpart in ONNX, or the
             file would be longer than the format allows.
     """
     needed()
@@ -106,8 +102,8 @@ def to_onnx(model: TrainedModel) -> bytes:
     said = _add_members(joined, members, pixels, list(first))
     given = {INPUT: pixels, **{name: first[name] for name in Said._fields}}
     conclusion = Conclusion(model).eval()
-    known = {INPUT: INPUT, **{name: said[name] for name in Said._fields}}
-    found = joined.add(record(conclusion, given, OUTPUTS[:-1]), "conclusion/", known | weights_of(conclusion))
+    known: Known = {INPUT: INPUT, **{name: said[name] for name in Said._fields}, **weights_of(conclusion)}
+    found = joined.add(record(conclusion, given, OUTPUTS[:-1]), "conclusion/", known)
     found |= {"masks": said["masks"]} if "masks" in said else {}
     shapes: dict[str, list[Any]] = {"bin_probabilities": ["N", bins]}
     if "masks" in found:
@@ -128,7 +124,7 @@ def to_onnx(model: TrainedModel) -> bytes:
     )
     helper.set_model_props(whole, {"twostage": json.dumps(card_of(model), allow_nan=False)})
     if whole.ByteSize() > MOST_BYTES:
-        raise ConfigError(f"a file of {whole.ByteSize() / 2**30:.2g} GB cannot be written: ONNX allows 2")
+        raise ExportError(f"a file of {whole.ByteSize() / 2**30:.2g} GB cannot be written: ONNX allows 2")
     checker.check_model(whole)
     return bytes(whole.SerializeToString())
 
@@ -140,7 +136,6 @@ def _add_members(joined: Joined, members: list[Member], pixels: Tensor, names: l
     for number, member in enumerate(members):
         if member.kind not in graphs:
             graphs[member.kind] = record(member, {INPUT: pixels}, names)
-        each.append(joined.add(graphs[member.kind], f"member_{number}/", {INPUT: INPUT} | weights_of(member)))
+        each.append(joined.add(graphs[member.kind], f"member_{number}/", {INPUT: INPUT, **weights_of(member)}))
     means = {name: joined.mean([one[name] for one in each], f"mean/{name}") for name in Said._fields}
     return {**each[0], **means}
-

@@ -45,11 +45,11 @@ class WrittenOut(TorchFunctionMode):
 
 
 def log_ndtr(x: Tensor) -> Tensor:
-    """Logarithm of the normal distribution function of x, of any shape; relative error 2e-7 at most.
+    """Logarithm of the normal distribution function of x, of any shape, within 2e-7 (and what its type rounds off).
 
-    In the lower half ``erfc(z) = t exp(P(t) - z^2)`` with ``t = 1 / (1 + z / 2)``, of which the logarithm is taken before
-    anything vanishes; the upper half is one minus that. Source: Press et al. 1992, "Numerical recipes in C", section
-    6.2, erfcc.
+    In the lower half ``erfc(z) = t exp(P(t) - z^2)`` with ``t = 1 / (1 + z / 2)``, of which the logarithm is taken
+    before anything vanishes; the upper half is one minus that. Source: Press et al. 1992, "Numerical recipes in C",
+    section 6.2, erfcc.
 
     >>> [round(value, 3) for value in log_ndtr(torch.tensor([-30.0, -5.0, 0.0, 5.0], dtype=torch.float64)).tolist()]
     [-454.321, -15.065, -0.693, -0.0]
@@ -151,7 +151,7 @@ def _between(count: int, size: int) -> np.ndarray:
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)  # type: ignore[return-value]
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 REPLACED: dict[Any, Callable[..., Tensor]] = {

@@ -81,4 +81,3 @@ COMBINED: dict[str, Callable[[Places, Tensor, Tensor], Tensor]] = {
     "top2": _top2,
 }
 """What every member of `COMBINATIONS` is in a graph: probabilities and places (N,K) -> concentrations (N,)."""
-

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twostage.errors import ConfigError
+from twostage.errors import ExportError
 
-__all__ = ["OPSET", "Joined", "record", "weights_of"]
+__all__ = ["OPSET", "Joined", "Known", "record", "weights_of"]
 
+Known = Mapping[str, str | np.ndarray]
+"""Inputs of a graph by their names: what they are called where it is added, or arrays."""
 OPSET = 18
 """Old enough for runtimes of years ago; newer operators are not needed."""
 QUIET = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
@@ -32,7 +34,7 @@ def record(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[st
         outputs: Names of what the module gives, a dictionary, in its order.
 
     Raises:
-        ConfigError: torch or ONNX has no way to say something that the module does.
+        ExportError: torch or ONNX has no way to say something that the module does.
     """
     import onnx_ir
     from onnx_ir.passes import common
@@ -42,7 +44,8 @@ def record(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[st
     with torch.no_grad(), _quiet():
         module(*inputs.values())  # so that what is kept for later calls holds numbers, and no recording
         try:
-            recorded = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=tuple({0: rows} for _ in inputs))
+            shapes = tuple({0: rows} for _ in inputs)
+            recorded = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=shapes)
             program = torch.onnx.export(
                 recorded,
                 dynamo=True,
@@ -53,7 +56,7 @@ def record(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[st
                 verbose=False,
             )
         except Exception as error:  # torch raises whatever stands in the way of a recording
-            raise ConfigError(_cannot(error)) from error
+            raise ExportError(_cannot(error)) from error
         assert program is not None
         model = program.model
         for name in weights_of(module):
@@ -95,7 +98,7 @@ class Joined:
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, graph: Any, prefix: str, known: Mapping[str, str | np.ndarray]) -> dict[str, str]:
+    def add(self, graph: Any, prefix: str, known: Known) -> dict[str, str]:
         """Add a graph, whose inputs are values that are there, by their names, or arrays.
 
         Returns:

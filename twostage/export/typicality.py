@@ -13,6 +13,10 @@ __all__ = ["Distance"]
 class Distance(nn.Module):
     """uint8 photographs (N,S,S,3) -> distances, float64 (N,); NaN where the model does not know its training's."""
 
+    mean: Tensor
+    spread: Tensor
+    precision: Tensor
+
     def __init__(self, known: Typicality | None) -> None:
         super().__init__()
         self.known = known is not None

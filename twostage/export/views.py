@@ -45,7 +45,7 @@ class Seen(nn.Module):
         masks = None if looked is None else self._turned_back(looked[0])
         if self.together:
             vectors = self._mean(vectors.double())
-        if self.fitted and looked is not None:
+        if self.fitted and looked is not None and masks is not None:
             under, seen = (masks, self.network.normal(images)) if self.together else (looked[0], normal)
             vectors = torch.cat([vectors[:, : -self.fitted], pooling.fit(under, seen).to(vectors)], 1)
         return vectors.to(images), masks

@@ -36,7 +36,7 @@ ROWS = (
     ("predictor",),
     ("run",),
     ("orchestrator",),
-    ("studies",),
+    ("studies", "export"),
     ("cli",),
     ("__main__",),
 )

@@ -31,6 +31,7 @@ ROWS = (
     ("stages",),
     ("training",),
     ("trust",),
+    ("page",),
     ("model_folder",),
     ("starts",),
     ("predictor",),

@@ -1,6 +1,6 @@
 // The probabilities of the bins over a scale, with the interval and the reading on it.
 
-const WIDTH = 300, HEIGHT = 44, SCALE = HEIGHT + 6;
+const WIDTH = 220, HEIGHT = 40, SCALE = HEIGHT + 6;
 
 function draw(name, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -26,7 +26,7 @@ function barsOf(row) {
     const kind = k === row.bin_index ? "bar here" : "bar";
     return draw("rect", { class: kind, x: from, y: HEIGHT - height, width: step * 0.88, height }, title);
   });
-  const every = Math.ceil(probabilities.length / 6), last = probabilities.length;
+  const every = Math.ceil(probabilities.length / 4), last = probabilities.length;
   edges.forEach((edge, k) => {
     drawn.push(draw("path", { class: "tick", d: `M${k * step} ${SCALE - 3}v6` }));
     if (k !== last && (k % every || last - k < every)) return;

@@ -38,8 +38,7 @@ function sentence(row) {
 
 function statusOf(row) {
   const label = make("strong", {}, settings.statuses[row.status]?.label || row.status);
-  const said = row.reason ? `${row.reason[0].toUpperCase()}${row.reason.slice(1)}.` : "";
-  return make("p", { class: `status ${row.status}` }, label, said && " \u2014 ", said);
+  return make("p", { class: `status ${row.status}` }, label, row.reason && `: ${row.reason}`);
 }
 
 function readingOf(row) {
@@ -152,6 +151,7 @@ function startOver() {
 
 /** Photographs come from the camera, from files, by drag and drop or from the clipboard. */
 function listen(reader) {
+  document.body.classList.toggle("touch", navigator.maxTouchPoints > 0); // who has no phone in hand takes files
   for (const id of ["camera", "files"]) {
     byId(id).disabled = false;
     byId(id).addEventListener("change", (event) => {

@@ -20,7 +20,7 @@ class Words:
 
 
 STATUSES = {
-    Status.OK: Words("Read", "nothing speaks against the number"),
+    Status.OK: Words("OK", "nothing speaks against the number"),
     Status.OUT_OF_RANGE: Words(
         "Out of range",
         "the number lies outside the range of the model: dilute, or use a model that was trained with such "

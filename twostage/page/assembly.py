@@ -16,12 +16,12 @@ from typing import Any
 from twostage.decoding import kinds, limits
 from twostage.page import runtime
 from twostage.page.words import STATUSES, card_rows, privacy, subtitle
-from twostage.report.reading_figure import MASK_COLORS
+from twostage.report.masks_figure import colors_of
 
 __all__ = ["READERS", "page_html", "part"]
 
 READERS = {
-    "wasm": ["area.js", "decode.js", "masks.js", "wasm_reader.js"],
+    "wasm": ["area.js", "colors.js", "decode.js", "masks.js", "wasm_reader.js"],
     "server": ["server_reader.js"],
 }
 """What each reader is made of, beside what the page itself is."""
@@ -105,7 +105,7 @@ def _settings(card: dict[str, Any]) -> dict[str, Any]:
             "pixels": limits.MAX_PIXELS,
             "side": limits.MIN_SIDE,
         },
-        "colors": MASK_COLORS,
+        "colors": colors_of(8),
     }
 
 

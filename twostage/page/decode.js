@@ -94,6 +94,7 @@ async function squareOf(file) {
   }
   const bytes = new Uint8Array(await file.arrayBuffer()), kind = kindOf(bytes.subarray(0, limits.head));
   checkFile(kind, bytes);
+  checkColors(kind, bytes);
   const picture = await decoded(bytes, kind);
   try {
     checkSize(picture.width, picture.height);

@@ -14,16 +14,14 @@ function pictureOf(square, size, masks, [count, h, w]) {
   const context = large.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, large.width, large.height);
-  context.lineWidth = Math.max(1, large.width / 160);
   for (let m = 0; m < count; m++) {
-    context.strokeStyle = settings.colors[m % settings.colors.length];
-    outline(context, masks.subarray(m * h * w, (m + 1) * h * w), h, w, large.width / w, large.height / h);
+    outline(context, settings.colors[m % settings.colors.length], masks.subarray(m * h * w, (m + 1) * h * w), [h, w]);
   }
   return large.toDataURL("image/png");
 }
 
 /** Draw the line inside which half of a mask's weight lies, between the middles of its pixels (marching squares). */
-function outline(context, mask, h, w, x, y) {
+function outline(context, color, mask, [h, w]) {
   const ordered = Float32Array.from(mask).sort().reverse();
   const total = ordered.reduce((sum, value) => sum + value, 0);
   let inside = 0;
@@ -31,10 +29,15 @@ function outline(context, mask, h, w, x, y) {
   if (!(inside > 0 && inside <= OUTLINED * ordered.length)) return;
   const level = (ordered[inside - 1] + ordered[inside]) / 2;
   const at = (i, j) => mask[Math.min(Math.max(i, 0), h - 1) * w + Math.min(Math.max(j, 0), w - 1)] - level;
+  const { width, height } = context.canvas;
   context.beginPath();
   for (let i = -1; i < h; i++) for (let j = -1; j < w; j++) crossings(at, i, j).forEach(([row, column], k) =>
-    context[k % 2 ? "lineTo" : "moveTo"]((column + 0.5) * x, (row + 0.5) * y));
-  context.stroke();
+    context[k % 2 ? "lineTo" : "moveTo"](((column + 0.5) * width) / w, ((row + 0.5) * height) / h));
+  for (const [style, wide] of [["#fff9", 5], [color, 2]]) { // a light rim, so that it is seen on dark
+    context.strokeStyle = style;
+    context.lineWidth = (wide * width) / SIDE;
+    context.stroke();
+  }
 }
 
 /** Where the level crosses the sides of the cell between four pixels: none, two points or four, as row and column. */

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -141,6 +142,7 @@ def _packed(model: bytes | None) -> list[str]:
     return [f'<script type="application/gzip" id="{name}">{_text(content)}</script>' for name, content in parts.items()]
 
 
+@lru_cache(4)
 def _text(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, LEVEL, mtime=0)).decode()
 

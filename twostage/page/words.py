@@ -62,18 +62,15 @@ def card_rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Bins", f"{len(edges) - 1}, with edges at {', '.join(f'{edge:.4g}' for edge in edges)}"
     if size:
         yield "Sees", f"{size} x {size} pixels: {FITS.get(str(fit), fit)}"
-    for name, key in (("Method", "method"), ("Backbone", "backbone"), ("Version", "version")):
-        if card.get(key):
-            yield name, str(card[key])
     yield from _training(card.get("trained"))
-    if card.get("digest"):
-        yield "Digest", str(card["digest"])
+    names = {"Method": "method", "Backbone": "backbone", "Version of twostage": "version", "Digest": "digest"}
+    yield from ((name, str(card[key])) for name, key in names.items() if card.get(key))
 
 
 def _meaning(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
     unit = card.get("unit") or "no unit given"
     if card.get("low") is not None and card.get("high") is not None:
-        yield "Range", f"{card['low']:g} to {card['high']:g} ({unit})"
+        yield "Range", f"{card['low']:g} to {card['high']:g}, {unit}"
     confidence = card.get("confidence")
     if confidence:
         share = f"{100 * confidence:g} of 100"

@@ -37,7 +37,7 @@ function rowOf(image, out, square) {
     bin_high: bin === null ? null : edges[bin + 1],
     bin_probability: bin === null ? null : probabilities[bin],
     status: statuses[out.status.data[0]],
-    reason: reasons[out.reason.data[0]],
+    reason: reasons[out.reason.data[0]] ?? "",
     bin_probabilities: concentration === null ? null : probabilities,
     picture: pictureOf(square, size, ...masks),
   };

@@ -33,7 +33,7 @@ function outline(context, color, mask, [h, w]) {
   context.beginPath();
   for (let i = -1; i < h; i++) for (let j = -1; j < w; j++) crossings(at, i, j).forEach(([row, column], k) =>
     context[k % 2 ? "lineTo" : "moveTo"](((column + 0.5) * width) / w, ((row + 0.5) * height) / h));
-  for (const [style, wide] of [["#fff9", 5], [color, 2]]) { // a light rim, so that it is seen on dark
+  for (const [style, wide] of [["#fff8", 3.5], [color, 2]]) { // a light rim, so that it is seen on dark
     context.strokeStyle = style;
     context.lineWidth = (wide * width) / SIDE;
     context.stroke();

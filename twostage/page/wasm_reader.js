@@ -11,7 +11,7 @@ async function unpacked(id) {
 /** The number with the fewest digits that is the same in float32, in which the model computes; null for none. */
 function shortest(x) {
   if (!Number.isFinite(x)) return null;
-  for (let digits = 6; digits < 9; digits++) {
+  for (let digits = 6; digits <= 9; digits++) {
     const short = Number(x.toPrecision(digits));
     if (Math.fround(short) === x) return short;
   }

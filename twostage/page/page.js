@@ -18,7 +18,7 @@ function shown(value, row) {
   return value.toFixed(Math.min(Math.max(known ? 1 - power : 3 - power, 0), 8)).replace("-", "\u2212");
 }
 
-const short = (x) => String(Number(x.toPrecision(3))).replace("-", "\u2212");
+const short = (x) => String(Number(x.toPrecision(4))).replace("-", "\u2212");
 const percent = (p) => (p > 0 && p < 0.005 ? "<1 %" : `${Math.round(100 * p)} %`);
 const withUnit = (text) => (settings.card.unit ? `${text}\u00a0${settings.card.unit}` : text);
 const range = (low, high) => `${low} to ${high}`;

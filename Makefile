@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate check-data predict check-model recalibrate crossval compare learning-curve sweep start bench test test-all lint check docs
+.PHONY: help setup train train-classifier train-regressor evaluate check-data predict check-model recalibrate export crossval compare learning-curve sweep start bench test test-all lint check docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,6 +43,9 @@ check-model: $(READY)  ## does a model still read right? ARGS="run=NAME table=st
 
 recalibrate: $(READY)  ## a new model folder for another day: ARGS="run=NAME table=standards.csv output=FOLDER"
 	@$(RUN) recalibrate $(ARGS)
+
+export: $(READY)  ## a model as one file for other programs: ARGS="run=NAME output=model.onnx"
+	@$(RUN) export $(ARGS)
 
 crossval: $(READY)  ## every photograph read by a model that has not seen it: ARGS="run=NAME split.folds=5"
 	@$(RUN) crossval $(ARGS)

@@ -37,7 +37,7 @@ ROWS = (
     ("predictor",),
     ("run",),
     ("orchestrator",),
-    ("studies",),
+    ("studies", "export"),
     ("cli",),
     ("__main__",),
 )

@@ -11,6 +11,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "ExportError",
     "ImageError",
     "ModelFolderError",
     "NotThereError",
@@ -60,6 +61,10 @@ class RefusedError(TwoStageError):
 
 class DeviceError(TwoStageError, RuntimeError):
     """The requested device is not there."""
+
+
+class ExportError(TwoStageError, RuntimeError):
+    """A model cannot be exported, or the exported file does not read as the model does."""
 
 
 class RunError(TwoStageError, RuntimeError):

@@ -6,7 +6,7 @@ from typing import Any
 
 from twostage.options.family import Family
 
-__all__ = ["CHECKS", "COMBINATIONS", "INTERVALS", "METHODS", "POOLINGS"]
+__all__ = ["CHECKS", "COMBINATIONS", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS"]
 
 METHODS = Family(
     "method",
@@ -59,3 +59,6 @@ CHECKS: Family[Any] = Family(
     },
 )
 """What every photograph and its reading must pass, in this order: functions that say which rows fail, and why."""
+
+EXPORTS: Family[Any] = Family("format", {"onnx": "twostage.export.command:as_onnx"})
+"""What a model is exported as: from its ONNX file (bytes) and its card (dictionary) to the bytes that are written."""

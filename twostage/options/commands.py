@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from twostage.options.backbones import BACKBONES
-from twostage.options.choices import POOLINGS
+from twostage.options.choices import EXPORTS, POOLINGS
 from twostage.options.family import Family
 from twostage.options.field import option, part
 from twostage.options.run import Config, ImageConfig
@@ -24,6 +24,8 @@ __all__ = [
     "Command",
     "CompareConfig",
     "ComparisonConfig",
+    "ExportConfig",
+    "ExportRuntimeConfig",
     "FormatsConfig",
     "LearningCurveConfig",
     "PredictConfig",
@@ -157,6 +159,26 @@ class RecalibrateConfig(StandardsConfig):
 
 
 @dataclass
+class ExportRuntimeConfig:
+    """How to prove an exported file."""
+
+    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
+
+
+@dataclass
+class ExportConfig:
+    """Options of `twostage export`."""
+
+    run: str = option("latest", "the run (or model folder) that is exported")
+    output: str = option(MISSING, "the file to write")
+    format: str = option("onnx", "onnx: one file for other programs", choices=EXPORTS)
+    confidence: float | None = option(
+        None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
+    )
+    runtime: ExportRuntimeConfig = part(ExportRuntimeConfig)
+
+
+@dataclass
 class BackbonesRuntimeConfig:
     """Where and how to measure backbones."""
 
@@ -243,6 +265,11 @@ COMMANDS: Family[Command] = Family(
             "fit a model to another day with a few standards: a new model folder, the old one stays",
             RecalibrateConfig,
             "twostage.run.recalibrated:recalibrate",
+        ),
+        "export": Command(
+            "a trained model as one file for other programs, compared with the predictor before it is written",
+            ExportConfig,
+            "twostage.export.command:export",
         ),
         "check-data": Command(
             "look at table and photographs before training: what is there, what would be refused, which options suit",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from twostage.files import given_path
-from twostage.options.commands import ReadingConfig
+from twostage.options.commands import ExportConfig, ReadingConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.folder import find_run
@@ -16,7 +16,7 @@ from twostage.tables.new_photographs import read_new
 from twostage.tables.table import Table
 from twostage.training.device import use_threads
 
-__all__ = ["open_reader", "read_listed", "say_with_what"]
+__all__ = ["find_model", "open_reader", "read_listed", "say_with_what"]
 
 log = logging.getLogger("twostage")
 
@@ -32,12 +32,21 @@ def open_reader(config: ReadingConfig, confidence: float | None = None) -> tuple
         ConfigError: There is no such confidence.
     """
     use_threads(config.runtime.threads)
-    direct = given_path(config.run, "run")
-    folder = direct if (direct / "model.json").is_file() else find_run(config.run).path
+    folder = find_model(config.run)
     return Predictor.load(folder, config.runtime.device, config.runtime.precision, confidence), folder
 
 
-def say_with_what(config: ReadingConfig, predictor: Predictor, folder: Path) -> None:
+def find_model(run: str) -> Path:
+    """Where the model of a run is, or of a model folder that is given instead.
+
+    Raises:
+        RunError: There is none of that name.
+    """
+    direct = given_path(run, "run")
+    return direct if (direct / "model.json").is_file() else find_run(run).path
+
+
+def say_with_what(config: ReadingConfig | ExportConfig, predictor: Predictor, folder: Path) -> None:
     """Which run the latest is, and what must be said beside the numbers of a model; when they are there."""
     if config.run == "latest":
         log.info("run=latest is %s", folder.resolve().name)

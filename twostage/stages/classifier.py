@@ -138,7 +138,7 @@ def log_bin_mass(inner: Tensor) -> Tensor:
     The outer bins take the tails. In the upper tail the mirrored interval is used, where differences stay exact.
     """
     inner = inner.clamp(-FARTHEST, FARTHEST)
-    far = inner.new_full((len(inner), 1), 2 * FARTHEST)
+    far = inner.new_full((inner.shape[0], 1), 2 * FARTHEST)  # len() would freeze the batch of an exported graph
     low, high = torch.cat([-far, inner], 1), torch.cat([inner, far], 1)
     upper_tail = low + high > 0
     low, high = torch.where(upper_tail, -high, low), torch.where(upper_tail, -low, high)

@@ -103,7 +103,7 @@ class Network(nn.Module):
             masks += [] if looked is None else [undone_view(looked[0], number)]
         vector = torch.stack(vectors).mean(0)
         if masks:
-            columns = self.pooling.fit(torch.stack(masks).mean(0), self._normal(images))
+            columns = self.pooling.fit(torch.stack(masks).mean(0), self.normal(images))
             vector[:, -self.pooling.fitted :] = columns.cpu().double()
         return vector
 
@@ -123,15 +123,16 @@ class Network(nn.Module):
         found = torch.zeros(self.pooled_width, dtype=torch.bool)
         looked = self.pooling.look(*self.features(images)) if self.pooling.fitted else None
         if looked is not None:
-            found[-self.pooling.fitted :] = self.pooling.ambiguous(looked[0], self._normal(images)).cpu()
+            found[-self.pooling.fitted :] = self.pooling.ambiguous(looked[0], self.normal(images)).cpu()
         return found
 
-    def _normal(self, images: Tensor) -> Tensor:
+    def normal(self, images: Tensor) -> Tensor:
+        """Images in the colour space (N,C,H,W) as the backbone sees them, by the fixed normalisation."""
         return (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Feature map (N,F,h,w) of images (N,C,H,W), and the images normalised as the backbone saw them."""
-        images = self._normal(images)
+        images = self.normal(images)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
             feature_map = self.backbone(images)
         return feature_map.to(images.dtype), images

@@ -53,13 +53,13 @@ class TwoStage(nn.Module):
         offsets = images.new_zeros(len(images), self.bins.count)
         log_scales = torch.full_like(offsets, torch.nan)
         if self.classifier is not None:
-            probabilities, place = self._classified(self.classifier, self.classifier.network.pooled(images))
+            probabilities, place = self.classified(self.classifier, self.classifier.network.pooled(images))
             offsets = self.classifier.offsets.expand(len(images), -1)
         if self.regressor is not None:
             offsets, log_scales = self.regressor(images)
         return probabilities, offsets, log_scales, place
 
-    def _classified(self, classifier: Classifier | Encoded, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    def classified(self, classifier: Classifier | Encoded, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (N,K) and the place that it estimates (N,), from its pooled vectors (N,P)."""
         probabilities = (classifier.read(pooled) / classifier.temperature).softmax(-1)
         place = classifier.network.estimate(pooled)[:, 0].double() + self.bins.origin
@@ -100,7 +100,7 @@ class TwoStage(nn.Module):
         """Means of what `_said` says of views of the images, float64 on the CPU."""
         regressor, classifier = self.regressor, self.classifier
         if regressor is None and classifier is not None and classifier.network.reads_fitted:
-            probable, place = self._classified(classifier, classifier.network.seen(images, numbers).to(images))
+            probable, place = self.classified(classifier, classifier.network.seen(images, numbers).to(images))
             centers = classifier.offsets.expand(len(images), -1)
             return _doubles(probable, centers, torch.full_like(centers, torch.nan), place)
         if regressor is None or not regressor.network.reads_fitted:
@@ -108,7 +108,7 @@ class TwoStage(nn.Module):
         first = _doubles(images.new_ones(len(images), 1), images.new_full((len(images),), torch.nan))
         if classifier is not None:
             views = (classifier.network.pooled(dihedral_view(images, number)) for number in numbers)
-            first = _mean_of([_doubles(*self._classified(classifier, pooled)) for pooled in views])
+            first = _mean_of([_doubles(*self.classified(classifier, pooled)) for pooled in views])
         offsets = regressor.read(regressor.network.seen(images, numbers).to(images))
         return [first[0], *_doubles(*offsets), first[1]]
 

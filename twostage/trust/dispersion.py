@@ -25,6 +25,8 @@ PENALTIES = (0.003, 0.03, 0.3, 3.0, 1e6)
 """Candidates, the last of which leaves all readings equally uncertain; specimens left out choose."""
 LEAST_SCALE = 1e-5
 """Of a reading, in widths of the whole range: all residuals may be zero."""
+LEAST_CHANGE = 1e-3
+"""A sign that changes less from photograph to photograph is rounding, another one on every machine."""
 FARTHEST = 3.0
 """A sign beyond so many standard deviations of those that were learned from tells no more than one there."""
 PARTS = 5
@@ -110,7 +112,7 @@ class Dispersion:
         """With one penalty, to signs (N,S)."""
         middle = np.average(found, axis=0, weights=judged.weight)
         spread = np.sqrt(np.average((found - middle) ** 2, axis=0, weights=judged.weight))
-        plain = cls(0.0, np.zeros(found.shape[1]), middle, np.where(spread > 1e-9, spread, np.inf))
+        plain = cls(0.0, np.zeros(found.shape[1]), middle, _changing(spread))
         columns, floor = np.column_stack([np.ones(len(found)), plain.standard(found)]), float(np.log(least))
         start = np.zeros(columns.shape[1])
         start[0] = max(0.5 * np.log(judged.typical + least**2), floor)
@@ -161,7 +163,12 @@ class Dispersion:
         slopes, middle = (np.array(content[name], float) for name in ("slopes", "middle"))
         if not slopes.shape == middle.shape == spread.shape == (len(SIGNS),) or not (spread > 0).all():
             raise ValueError("slopes, middle and spread have not one positive number for each sign")
-        return cls(float(content["base"]), slopes, middle, spread)
+        return cls(float(content["base"]), slopes, middle, _changing(spread))
+
+
+def _changing(spread: np.ndarray) -> np.ndarray:
+    """Spreads of signs (S,), infinite where a sign never changes, so that it tells nothing."""
+    return np.where(spread < LEAST_CHANGE, np.inf, spread)
 
 
 def signs(bins: Bins, reading: Reading, distance: np.ndarray) -> np.ndarray:
@@ -175,7 +182,9 @@ def signs(bins: Bins, reading: Reading, distance: np.ndarray) -> np.ndarray:
     scale = (reading.probabilities * (reading.log_scales + np.log(bins.half_width))).sum(1)
     between = np.sqrt((reading.probabilities * (place - mean[:, None]) ** 2).sum(1))
     middle = (bins.places[0] + bins.places[-1]) / 2
-    found = np.column_stack([(mean - middle) / width, scale, np.log(between / width + LEAST_SCALE), distance])
+    found = np.column_stack(
+        [(mean - middle) / width, scale, np.log(np.maximum(between / width, LEAST_SCALE)), distance]
+    )
     return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from torch import Tensor
 
 from twostage.bins import Bins
 
-__all__ = ["FREEDOM", "Distribution", "log_density", "tail"]
+__all__ = ["FREEDOM", "Distribution", "distance_of_tail", "log_density", "tail"]
+
+Values = TypeVar("Values", np.ndarray, Tensor)
 
 FREEDOM = 4
 """Degrees of freedom. Most readings are wrong by little and some, where glare lies in the well, by much: with normal
@@ -71,7 +75,7 @@ class Distribution:
         given = np.broadcast_arrays(np.asarray(below, float), np.asarray(above, float))
         below, above = (one if one.ndim == 2 else np.broadcast_to(one, len(self))[:, None] for one in given)
         in_lower, wanted = below <= above, np.minimum(below, above)
-        z = np.where(in_lower, -1.0, 1.0) * _distance_of_tail(wanted)
+        z = np.where(in_lower, -1.0, 1.0) * distance_of_tail(wanted)
         ends = self.means[:, None, :] + self.scales[:, None, :] * z[..., None]
         ends = np.where(self.weights[:, None, :] > 0, ends, np.nan)
         low, high = np.fmin.reduce(ends, -1), np.fmax.reduce(ends, -1)
@@ -119,8 +123,8 @@ class Distribution:
         return (weights * lower).sum(-1), (weights * upper).sum(-1)
 
 
-def tail(z: np.ndarray) -> np.ndarray:
-    """Probability that Student's t of four degrees of freedom exceeds z >= 0, of any shape.
+def tail(z: Values) -> Values:
+    """Probability that Student's t of four degrees of freedom exceeds z >= 0, of any shape, as an array or a tensor.
 
     ``(1 - s)^2 (2 + s) / 4`` with ``s = z / sqrt(4 + z^2)``. Source: Shaw 2006, "Sampling Student's T distribution -
     use of the inverse cumulative distribution function", section 2.2.
@@ -128,7 +132,7 @@ def tail(z: np.ndarray) -> np.ndarray:
     >>> float(tail(np.array(2.7764451)).round(6))
     0.025
     """
-    root = np.sqrt(4 + z * z)
+    root = (4 + z * z) ** 0.5
     rest = 4 / (root * (root + z))  # 1 - s, without a difference of near-equals
     return rest * rest * (3 - rest) / 4
 
@@ -138,7 +142,7 @@ def log_density(squares: np.ndarray) -> np.ndarray:
     return -(FREEDOM + 1) / 2 * np.log1p(squares / FREEDOM)
 
 
-def _distance_of_tail(probability: np.ndarray) -> np.ndarray:
+def distance_of_tail(probability: np.ndarray) -> np.ndarray:
     """Inverse of `tail`, for probabilities up to 1/2. Source: Shaw 2006, section 2.2."""
     alpha = np.maximum(4 * probability * (1 - probability), 1e-300)
     root = np.sqrt(alpha)

@@ -56,16 +56,20 @@ class Intervals(ABC):
 
     def bounds(self, distribution: Distribution, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end for each photograph (N,); NaN where so high a confidence asks for more specimens."""
-        everywhere = self.quantile(confidence, np.ones(len(self.weight), bool))
-        limit, inside = np.full(len(distribution), everywhere), distribution.bins.index(distribution.quantile(0.5))
-        for k in np.unique(inside):
-            same = self.bin_index == k
-            if self.weight[same].sum() >= MONDRIAN:
-                limit[inside == k] = self.quantile(confidence, same)
+        limits = self.limits(confidence, distribution.bins.count)
+        limit = limits[distribution.bins.index(distribution.quantile(0.5))]
         reachable = np.isfinite(limit)
         ends = self.ends(distribution, np.where(reachable, limit, 0.0))
         lower, upper = (np.where(reachable, end, np.nan) for end in ends)
         return lower, upper
+
+    def limits(self, confidence: float, count: int) -> np.ndarray:
+        """The strangeness that bounds an interval in each of `count` bins, (K,); infinite where it cannot be had."""
+        found = np.full(count, self.quantile(confidence, np.ones(len(self.weight), bool)))
+        for k in range(count):
+            if self.weight[same := self.bin_index == k].sum() >= MONDRIAN:
+                found[k] = self.quantile(confidence, same)
+        return found
 
     def quantile(self, confidence: float, rows: np.ndarray) -> float:
         """The strangeness that a new specimen exceeds with 1 - confidence, from some of the rows; infinite: too few."""

@@ -20,7 +20,7 @@ from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.trust.dispersion import parts_by_specimen
 
-__all__ = ["Typicality", "described", "upper_limit"]
+__all__ = ["Typicality", "describe", "described", "upper_limit"]
 
 RINGS = 8
 PARTS = 5
@@ -110,13 +110,15 @@ def described(pixels: Pixels) -> np.ndarray:
     Mean optical density of each channel on rings around the middle and the logarithm of its spread there; logarithms of
     the mean difference of neighbours, and of the mean second difference of each channel.
     """
-    found = [_described(np.asarray(pixels[i : i + AT_A_TIME])) for i in range(0, len(pixels), AT_A_TIME)]
+    parts = (torch.from_numpy(np.asarray(pixels[i : i + AT_A_TIME])) for i in range(0, len(pixels), AT_A_TIME))
+    found = [describe(part).numpy() for part in parts]
     return np.concatenate(found) if found else np.empty((0, 6 * RINGS + 4))
 
 
-def _described(pixels: np.ndarray) -> np.ndarray:
-    density = _densities()[torch.from_numpy(pixels).permute(0, 3, 1, 2).long()]
-    count, (height, width) = len(density), density.shape[2:]
+def describe(pixels: Tensor) -> Tensor:
+    """The same of a few photographs, as tensors."""
+    density = _densities()[pixels.permute(0, 3, 1, 2).long()]
+    count, (height, width) = density.shape[0], density.shape[2:]
     rings = torch.from_numpy(_rings(height, width))
     mean = density.flatten(2) @ rings
     spread = (((density.flatten(2) ** 2) @ rings) - mean**2).clamp_min(0).sqrt()
@@ -124,7 +126,7 @@ def _described(pixels: np.ndarray) -> np.ndarray:
     neighbours = across.abs().mean((1, 2, 3)) + along.abs().mean((1, 2, 3))
     bend = across.diff(dim=3).abs().mean((2, 3)) + along.diff(dim=2).abs().mean((2, 3))
     logs = [(values + DIMMEST).log().reshape(count, -1) for values in (spread, neighbours, bend)]
-    return torch.cat([mean.reshape(count, -1), *logs], 1).numpy()
+    return torch.cat([mean.reshape(count, -1), *logs], 1)
 
 
 @cache

@@ -19,7 +19,7 @@ from twostage.page import runtime
 from twostage.page.words import STATUSES, card_rows, privacy, subtitle
 from twostage.report.masks_figure import colors_of
 
-__all__ = ["READERS", "page_html", "part"]
+__all__ = ["READERS", "as_html", "page_html", "part"]
 
 READERS = {
     "wasm": ["area.js", "colors.js", "decode.js", "masks.js", "wasm_reader.js"],
@@ -54,6 +54,11 @@ def page_html(card: dict[str, Any], *, reader: str, model: bytes | None) -> str:
         **_texts(card, reader),
     )
     return shown
+
+
+def as_html(graph: bytes, card: dict[str, Any]) -> bytes:
+    """A model's ONNX file and card as the file of a page that needs no server."""
+    return page_html(card, reader="wasm", model=graph).encode("utf-8")
 
 
 def part(name: str) -> str:

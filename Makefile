@@ -44,7 +44,7 @@ check-model: $(READY)  ## does a model still read right? ARGS="run=NAME table=st
 recalibrate: $(READY)  ## a new model folder for another day: ARGS="run=NAME table=standards.csv output=FOLDER"
 	@$(RUN) recalibrate $(ARGS)
 
-export: $(READY)  ## a model as one file for other programs: ARGS="run=NAME output=model.onnx"
+export: $(READY)  ## a model as one file, for programs or (format=html) for people: ARGS="run=NAME output=model.onnx"
 	@$(RUN) export $(ARGS)
 
 crossval: $(READY)  ## every photograph read by a model that has not seen it: ARGS="run=NAME split.folds=5"

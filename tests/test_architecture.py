@@ -31,6 +31,7 @@ ROWS = (
     ("stages",),
     ("training",),
     ("trust",),
+    ("page",),
     ("model_folder",),
     ("starts",),
     ("predictor",),
@@ -235,10 +236,11 @@ def test_every_folder_of_modules_is_a_package():
     assert {file.parent for file in FILES if file.name == "__init__.py"} == {file.parent for file in FILES}
 
 
-def test_a_wheel_carries_every_module_and_every_file_of_conf(tmp_path):
+def test_a_wheel_carries_every_module_every_file_beside_them_and_conf(tmp_path):
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     inside = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     conf = {f"twostage/{file.relative_to(ROOT)}" for file in (ROOT / "conf").rglob("*.yaml")}
     assert conf
-    assert conf | {str(file.relative_to(ROOT)) for file in FILES} <= inside
+    data = {file for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert conf | {str(file.relative_to(ROOT)) for file in data} <= inside

@@ -20,6 +20,7 @@ import limit
 import memory
 import mutations
 import one
+import page
 import pandas as pd
 import plate
 import predict
@@ -48,9 +49,10 @@ BENCHES = {
     "founding": founding.run,
     "trust": trust.run,
     "another_day": another_day.run,
+    "page": page.run,
 }
-WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "trust"}
-LONG = {"accuracy", "another_day", "few", "fits", "founding", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "page", "trust"}
+LONG = {"accuracy", "another_day", "few", "fits", "founding", "page", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

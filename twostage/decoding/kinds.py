@@ -15,7 +15,18 @@ from PIL import features
 
 from twostage.errors import ImageError
 
-__all__ = ["HEAD", "KINDS", "SUFFIXES", "Kind", "decoder_versions", "kind_of", "open_regular", "refuse_unreadable"]
+__all__ = [
+    "AVIF_BRANDS",
+    "HEAD",
+    "HEIF_BRANDS",
+    "KINDS",
+    "SUFFIXES",
+    "Kind",
+    "decoder_versions",
+    "kind_of",
+    "open_regular",
+    "refuse_unreadable",
+]
 
 HEAD = 64
 """So many bytes at the beginning tell the kind."""
@@ -62,8 +73,8 @@ KINDS = {
 SUFFIXES = frozenset(" ".join(kind.suffixes for kind in KINDS.values()).split())
 """Endings, in lower case, of names by which a photograph is found in a folder; some are then refused by their kind."""
 
-_HEIF = {"heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "mif2", "msf1"}
-_AVIF = {"avif", "avis", "avio"}
+HEIF_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "mif2", "msf1"}
+AVIF_BRANDS = {"avif", "avis", "avio"}
 
 
 def kind_of(head: bytes) -> str:
@@ -86,9 +97,11 @@ def _of_brands(head: bytes) -> str:
     brands = [head[at : at + 4].decode("latin-1").strip().lower() for at in (8, *range(16, end - 3, 4))]
     if brands[0].startswith("crx"):
         return "raw"
-    if _AVIF & {brands[0]} or (brands[0] in _HEIF and _AVIF & set(brands) and not {"heic", "heix"} & set(brands)):
+    if AVIF_BRANDS & {brands[0]} or (
+        brands[0] in HEIF_BRANDS and AVIF_BRANDS & set(brands) and not {"heic", "heix"} & set(brands)
+    ):
         return "AVIF"
-    return "HEIC" if brands[0] in _HEIF else "JPEG XL" if brands[0].startswith("jxl") else "film"
+    return "HEIC" if brands[0] in HEIF_BRANDS else "JPEG XL" if brands[0].startswith("jxl") else "film"
 
 
 def refuse_unreadable(kind: str) -> None:

@@ -60,5 +60,7 @@ CHECKS: Family[Any] = Family(
 )
 """What every photograph and its reading must pass, in this order: functions that say which rows fail, and why."""
 
-EXPORTS: Family[Any] = Family("format", {"onnx": "twostage.export.command:as_onnx"})
+EXPORTS: Family[Any] = Family(
+    "format", {"onnx": "twostage.export.command:as_onnx", "html": "twostage.page.assembly:as_html"}
+)
 """What a model is exported as: from its ONNX file (bytes) and its card (dictionary) to the bytes that are written."""

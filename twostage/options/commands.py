@@ -171,7 +171,9 @@ class ExportConfig:
 
     run: str = option("latest", "the run (or model folder) that is exported")
     output: str = option(MISSING, "the file to write")
-    format: str = option("onnx", "onnx: one file for other programs", choices=EXPORTS)
+    format: str = option(
+        "onnx", "onnx: one file for other programs; html: a page that reads photographs by itself", choices=EXPORTS
+    )
     confidence: float | None = option(
         None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
     )

@@ -1,0 +1,9 @@
+import pytest
+from chromium import chromium
+
+
+@pytest.fixture(scope="package")
+def browser():
+    """One for all tests of this folder; closed behind them, as its loop would be in the way of others."""
+    with chromium() as found:
+        yield found

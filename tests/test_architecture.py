@@ -38,6 +38,7 @@ ROWS = (
     ("run",),
     ("orchestrator",),
     ("studies",),
+    ("export",),
     ("cli",),
     ("__main__",),
 )

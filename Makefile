@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate check-data predict check-model recalibrate crossval compare learning-curve sweep start bench test test-all lint check docs
+.PHONY: help setup train train-classifier train-regressor evaluate check-data predict serve check-model recalibrate crossval compare learning-curve sweep start bench test test-all lint check docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -37,6 +37,9 @@ check-data: $(READY)  ## look at table and photographs before training: ARGS="da
 
 predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=table.csv"
 	@$(RUN) predict $(ARGS)
+
+serve: $(READY)  ## a page and an address for programs that read photographs: ARGS="run=NAME port=7860"
+	@$(RUN) serve $(ARGS)
 
 check-model: $(READY)  ## does a model still read right? ARGS="run=NAME table=standards.csv"
 	@$(RUN) check-model $(ARGS)

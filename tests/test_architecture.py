@@ -38,7 +38,9 @@ ROWS = (
     ("run",),
     ("orchestrator",),
     ("studies",),
+    ("page",),
     ("export",),
+    ("serve",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,74 @@
+import contextlib
+import io
+import os
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from helpers import TINY
+
+from twostage.data.simulated import render_photographs
+from twostage.options.compose import load_config
+from twostage.options.serve import LimitsConfig
+from twostage.orchestrator import train
+from twostage.predictor import Predictor
+from twostage.serve.app import make_app
+from twostage.serve.server import listen, make_server
+
+
+@pytest.fixture(scope="session")
+def served_model(tmp_path_factory):
+    """The folder of a tiny model."""
+    folder, before = tmp_path_factory.mktemp("served"), os.getcwd()
+    os.chdir(folder)
+    try:
+        train(load_config([*TINY, "run=tiny"]))
+    finally:
+        os.chdir(before)
+    return folder / "outputs" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def predictor(served_model):
+    return Predictor.load(served_model, "cpu")
+
+
+@pytest.fixture(scope="session")
+def pngs():
+    """Photographs as files, by their bytes."""
+    found = []
+    for pixels in render_photographs(np.linspace(90, 340, 6), 48, 3):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        found.append(file.getvalue())
+    return found
+
+
+@pytest.fixture
+def live(predictor):
+    """Start a server on a socket of this process: live(seconds=1) -> its port and its application."""
+    with contextlib.ExitStack() as stack:
+
+        def start(predictor=predictor, *, token=None, **limits):
+            given = LimitsConfig(**limits)
+            app = make_app(predictor, given, token=token)
+            listener = stack.enter_context(listen("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            server = make_server(app, given.seconds)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+            thread.start()
+
+            def stop():
+                server.should_exit = True
+                thread.join(10)
+                assert not thread.is_alive()
+
+            stack.callback(stop)
+            return port, app
+
+        yield start

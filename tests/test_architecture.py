@@ -38,7 +38,6 @@ ROWS = (
     ("run",),
     ("orchestrator",),
     ("studies",),
-    ("page",),
     ("export",),
     ("serve",),
     ("cli",),

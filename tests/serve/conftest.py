@@ -51,15 +51,13 @@ def pngs():
 
 @pytest.fixture
 def live(predictor):
-    """Start a server on a socket of this process: live(seconds=1) -> its port and its application."""
+    """Start a server on a socket of this process: live(seconds=1) -> its listening socket."""
     with contextlib.ExitStack() as stack:
 
         def start(predictor=predictor, *, token=None, **limits):
             given = LimitsConfig(**limits)
-            app = make_app(predictor, given, token=token)
             listener = stack.enter_context(listen("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-            server = make_server(app, given.seconds)
+            server = make_server(make_app(predictor, given, token=token), given.seconds)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
             thread.start()
 
@@ -69,6 +67,6 @@ def live(predictor):
                 assert not thread.is_alive()
 
             stack.callback(stop)
-            return port, app
+            return listener
 
         yield start

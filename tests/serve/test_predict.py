@@ -16,7 +16,7 @@ from PIL import Image
 from twostage.options.serve import LimitsConfig
 from twostage.serve import uploads
 from twostage.serve.app import make_app
-from twostage.serve.guard import HEADERS, content_policy
+from twostage.serve.guard import HEADERS
 from twostage.serve.reader import Reader
 from twostage.trust.status import Status
 
@@ -257,15 +257,7 @@ def test_every_answer_tells_browsers_to_be_careful(opened):
     for answer in answers:
         for name, value in HEADERS.items():
             assert answer.headers[name] == value
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-
-
-def test_the_policy_lets_through_the_page_s_own_scripts_alone():
-    page = "<style>a{}</style><script>let a = 1 < 2;</script><script>let b;</script>"
-    policy = content_policy(page)
-    assert policy.count("sha256-") == 3
-    assert content_policy(page.replace("let b", "let c")) != policy
-    assert "unsafe" not in policy
+    assert "script-src 'sha256-" in answers[0].text
 
 
 def test_the_document_names_every_answer(opened):

@@ -17,7 +17,7 @@ from twostage.export.card import card
 from twostage.options.serve import LimitsConfig
 from twostage.page import page_html
 from twostage.predictor import Predictor
-from twostage.serve.guard import Guard, content_policy
+from twostage.serve.guard import Guard
 from twostage.serve.reader import Reader
 from twostage.serve.uploads import FIELD, Door
 from twostage.trust.status import Status
@@ -147,7 +147,7 @@ def make_app(
     async def health() -> dict[str, int]:
         return {"requests": door.inside}
 
-    return Guard(app, token=token, local=local, policy=content_policy(page), logs=logs)
+    return Guard(app, token=token, local=local, logs=logs)
 
 
 async def _what_is_wrong(_: Request, error: Exception) -> JSONResponse:

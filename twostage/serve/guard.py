@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import ipaddress
 import logging
 import time
-from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["OPEN", "Guard", "content_policy", "is_local"]
+__all__ = ["HEADERS", "OPEN", "Guard", "is_local"]
 
 log = logging.getLogger("twostage")
 
@@ -23,6 +20,7 @@ OPEN = ("/", "/health")
 """What is answered without the token: the page, which asks for it, and whether the server lives."""
 HEADERS = {
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
@@ -30,6 +28,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+"""What a browser is told of every answer; which scripts may run the page says itself."""
 
 
 class Guard:
@@ -39,13 +38,11 @@ class Guard:
         token: What requests must carry, as ``Authorization: Bearer TOKEN``; None: nothing.
         local: Only a browser or program that asks for this computer by one of its own names is answered, so that no
             page of another site reaches a server that only this computer should (DNS rebinding).
-        policy: The Content-Security-Policy.
         logs: One line is logged for each request.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, local: bool, policy: str, logs: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None, local: bool, logs: bool = False) -> None:
         self.app, self.token, self.local, self.logs = app, token, local, logs
-        self.headers = {**HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -58,7 +55,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(self.headers)
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         try:
@@ -108,52 +105,3 @@ def _is_own(headers: Headers) -> bool:
     """Does the request come from a program, or from a page of this server?"""
     origin = headers.get("origin")
     return origin is None or origin.lower() == f"http://{headers.get('host', '')}".lower()
-
-
-class _Inline(HTMLParser):
-    """The texts of a page's scripts and styles."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.texts: dict[str, list[str]] = {"script": [], "style": []}
-        self.inside = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in self.texts:
-            self.inside = tag
-            self.texts[tag].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.texts[self.inside][-1] += data
-
-
-def content_policy(html: str) -> str:
-    """The Content-Security-Policy under which a page works that holds its scripts and styles itself, and no other.
-
-    >>> content_policy("<script>1</script>").split("; ")[1]
-    "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='"
-    """
-    texts = _Inline(html).texts
-    allowed = {tag: " ".join(map(_source, found)) or "'none'" for tag, found in texts.items()}
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {allowed['script']}",
-            f"style-src {allowed['style']}",
-            "img-src data: blob:",
-            "media-src blob:",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
-
-
-def _source(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

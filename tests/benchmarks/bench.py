@@ -24,6 +24,7 @@ import pandas as pd
 import plate
 import predict
 import resume
+import serve
 import sizes
 import symmetry
 import throughput
@@ -34,6 +35,7 @@ BENCHES = {
     "throughput": throughput.run,
     "decoding": decoding.run,
     "predict": predict.run,
+    "serve": serve.run,
     "plate": plate.run,
     "mutations": mutations.run,
     "resume": resume.run,

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -87,6 +88,9 @@ BODY = {
     },
 }
 
+ELSEWHERE = {"description": REFUSALS[400], "content": {"application/json": {"schema": Detail.model_json_schema()}}}
+"""What an address says that else answers no JSON."""
+
 
 def _may_answer(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Detail, "description": REFUSALS[status]} for status in statuses}
@@ -121,8 +125,9 @@ def make_app(
     app.add_exception_handler(500, _failed)
     everywhere = _may_answer(400)
     locked = everywhere | (_may_answer(401) if token is not None else {})
+    key = [Depends(HTTPBearer(auto_error=False))] if token is not None else []  # for the document: the guard looks
 
-    @app.get("/", response_class=HTMLResponse, summary="The page for people", responses=everywhere)
+    @app.get("/", response_class=HTMLResponse, summary="The page for people", responses={400: ELSEWHERE})
     async def show_page() -> str:
         return page
 
@@ -130,6 +135,7 @@ def make_app(
         "/predict",
         response_model=Answer,
         summary="Read photographs",
+        dependencies=key,
         openapi_extra={"requestBody": BODY},
         responses=_may_answer(408, 413, 422, 429, 500, 503) | locked,
     )
@@ -139,7 +145,7 @@ def make_app(
         async with door.uploads(request) as files:
             return {"rows": await reader.read([(file.filename or "", file.file) for file in files], pictures)}
 
-    @app.get("/card", summary="What is to be known of the model", responses=locked)
+    @app.get("/card", summary="What is to be known of the model", dependencies=key, responses=locked)
     async def show_card() -> dict[str, Any]:
         return about
 

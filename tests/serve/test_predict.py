@@ -161,6 +161,19 @@ def test_what_goes_beyond_a_limit_is_answered_with_one_sentence(opened, limits, 
     refused(opened(**limits).post("/predict", **send), status, word)
 
 
+def test_no_change_of_a_request_makes_the_server_fail(opened, pngs):
+    rng, client = np.random.default_rng(0), opened()
+    right = b"".join(PART.format(i).encode() + png[:200] + b"\r\n" for i, png in enumerate(pngs)) + b"--x--\r\n"
+    for _ in range(200):
+        body, kind = bytearray(right), bytearray(FORM["content-type"].encode())
+        for text in (body, kind) if rng.random() < 0.3 else (body,):
+            start = rng.integers(len(text))
+            text[start : start + rng.integers(4)] = rng.bytes(rng.integers(4))
+        answer = client.post("/predict", content=bytes(body), headers={"content-type": bytes(kind)})
+        assert answer.status_code in (200, 400, 413, 422), (kind, body)
+        assert ("rows" if answer.status_code == 200 else "detail") in answer.json()
+
+
 def watched_files(monkeypatch):
     """Every temporary file of an upload, from now on."""
     stored, kind = [], uploads.SpooledTemporaryFile

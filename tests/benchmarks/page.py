@@ -62,9 +62,10 @@ def read_by_onnxruntime(content, predictor, photographs):
 
 
 def run(work, options):
+    from twostage.export.onnx_file import to_onnx
+
     from twostage import Predictor
     from twostage.export.card import card
-    from twostage.export.onnx_file import to_onnx
     from twostage.page import page_html
 
     given = dict(option.split("=", 1) for option in options)

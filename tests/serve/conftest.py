@@ -10,6 +10,7 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
+from fastapi.testclient import TestClient
 from helpers import TINY
 
 from twostage.data.simulated import render_photographs
@@ -47,6 +48,21 @@ def pngs():
         Image.fromarray(pixels).save(file, "PNG")
         found.append(file.getvalue())
     return found
+
+
+@pytest.fixture
+def opened(predictor):
+    """An application with limits: opened(files=3) -> its client."""
+    clients = []
+
+    def client(*, token=None, local=True, headers=None, **limits):
+        app = make_app(predictor, LimitsConfig(**limits), token=token, local=local)
+        clients.append(TestClient(app, "http://localhost", headers=headers))
+        return clients[-1].__enter__()
+
+    yield client
+    for one in clients:
+        one.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def card(model: TrainedModel) -> dict[str, Any]:
         "format": CARD_FORMAT,
         "name": Path(config.run).name or "model",
         "unit": str(config.data.unit),
+        "scale": model.bins.scale.name,
         "low": edges[0],
         "high": edges[-1],
         "edges": edges,
@@ -60,7 +61,11 @@ def card(model: TrainedModel) -> dict[str, Any]:
         "sha256": dict(model.description["sha256"]),
         "remarks": model.remarks,
         "method": config.method,
+        "combination": config.combine.method,
         "backbone": _backbones(config),
+        "pooling": config.pooling,
+        "members": len(model.members),
+        "views": len(config.views),
         "trained": {"n_train": model.description.get("n_train")},
     }
 
@@ -68,7 +73,7 @@ def card(model: TrainedModel) -> dict[str, Any]:
 def _backbones(config: Config) -> str:
     """The backbone of both stages, or those of each, stage 1 first."""
     names = [str(backbone_config_of(config, stage).name) for stage in METHODS[config.method]]
-    return ", ".join(dict.fromkeys(names))
+    return " and ".join(dict.fromkeys(names))
 
 
 def _finite(value: float) -> float | None:

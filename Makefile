@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate check-data predict check-model recalibrate export crossval compare learning-curve sweep start bench test test-all lint check docs
+.PHONY: help setup train train-classifier train-regressor evaluate check-data predict serve check-model recalibrate export crossval compare learning-curve sweep start bench test test-all lint check docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,6 +38,9 @@ check-data: $(READY)  ## look at table and photographs before training: ARGS="da
 predict: $(READY)  ## read photographs: ARGS="input=photos/ run=NAME output=table.csv"
 	@$(RUN) predict $(ARGS)
 
+serve: $(READY)  ## a page and an address for programs that read photographs: ARGS="run=NAME port=7860"
+	@$(RUN) serve $(ARGS)
+
 check-model: $(READY)  ## does a model still read right? ARGS="run=NAME table=standards.csv"
 	@$(RUN) check-model $(ARGS)
 
@@ -62,7 +65,7 @@ sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,res
 start: $(READY)  ## train anew the start that ships with the package, on random scenes
 	@$(VENV)/bin/python -m twostage.starts.teach $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput decoding predict plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, or "accuracy option=value"
+bench: $(READY)  ## measure: ARGS="throughput decoding predict serve plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes on two cores: ARGS=tests/data WORKERS=auto

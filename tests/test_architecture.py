@@ -38,6 +38,7 @@ ROWS = (
     ("run",),
     ("orchestrator",),
     ("studies", "export"),
+    ("serve",),
     ("cli",),
     ("__main__",),
 )

@@ -25,6 +25,7 @@ import pandas as pd
 import plate
 import predict
 import resume
+import serve
 import sizes
 import symmetry
 import throughput
@@ -36,6 +37,7 @@ BENCHES = {
     "decoding": decoding.run,
     "predict": predict.run,
     "one": one.run,
+    "serve": serve.run,
     "plate": plate.run,
     "mutations": mutations.run,
     "resume": resume.run,

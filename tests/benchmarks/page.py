@@ -72,7 +72,8 @@ def read_by_onnxruntime(content, predictor, photographs):
 
 def run(work, options):
     from twostage import Predictor
-    from twostage.export.onnx_file import card_of, to_onnx
+    from twostage.export.card import card
+    from twostage.export.onnx_file import to_onnx
     from twostage.page.assembly import as_html
 
     given = dict(option.split("=", 1) for option in options)
@@ -81,7 +82,7 @@ def run(work, options):
     content = to_onnx(predictor.model)
     page_file = work / "reader.html"
     work.mkdir(parents=True, exist_ok=True)
-    page_file.write_bytes(as_html(content, card_of(predictor.model)))
+    page_file.write_bytes(as_html(content, card(predictor.model)))
     ours = predictor.predict(photographs).to_frame()
     by_onnx = read_by_onnxruntime(content, predictor, photographs)
     in_browser, ready, seconds = read_in_browser(page_file, photographs)

@@ -74,7 +74,7 @@ def test_a_server_is_asked_with_its_token_and_what_it_says_of_a_mistake_is_shown
     assert page.locator("h3").all_inner_texts() == ["a.png", "large.png"]
     assert page.locator(".number").first.inner_text() == "123.4 µg/L"
     assert page.locator(".status").nth(1).inner_text() == "Refused: larger than 20 MB"
-    assert {request.url for request in asked} == {HOME, HOME + "predict"}
+    assert {request.url for request in asked} == {HOME, HOME + "predict?pictures=true"}
     page, asked = served(answer, HOME + "#token=secret")
     take(page, "a.png")
     done(page, 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twostage.errors import number_of
-from twostage.export.onnx_file import card_of, needed, to_onnx
+from twostage.export.card import card as card_of
+from twostage.export.onnx_file import needed, to_onnx
 from twostage.export.photographs import photographs_for
 from twostage.export.proof import prove
 from twostage.files import given_path, refuse_unwritable, write_output

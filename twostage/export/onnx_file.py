@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,13 @@ from torch import Tensor
 
 from twostage import __version__
 from twostage.errors import ExportError, some
-from twostage.export.checks import REASONS
+from twostage.export.card import card
 from twostage.export.graph import OUTPUTS, Conclusion, Member
 from twostage.export.recording import OPSET, Joined, Known, record, weights_of
 from twostage.export.views import Said
 from twostage.model_folder import TrainedModel
-from twostage.stages.build import backbone_config_of
-from twostage.trust.status import Status
 
-__all__ = ["INPUT", "card_of", "needed", "to_onnx"]
+__all__ = ["INPUT", "needed", "to_onnx"]
 
 INPUT = "photographs"
 IR = 8
@@ -45,44 +42,8 @@ def needed() -> None:
         raise ExportError(f"export needs {some(missing)}: pip install 'twostage[export]'")
 
 
-def card_of(model: TrainedModel) -> dict[str, Any]:
-    """What a program must know of a model to show its numbers; it goes into the file's metadata as JSON."""
-    config, trust, told = model.config, model.trust, model.description
-    backbones = dict.fromkeys(backbone_config_of(config, stage.name).name for stage in model.network.stages)
-    typicality = trust.typicality
-    known = None if typicality is None or not np.isfinite(typicality.threshold) else typicality.threshold
-    return {
-        "format": 1,
-        "name": Path(config.run).name,
-        "unit": config.data.unit,
-        "scale": model.bins.scale.name,
-        "low": float(model.bins.edges[0]),
-        "high": float(model.bins.edges[-1]),
-        "edges": model.bins.edges.tolist(),
-        "size": config.image.size,
-        "fit": config.image.fit,
-        "color": config.image.color,
-        "statuses": [status.value for status in Status],
-        "reasons": REASONS,
-        "confidence": None if trust.intervals is None else trust.confidence,
-        "minimum": config.data.minimum,
-        "distance_threshold": known,
-        "version": __version__,
-        "digest": told.get("digest"),
-        "sha256": told["sha256"],
-        "remarks": model.remarks,
-        "method": config.method,
-        "combination": config.combine.method,
-        "backbone": " and ".join(backbones),
-        "pooling": config.pooling,
-        "members": len(model.members),
-        "views": len(config.views),
-        "trained": {"n_train": told.get("n_train")},
-    }
-
-
 def to_onnx(model: TrainedModel) -> bytes:
-    """The model as an ONNX file, with `card_of` in its metadata under "twostage".
+    """The model as an ONNX file, with its card in its metadata under "twostage".
 
     Input `photographs` uint8 (N,S,S,3), N free; outputs as `OUTPUTS`: float32 (N,), (N,K) and (N,M,h,w), and int32 for
     `status` and `reason`. It is not compared with the predictor here: `proof.prove` does that.
@@ -122,7 +83,7 @@ def to_onnx(model: TrainedModel) -> bytes:
         producer_name="twostage",
         producer_version=__version__,
     )
-    helper.set_model_props(whole, {"twostage": json.dumps(card_of(model), allow_nan=False)})
+    helper.set_model_props(whole, {"twostage": json.dumps(card(model), allow_nan=False)})
     if whole.ByteSize() > MOST_BYTES:
         raise ExportError(f"a file of {whole.ByteSize() / 2**30:.2g} GB cannot be written: ONNX allows 2")
     checker.check_model(whole)

@@ -12,6 +12,7 @@ from twostage.options.choices import EXPORTS, POOLINGS
 from twostage.options.family import Family
 from twostage.options.field import option, part
 from twostage.options.run import Config, ImageConfig
+from twostage.options.serve import ServeConfig
 
 __all__ = [
     "BASELINE_METHODS",
@@ -258,6 +259,11 @@ COMMANDS: Family[Command] = Family(
             "twostage.studies.learning_curve:learning_curve",
         ),
         "predict": Command("read photographs with a trained model", PredictConfig, "twostage.cli:predict"),
+        "serve": Command(
+            "a page and an address for programs that read photographs with a trained model",
+            ServeConfig,
+            "twostage.serve.command:serve",
+        ),
         "check-model": Command(
             "does a model still read right? Standards against its calibration, and a control chart of all checks",
             CheckModelConfig,

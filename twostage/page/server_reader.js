@@ -35,7 +35,7 @@ async function readByServer(file) {
   const body = new FormData(), sent = token;
   body.append("files", file, file.name);
   const headers = sent ? { Authorization: `Bearer ${sent}` } : {};
-  const answer = await fetch("predict", { method: "POST", body, headers }).catch(() => {
+  const answer = await fetch("predict?pictures=true", { method: "POST", body, headers }).catch(() => {
     throw new Refusal("the server does not answer; is it running, and is this device in its network?");
   });
   if (answer.status === 401) {

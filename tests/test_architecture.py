@@ -35,6 +35,7 @@ ROWS = (
     ("model_folder",),
     ("starts",),
     ("predictor",),
+    ("tracking",),
     ("run",),
     ("orchestrator",),
     ("studies", "export"),

@@ -29,6 +29,7 @@ from twostage.run.preparation import Prepared, prepare
 from twostage.run.reader import open_reader, read_listed, say_with_what
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
+from twostage.run.tracked import tracked
 from twostage.tables.folders import find_photographs
 from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
@@ -59,12 +60,13 @@ def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
     if not folds:
         _refuse_folds(config)
     folder = _open(config)
-    if not _is_finished(folder, config):
-        with _at_work(config, folder) as prepared:
-            _announce(prepared)
-            for stage in METHODS[config.method] if config.train.final != "folds" else ():
-                train_one(stage, prepared)
-            close(prepared, folds)
+    with tracked(folder, config) as tell:
+        if not _is_finished(folder, config):
+            with _at_work(config, folder) as prepared:
+                _announce(prepared)
+                for stage in METHODS[config.method] if config.train.final != "folds" else ():
+                    train_one(stage, prepared, tell)
+                close(prepared, folds)
     return folder.read_metrics()
 
 
@@ -82,11 +84,12 @@ def train_stage(stage: str, config: Config) -> Path:
     folder = _open(config)
     for earlier in stages[: stages.index(stage)]:
         _demand(folder, earlier)
-    if folder.weights(stage).is_file():
-        compare_with_today(config, folder)
-    else:
-        with _at_work(config, folder) as prepared:
-            train_one(stage, prepared)
+    with tracked(folder, config) as tell:
+        if folder.weights(stage).is_file():
+            compare_with_today(config, folder)
+        else:
+            with _at_work(config, folder) as prepared:
+                train_one(stage, prepared, tell)
     return folder.path
 
 
@@ -97,15 +100,16 @@ def evaluate(config: Config) -> dict[str, Any]:
         RunError: A stage is not there, or was made of other photographs or with other options.
     """
     folder = _open(config)
-    if not _is_finished(folder, config):
-        if config.train.final in ("all", "folds"):
-            raise RunError(
-                f"the figures of run '{folder.run}' come of folds: twostage train run={folder.run} makes them"
-            )
-        for stage in METHODS[config.method]:
-            _demand(folder, stage)
-        with _at_work(config, folder) as prepared:
-            close(prepared)
+    with tracked(folder, config):
+        if not _is_finished(folder, config):
+            if config.train.final in ("all", "folds"):
+                raise RunError(
+                    f"the figures of run '{folder.run}' come of folds: twostage train run={folder.run} makes them"
+                )
+            for stage in METHODS[config.method]:
+                _demand(folder, stage)
+            with _at_work(config, folder) as prepared:
+                close(prepared)
     return folder.read_metrics()
 
 

@@ -111,7 +111,7 @@ class TimmConfig(BackboneConfig):
     """A model of timm, by its name."""
 
     pretrained: bool = option(False, "start from the trained weights that timm fetches from its hub")
-    weights: str | None = option(None, "start from the weights in this safetensors file")
+    weights: str | None = option(None, "start from the weights in this safetensors file", place=True)
     freeze: int = option(0, "the first so many stages, as timm counts them, keep the weights they start from", 0, 100)
 
     @property

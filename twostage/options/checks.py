@@ -25,8 +25,9 @@ def check(key: str, value: Any, metadata: dict[str, Any]) -> None:
     if isinstance(value, float) and not isfinite(value):
         raise ConfigError(f"{key}={value} is no finite number")
     choices, low, high = metadata.get("choices"), metadata.get("low"), metadata.get("high")
-    if choices and value is not None and str(value) not in choices:
-        raise ConfigError(f"{key}={value} is not known: {suggest(str(value), choices)}")
+    for one in value if isinstance(value, list) else [value]:
+        if choices and one is not None and str(one) not in choices:
+            raise ConfigError(f"{key}={one} is not known: {suggest(str(one), choices)}")
     if low is not None and high is not None and value is not None and not low <= value <= high:
         raise ConfigError(f"{key}={value} is out of range: allowed is {low:g}..{high:g}")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twostage.options.family import Family
 
-__all__ = ["CHECKS", "COMBINATIONS", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS"]
+__all__ = ["CHECKS", "COMBINATIONS", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS", "TRACKERS"]
 
 METHODS = Family(
     "method",
@@ -64,3 +64,12 @@ EXPORTS: Family[Any] = Family(
     "format", {"onnx": "twostage.export.command:as_onnx", "html": "twostage.page.assembly:as_html"}
 )
 """What a model is exported as: from its ONNX file (bytes) and its card (dictionary) to the bytes that are written."""
+
+TRACKERS: Family[Any] = Family(
+    "runtime.tracker",
+    {
+        "tensorboard": "twostage.tracking.tensorboard_files:TensorBoard",
+        "mlflow": "twostage.tracking.mlflow_runs:MLflow",
+    },
+)
+"""Where else a run is shown: a class with the methods of `twostage.tracking.tracker.Tracker`."""

@@ -89,7 +89,9 @@ class CheckDataConfig(Config):
 
     json: bool = option(False, "print JSON instead of a screen; --json is short for it")
     sheet: str | None = option(
-        "outputs/check_data.png", "picture of a photograph of each level, as the network will see it; null: none"
+        "outputs/check_data.png",
+        "picture of a photograph of each level, as the network will see it; null: none",
+        place=True,
     )
 
 
@@ -107,9 +109,9 @@ class PredictRuntimeConfig:
 class ReadingConfig:
     """What every command can be told that reads photographs with a trained model."""
 
-    run: str = option("latest", "the run (or model folder) that reads")
+    run: str = option("latest", "the run (or model folder) that reads", place=True)
     image_column: str | None = option(None, "column of a table with the paths; default: as in training")
-    images: str | None = option(None, "folder where the paths in a table start; null: the table's")
+    images: str | None = option(None, "folder where the paths in a table start; null: the table's", place=True)
     target_column: str | None = option(
         None, "column of a table with known concentrations; default: as in training, where the table has it"
     )
@@ -125,9 +127,9 @@ class PredictConfig(ReadingConfig):
     """Options of `twostage predict`."""
 
     input: str = option(
-        MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)"
+        MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)", place=True
     )
-    output: str | None = option(None, "the table to write; without it the rows are printed")
+    output: str | None = option(None, "the table to write; without it the rows are printed", place=True)
     confidence: float | None = option(
         None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
     )
@@ -139,7 +141,7 @@ class PredictConfig(ReadingConfig):
 class StandardsConfig(ReadingConfig):
     """What both commands can be told that read standards: photographs whose concentrations are known."""
 
-    table: str = option(MISSING, "the table of the standards, with their photographs and concentrations")
+    table: str = option(MISSING, "the table of the standards, with their photographs and concentrations", place=True)
     group_column: str | None = option(
         None, "column that names the specimen; default: as in training; without one each photograph is a specimen"
     )
@@ -149,14 +151,14 @@ class StandardsConfig(ReadingConfig):
 class CheckModelConfig(StandardsConfig):
     """Options of `twostage check-model`."""
 
-    output: str | None = option(None, "a table of the specimens to write as well")
+    output: str | None = option(None, "a table of the specimens to write as well", place=True)
 
 
 @dataclass
 class RecalibrateConfig(StandardsConfig):
     """Options of `twostage recalibrate`."""
 
-    output: str = option(MISSING, "the new model folder, which is not there yet")
+    output: str = option(MISSING, "the new model folder, which is not there yet", place=True)
 
 
 @dataclass

@@ -143,8 +143,10 @@ class CsvConfig(FilesConfig):
     """Photographs listed in a table."""
 
     kind: str = "csv"
-    table: str = option(MISSING, "the table, one row per photograph: CSV, Excel (.xlsx) or Parquet")
-    images: str | None = option(None, "folder where the paths of the photographs start; null: the table's")
+    table: str = option(MISSING, "the table, one row per photograph: CSV, Excel (.xlsx) or Parquet", place=True)
+    images: str | None = option(
+        None, "folder where the paths of the photographs start; null: the table's", place=True
+    )
     image_column: str = option("image", "column with the photograph's path, absolute or relative to data.images")
     target_column: str = option("target", "column with the concentration")
     group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")
@@ -169,7 +171,7 @@ class FolderConfig(FilesConfig):
     """Photographs in one folder per concentration."""
 
     kind: str = "folder"
-    root: str = option(MISSING, "folder with one folder per concentration: root/123.5/*.jpg")
+    root: str = option(MISSING, "folder with one folder per concentration: root/123.5/*.jpg", place=True)
     pattern: str | None = option(
         None, "regular expression over the path below root instead, with (?P<target>...) and maybe (?P<group>...)"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from twostage.options.choices import COMBINATIONS, INTERVALS, METHODS, POOLINGS
+from twostage.options.choices import COMBINATIONS, INTERVALS, METHODS, POOLINGS, TRACKERS
 from twostage.options.field import option, part
 
 __all__ = [
@@ -206,7 +206,10 @@ class RuntimeConfig:
     precision: str = option(
         "auto", "of the backbone in training; auto: what is fastest here, measured", choices="auto float32 bfloat16"
     )
-    cache_dir: str = option("outputs/.cache", "folder of the decoded photographs; it may be deleted at any time")
+    tracker: list[str] = option([], "where else a run is shown while it trains", choices=TRACKERS)
+    cache_dir: str = option(
+        "outputs/.cache", "folder of the decoded photographs; it may be deleted at any time", place=True
+    )
     checkpoint_seconds: float = option(60.0, "longest time between two checkpoints within an epoch", 0.0, 86_400.0)
 
 
@@ -214,7 +217,7 @@ class RuntimeConfig:
 class Config:
     """Options of the commands that train and evaluate."""
 
-    run: str = option(MISSING, "name of the run: its folder is outputs/NAME")
+    run: str = option(MISSING, "name of the run: its folder is outputs/NAME", place=True)
     method: str = option(
         "two_stage",
         "two_stage; direct: one bin, no classifier; classifier: bin centers alone",
@@ -233,6 +236,7 @@ class Config:
         "auto",
         "what networks begin with: scenes (the start that ships), none, or the folder of a finished run; auto: scenes "
         "where it fits, for photographs from files",
+        place=True,
     )
     classifier: ClassifierConfig = part(ClassifierConfig)
     regressor: RegressorConfig = part(RegressorConfig)

@@ -55,8 +55,8 @@ def plans_of(folder: RunFolder) -> dict[str, str]:
     return {name: str(Plan(**json.loads(folder.stage(name).plan.read_text()))) for name in folder.stages()}
 
 
-def train_stage(name: str, prepared: Prepared) -> None:
-    """Train a stage, solve its last layer and write its weights, unless they are there."""
+def train_stage(name: str, prepared: Prepared, tell: Callable[[], None]) -> None:
+    """Train a stage, solve its last layer and write its weights, unless they are there; `tell` as in `Course`."""
     config = prepared.config
     if prepared.folder.weights(name).is_file():
         return
@@ -69,7 +69,7 @@ def train_stage(name: str, prepared: Prepared) -> None:
     if solved and prepared.gently and (not warm or config.train.epochs == 0):
         _solve_first(stage, prepared)
     stage.solved_later = solved and not prepared.gently and not config.train.patience
-    _fit(stage, prepared)
+    _fit(stage, prepared, tell)
     _finish(stage, prepared)
 
 
@@ -86,7 +86,7 @@ def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
     return classifier
 
 
-def _fit(stage: Stage, prepared: Prepared) -> None:
+def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
     config, folder = prepared.config, prepared.folder.stage(stage.name)
     targets = stage.targets(prepared.learned_targets)
     rate = config.train.learning_rate * (GENTLE if prepared.gently else 1)
@@ -102,6 +102,7 @@ def _fit(stage: Stage, prepared: Prepared) -> None:
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         keep_last=stage.solved_later or prepared.gently,
+        tell=tell,
     )
     train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
     course = with_length(course, stage, train, validation, prepared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,10 @@ class Examples:
     targets: Tensor
 
 
+def _nobody() -> None:
+    """Whom a training tells that its history has grown."""
+
+
 @dataclass(frozen=True)
 class Course:
     """How a stage is trained.
@@ -35,7 +40,7 @@ class Course:
     An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
     `label` names the stage in messages and sets its random numbers apart from those of the other. With `keep_last` the
     weights of the last epoch are kept instead of those of lowest validation RMSE, which says little where the last
-    layer is to be solved anew.
+    layer is to be solved anew. `tell` is called whenever history.csv was written, which holds what the checkpoint does.
     """
 
     options: TrainConfig
@@ -50,3 +55,4 @@ class Course:
     checkpoint_seconds: float = 60.0
     steps: int | None = None
     keep_last: bool = False
+    tell: Callable[[], None] = _nobody

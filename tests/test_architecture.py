@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # from what knows nothing to what knows everything; the parts of one row do not know each other
 ROWS = (
     ("errors",),
-    ("files", "scale", "terminal"),
+    ("files", "hub", "scale", "terminal"),
     ("bins",),
     ("options",),
     ("evaluation",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Bins", "Explanation", "Prediction", "Predictor", "load_config", "train"]
+__all__ = ["Bins", "Explanation", "Prediction", "Predictor", "load_config", "push", "train"]
 __version__ = "0.1.0"
 
 _HOME = {
@@ -17,6 +17,7 @@ _HOME = {
     "Prediction": "twostage.trust.prediction",
     "Predictor": "twostage.predictor",
     "load_config": "twostage.options.compose",
+    "push": "twostage.run.pushed",
     "train": "twostage.studies.final",
 }
 

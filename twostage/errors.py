@@ -12,6 +12,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "ExportError",
+    "HubError",
     "ImageError",
     "ModelFolderError",
     "NotThereError",
@@ -65,6 +66,10 @@ class DeviceError(TwoStageError, RuntimeError):
 
 class ExportError(TwoStageError, RuntimeError):
     """A model cannot be exported, or the exported file does not read as the model does."""
+
+
+class HubError(TwoStageError, OSError):
+    """The Hugging Face hub refuses, has no such model, or cannot be reached."""
 
 
 class RunError(TwoStageError, RuntimeError):

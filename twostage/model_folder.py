@@ -20,7 +20,7 @@ from twostage.errors import ConfigError, ModelFolderError
 from twostage.files import given_path, write_atomically, write_json
 from twostage.options.choices import METHODS
 from twostage.options.compose import to_typed
-from twostage.options.flat import to_plain
+from twostage.options.flat import without_places
 from twostage.options.run import Config
 from twostage.stages.build import build_stage
 from twostage.stages.ensemble import Ensemble
@@ -119,6 +119,8 @@ def weights_name(stage: str, member: int = 0) -> str:
 def save_description(folder: Path, config: Config, bins: Bins, *, members: int = 1, **more: Any) -> None:
     """Write model.json: it makes the folder complete, so write it last.
 
+    A model folder is handed out: it does not tell where things lie on this machine.
+
     Args:
         members: So many networks read as one; their weights are there as `weights_name` calls them.
     """
@@ -127,7 +129,7 @@ def save_description(folder: Path, config: Config, bins: Bins, *, members: int =
     content = {
         "format": FORMAT,
         "edges": bins.edges.tolist(),
-        "config": to_plain(config),
+        "config": without_places(config),
         "sha256": digests,
         **more,
     }

@@ -18,6 +18,7 @@ from twostage.decoding.boxes import boxes_of, pieces, same_photograph
 from twostage.decoding.decoder import Source
 from twostage.decoding.inputs import Photograph, Photographs, chunks_of, count_of, one_of
 from twostage.errors import ConfigError, ImageError, suggest
+from twostage.hub.models import HUB, download
 from twostage.model_folder import TrainedModel, load_model
 from twostage.training.device import resolve_device
 from twostage.training.precision import set_precision
@@ -64,7 +65,7 @@ class Predictor:
     def load(
         cls, folder: str | Path, device: str = "auto", precision: str = "float32", confidence: float | None = None
     ) -> Predictor:
-        """Load the model of a run ("outputs/latest") or a model folder.
+        """Load the model of a run ("outputs/latest"), a model folder, or one of the hub ("hf://OWNER/NAME").
 
         Args:
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -75,9 +76,11 @@ class Predictor:
             ModelFolderError: There is no complete model.
             DeviceError: No such device.
             ConfigError: No such precision or confidence.
+            HubError: The hub has no such model, or cannot be reached.
         """
         if precision not in ("float32", "bfloat16"):
             raise ConfigError(f"precision={precision} is not known: {suggest(precision, ('float32', 'bfloat16'))}")
+        folder = download(str(folder)) if str(folder).startswith(HUB) else folder
         model = load_model(folder, resolve_device(device))
         if confidence is not None:
             model = replace(model, trust=model.trust.at(confidence))

@@ -25,12 +25,14 @@ __all__ = [
     "Command",
     "CompareConfig",
     "ComparisonConfig",
+    "CompletionConfig",
     "ExportConfig",
     "ExportRuntimeConfig",
     "FormatsConfig",
     "LearningCurveConfig",
     "PredictConfig",
     "PredictRuntimeConfig",
+    "PushConfig",
     "ReadingConfig",
     "RecalibrateConfig",
     "StandardsConfig",
@@ -184,6 +186,22 @@ class ExportConfig:
 
 
 @dataclass
+class PushConfig:
+    """Options of `twostage push`."""
+
+    run: str = option("latest", "the run (or model folder) to hand out", place=True)
+    repo: str = option(MISSING, "its name on the Hugging Face hub: OWNER/NAME")
+    private: bool = option(True, "a repository that is made is for its owner alone")
+
+
+@dataclass
+class CompletionConfig:
+    """Options of `twostage completion`."""
+
+    shell: str = option("bash", "for which shell", choices="bash zsh fish")
+
+
+@dataclass
 class BackbonesRuntimeConfig:
     """Where and how to measure backbones."""
 
@@ -281,6 +299,11 @@ COMMANDS: Family[Command] = Family(
             ExportConfig,
             "twostage.export.command:export",
         ),
+        "push": Command(
+            "put a model with its card on the Hugging Face hub; no photographs, no readings, no paths",
+            PushConfig,
+            "twostage.run.pushed:push_run",
+        ),
         "check-data": Command(
             "look at table and photographs before training: what is there, what would be refused, which options suit",
             CheckDataConfig,
@@ -296,6 +319,11 @@ COMMANDS: Family[Command] = Family(
             "list files of photographs: read, converted (how) or refused (why)",
             FormatsConfig,
             "twostage.decoding.formats:print_formats",
+        ),
+        "completion": Command(
+            "print what lets a shell complete commands, options and choices",
+            CompletionConfig,
+            "twostage.options.completion:completion",
         ),
     },
 )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
+from functools import reduce
+from operator import getitem
+from pathlib import PurePath
 from typing import Any
 
 from omegaconf import MISSING
 
 from twostage.options.run import Config
 
-__all__ = ["changed_options", "differences", "flatten", "options_that_count", "to_plain", "walk"]
+__all__ = ["changed_options", "differences", "flatten", "options_that_count", "to_plain", "walk", "without_places"]
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -37,6 +40,16 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 def to_plain(config: Any) -> dict[str, Any]:
     """A typed config as a nested dict of plain values, ready for YAML or JSON."""
     return asdict(config)  # not by OmegaConf, which would read a text with ${ as more than a text
+
+
+def without_places(config: Any) -> dict[str, Any]:
+    """As `to_plain`, but of every path on this machine the last part alone, behind dots: for what is handed out."""
+    plain = to_plain(config)
+    for key, value, metadata in walk(config):
+        if metadata.get("place") and isinstance(value, str) and len(PurePath(value).parts) > 1:
+            *above, last = key.split(".")
+            reduce(getitem, above, plain)[last] = f".../{PurePath(value).name}"
+    return plain
 
 
 def options_that_count(config: Config) -> dict[str, Any]:

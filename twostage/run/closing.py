@@ -23,7 +23,8 @@ from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
 from twostage.run.by_folds import ReadByFolds, join_folds, read_by_folds
 from twostage.run.data import why_no_intervals
-from twostage.run.facts import write_report
+from twostage.run.card import write_card
+from twostage.run.facts import parts_table, write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
 from twostage.run.preparation import Prepared, spread
@@ -84,6 +85,7 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
     write_report(prepared, rows, prediction, outcome, metrics)
+    write_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
     folder.write_json(folder.metrics, metrics)
 
 

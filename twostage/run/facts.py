@@ -21,15 +21,13 @@ from twostage.predictor import Prediction
 from twostage.report.facts import RunFacts
 from twostage.report.outcome import Outcome, draw
 from twostage.report.page import page
+from twostage.run.card import DIGITS
 from twostage.run.preparation import Prepared
 from twostage.tables.parts import PARTS
 
-__all__ = ["write_report"]
+__all__ = ["parts_table", "write_report"]
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "matplotlib")
-DIGITS = 16
-"""Of the model's digest on the first page."""
-
 
 def write_report(
     prepared: Prepared, rows: np.ndarray, prediction: Prediction, outcome: Outcome, metrics: Mapping[str, Any]
@@ -65,7 +63,7 @@ def _facts(prepared: Prepared, rows: np.ndarray, prediction: Prediction, metrics
         remarks=[prediction.reason[i] for i in np.flatnonzero(read)],
         refused=[(names[i], prediction.reason[i]) for i in np.flatnonzero(~read)],
         split=f"{_split(prepared)} {_seal(prepared, metrics)}",
-        parts=_parts(prepared),
+        parts=parts_table(prepared),
         changed=changed,
         options=options,
         versions=_versions(prepared),
@@ -130,7 +128,7 @@ def _opened_again(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _parts(prepared: Prepared) -> pd.DataFrame:
+def parts_table(prepared: Prepared) -> pd.DataFrame:
     """A row per part: photographs, groups, and the span of their concentrations."""
     table = prepared.photos.table
     found = []

@@ -24,11 +24,12 @@ from twostage.options.run import Config
 from twostage.options.run_name import OUTPUTS, refuse_others, run_path
 from twostage.training.distributed import is_first_process
 
-__all__ = ["RunFolder", "StageFolder", "find_run", "openings_below"]
+__all__ = ["CARD", "RunFolder", "StageFolder", "find_run", "openings_below"]
 
 log = logging.getLogger("twostage")
 
 LATEST = OUTPUTS / "latest"
+CARD = "MODEL_CARD.md"
 STAGES = ("classifier", "regressor")
 
 FIXED = re.compile(
@@ -65,6 +66,7 @@ class RunFolder:
         self.predictions = path / "predictions.csv"
         self.combinations = path / "combinations.csv"
         self.report = path / "report.html"
+        self.card = path / CARD
         self.figures = path / "figures"
         self.model = path / "model"
 

@@ -9,11 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from twostage.errors import ConfigError, ModelFolderError, StorageError, number_of
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path, refuse_unwritable, sync_folder
-from twostage.model_folder import save_description
+from twostage.model_folder import load_model, save_description
 from twostage.options.commands import RecalibrateConfig
+from twostage.run.card import figures_of, write_card
+from twostage.run.folder import CARD
 from twostage.run.standards import Standards, read_standards
 from twostage.trust.recalibration import Choice, Recalibration, choose
 from twostage.trust.renewal import renewed
@@ -62,6 +66,7 @@ def recalibrate(config: RecalibrateConfig) -> str:
     for note in notes:
         log.warning("%s", note)
     _write(output, standards, trust, model.recalibration.then(choice.recalibration))
+    write_card(output / CARD, load_model(output, torch.device("cpu")), output, metrics=figures_of(standards.folder))
     return _said(standards, choice, output)
 
 

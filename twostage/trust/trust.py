@@ -107,6 +107,12 @@ class Trust:
         )
 
     @property
+    def has_intervals(self) -> bool:
+        """Does a reading get an interval?"""
+        known = self.method != "none" and self.intervals is not None
+        return known and float(self.intervals.weight.sum()) + 1e-9 >= specimens_needed(self.confidence)
+
+    @property
     def then(self) -> Then | None:
         """What the model could do when it was new; None where that was not kept."""
         return None if self.errors is None or len(self.errors) < 2 else Then(self.errors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,10 +31,10 @@ def upload(folder: Path, repo: str, private: bool = True, token: str | None = No
     """
     from huggingface_hub import HfApi
 
-    name = _name(repo)
+    _check(repo)
     with _in_one_line(repo):
         api = HfApi(token=token, library_name="twostage")
-        made = api.create_repo(name, private=private, exist_ok=True)
+        made = api.create_repo(repo, private=private, exist_ok=True)
         said = "Upload a model of twostage"
         api.upload_folder(folder_path=folder, repo_id=made.repo_id, allow_patterns=list(FILES), commit_message=said)
     return str(made)
@@ -51,37 +50,38 @@ def download(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repo, _, revision = name.removeprefix(HUB).partition("@")
+    _check(repo)
     with _in_one_line(repo):
-        return Path(snapshot_download(_name(repo), revision=revision or None, allow_patterns=list(FILES)))
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(FILES)))
 
 
-def _name(repo: str) -> str:
-    if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", repo, re.ASCII):
-        raise ConfigError(f"repo={repo} is no name of a model on the hub: write OWNER/NAME, of letters, digits, - _ .")
-    return repo
+def _check(repo: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(
+            f"repo={repo} is no name of a model on the hub: write OWNER/NAME, of letters, digits, - _ and ."
+        ) from error
 
 
 @contextmanager
 def _in_one_line(repo: str) -> Iterator[None]:
     """What the client raises, as one line that says what to do."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, LocalTokenNotFoundError
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         yield
-    except HFValidationError as error:
-        raise ConfigError(f"repo={repo}: {_short(error)}") from error
-    except LocalTokenNotFoundError as error:
-        raise HubError(f"{repo}: no token of the hub: give one in HF_TOKEN, or run hf auth login") from error
     except LocalEntryNotFoundError as error:
-        raise HubError(f"{repo}: the hub cannot be reached: is there a network?") from error
+        raise HubError(f"{repo}: the hub cannot be reached, and the model was not fetched before") from error
     except RepositoryNotFoundError as error:
-        raise HubError(f"{repo}: no such model on the hub, or none that your token may see") from error
+        raise HubError(f"{repo}: no such model on the hub, or none that your token (HF_TOKEN) may see") from error
     except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code in (401, 403):
-            may = "a token that may write, in HF_TOKEN or by hf auth login"
-            raise HubError(f"{repo}: the hub refuses ({_short(error)}): it needs {may}") from error
-        raise HubError(f"{repo}: the hub refuses ({_short(error)})") from error
+        token = ": give a token that may do it, in HF_TOKEN or by hf auth login"
+        asked = error.response is not None and error.response.status_code in (401, 403)
+        raise HubError(f"{repo}: the hub refuses ({_short(error)}){token if asked else ''}") from error
     except Exception as error:  # whatever its network library raises
         raise HubError(f"{repo}: the hub cannot be reached ({_short(error) or type(error).__name__})") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from twostage.options.backbones import BACKBONES
 from twostage.options.commands import COMMANDS, CompletionConfig
@@ -80,8 +81,6 @@ _twostage() {
 compdef _twostage twostage
 """
 
-Choices = Mapping[str, tuple[str, ...]]
-
 
 def completion(config: CompletionConfig) -> str:
     """The script for a shell; it is made of the table of commands, so it is of this version."""
@@ -107,8 +106,8 @@ def options_and_choices(command: str) -> dict[str, tuple[str, ...]]:
     return dict(sorted(found.items()))
 
 
-def _choices(value: object, metadata: Mapping[str, object]) -> tuple[str, ...]:
-    names = tuple(metadata.get("choices") or ())  # type: ignore[arg-type]
+def _choices(value: object, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    names = tuple(metadata["choices"])
     if metadata.get("place"):
         return PLACES
     if isinstance(value, bool):
@@ -130,9 +129,9 @@ def _core() -> str:
         pattern = "|".join(shlex.quote(f"{command} {option}") for command in commands)
         words = "files=1" if choices == PLACES else f"candidates=({_quoted(f'{option}={one}' for one in choices)})"
         cases.append(f"            {pattern}) {words} ;;")
-    options = [f"            {name}) candidates=({_quoted(f'{one}=' for one in known[name])}) ;;" for name in COMMANDS]
+    names = [f"            {name}) candidates=({_quoted(f'{one}=' for one in known[name])}) ;;" for name in COMMANDS]
     return CORE.format(
-        version=__version__, commands=_quoted(COMMANDS), choices="\n".join(cases), options="\n".join(options)
+        version=__version__, commands=_quoted(COMMANDS), choices="\n".join(cases), options="\n".join(names)
     )
 
 

@@ -144,9 +144,7 @@ class CsvConfig(FilesConfig):
 
     kind: str = "csv"
     table: str = option(MISSING, "the table, one row per photograph: CSV, Excel (.xlsx) or Parquet", place=True)
-    images: str | None = option(
-        None, "folder where the paths of the photographs start; null: the table's", place=True
-    )
+    images: str | None = option(None, "folder where the paths of the photographs start; null: the table's", place=True)
     image_column: str = option("image", "column with the photograph's path, absolute or relative to data.images")
     target_column: str = option("target", "column with the concentration")
     group_column: str | None = option(None, "column that names the specimen; its photographs stay together in a split")

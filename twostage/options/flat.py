@@ -46,7 +46,8 @@ def without_places(config: Any) -> dict[str, Any]:
     """As `to_plain`, but of every path on this machine the last part alone, behind dots: for what is handed out."""
     plain = to_plain(config)
     for key, value, metadata in walk(config):
-        if metadata.get("place") and isinstance(value, str) and len(PurePath(value).parts) > 1:
+        told = metadata.get("place") and isinstance(value, str) and value != metadata["default"]
+        if told and len(PurePath(value).parts) > 1:
             *above, last = key.split(".")
             reduce(getitem, above, plain)[last] = f".../{PurePath(value).name}"
     return plain

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from twostage.errors import number_of
 from twostage.evaluation.remarks import judged
 from twostage.report.markup import number, percent, with_unit
 from twostage.report.sheet import STATUSES, span
@@ -32,9 +33,9 @@ class CardFacts:
     """What the card tells.
 
     `edges` (K+1,) of the bins in the `unit`, which may be empty; `source` says what photographs it has learned from,
-    without any path; `metrics` is metrics.json of the run, or of that of its `parent`, the folder that was recalibrated, None
-    where it is not known; `parts` has a row for each part of the split; `confidence` is that of the intervals, None
-    without any; `moved` says in words what a recalibration does to the readings; `standards` counts the specimens that
+    without any path; `metrics` is metrics.json of the run, or of that of its `parent`, the folder that was
+    recalibrated, None where it is not known; `parts` has a row for each part of the split; `confidence` is that of the
+    intervals, None without any; `moved` says in words what a recalibration does to the readings; `standards` counts the specimens that
     it learned from; `networks` describes the networks in words.
     """
 
@@ -106,7 +107,7 @@ def _front_matter(facts: CardFacts) -> str:
         if known.get(key) is not None
     ]
     return ModelCardData(
-        model_name=_plain(facts.name),
+        model_name=" ".join(facts.name.split()),
         license="unknown",
         library_name="twostage",
         tags=["twostage", "image-regression", "colorimetry", "chemistry", "uncertainty"],
@@ -127,7 +128,7 @@ def _of(unit: str) -> str:
 def _recalibrated(facts: CardFacts) -> list[str]:
     if facts.parent is None:
         return []
-    taught = f"{facts.standards} specimens whose concentrations were known" if facts.standards else "no specimens"
+    taught = f"{number_of(facts.standards, 'specimen', 'specimens')} of known concentration"
     return [
         f"It is the model *{_plain(facts.parent)}*, recalibrated for another day with {taught}: {facts.moved}.",
     ]
@@ -154,26 +155,29 @@ def _good(facts: CardFacts) -> list[str]:
     if facts.metrics is None:
         return ["The figures of its test set are not known here: ask who trained it.", *remarks]
     metrics, whose = facts.metrics, "" if facts.parent is None else " These are figures of its parent, not of itself."
-    specimens = metrics["agreement"].get("specimens")
-    how = f"Figures of {metrics['n_test'] - metrics['n_refused']} photographs"
-    how += f" of {specimens} specimens" if specimens else ""
+    counts, specimens = metrics["statuses"], metrics["agreement"]["specimens"]
+    read = sum(counts.values()) - counts["refused"]
+    how = f"Figures of {number_of(read, 'photograph', 'photographs')}"
+    how += f" of {number_of(specimens, 'specimen', 'specimens')}" if specimens else ""
     how += " that played no part in training"
     if metrics.get("n_folds"):
         how += f": each was read by the model of one of {metrics['n_folds']} folds that had not seen its specimen"
-    return [f"{how}.{whose}", _table(_figures(metrics), ("figure", "value", "95 % interval", "what it means")), *remarks]
+    header = ("figure", "value", "95 % interval", "what it means")
+    return [f"{how}.{whose}", _table(_figures(metrics), header), *remarks]
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     unit = "decades" if "rmse_decades" in metrics else _plain(metrics["unit"])
     found = metrics["agreement"]
+    ends = "; ".join(filter(None, (span(found["lower_interval"]), span(found["upper_interval"]))))
     rows = [
         ("RMSE", with_unit(judged(metrics, "rmse"), unit), "", "root of the mean squared error"),
         ("bias", with_unit(found["bias"], unit), span(found["bias_interval"]), "mean of read minus measured"),
         (
             "limits of agreement",
             "-" if found["lower"] is None else f"{number(found['lower'])} to {with_unit(found['upper'], unit)}",
-            "" if found["lower_interval"] is None else f"{span(found['lower_interval'])}; {span(found['upper_interval'])}",
-            found["reason"] or "95 % of the differences lie between them, if normally distributed",
+            ends,
+            _plain(found["reason"]) or "95 % of the differences lie between them, if normally distributed",
         ),
         *_coverage(metrics),
     ]
@@ -187,7 +191,7 @@ def _coverage(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     found = metrics["coverage"]
     name = f"{100 * found['confidence']:g} % intervals"
     if found["share"] is None:
-        return [(name, "-", "", f"none: {found['reason']}")]
+        return [(name, "-", "", f"none: {_plain(found['reason'])}")]
     band = " to ".join(percent(end) for end in found["band"])
     width = with_unit(found["width"], _plain(metrics["unit"]))
     return [(f"inside {name}", percent(found["share"]), band, f"of the measured concentrations; mean width {width}")]
@@ -212,8 +216,8 @@ def _trust(facts: CardFacts) -> list[str]:
 def _limits(facts: CardFacts) -> str:
     rows = [
         "It knows one kind of photograph. Another camera, lamp, vessel or reagent lot may move all readings, and the "
-        "interval does not know of it: read a few standards first (`twostage check-model`), and recalibrate if they are "
-        "off (`twostage recalibrate`).",
+        "interval does not know of it: read a few standards first (`twostage check-model`), and recalibrate if they "
+        "are off (`twostage recalibrate`).",
         "An interval is promised for the share of photographs that is said above, and not for each photograph.",
         "Nobody has approved it for diagnosis, or to decide about people. A laboratory validates it for its own use.",
     ]
@@ -278,7 +282,8 @@ def _table(rows: Iterable[Sequence[str]], header: Sequence[str]) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"**{text[0].upper()}{_plain(text[1:])}.**"
+    plain = _plain(text)
+    return f"**{plain[:1].upper()}{plain[1:]}.**"
 
 
 def _plain(text: str) -> str:

@@ -12,7 +12,6 @@ import pandas as pd
 from twostage import __version__
 from twostage.files import as_bytes, text_of, write_atomically
 from twostage.model_folder import TrainedModel
-from twostage.options.flat import without_places
 from twostage.options.run import Config
 from twostage.report.card import CardFacts, model_card
 from twostage.trust.recalibration import Recalibration

@@ -22,8 +22,8 @@ from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
 from twostage.run.by_folds import ReadByFolds, join_folds, read_by_folds
-from twostage.run.data import why_no_intervals
 from twostage.run.card import write_card
+from twostage.run.data import why_no_intervals
 from twostage.run.facts import parts_table, write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds

@@ -29,6 +29,7 @@ __all__ = ["parts_table", "write_report"]
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "matplotlib")
 
+
 def write_report(
     prepared: Prepared, rows: np.ndarray, prediction: Prediction, outcome: Outcome, metrics: Mapping[str, Any]
 ) -> None:

@@ -53,7 +53,7 @@ def push(run: str | Path, repo: str, private: bool = True, token: str | None = N
 def push_run(config: PushConfig) -> str:
     """The same as a command; what a person is to know of it."""
     address = push(config.run, config.repo, config.private)
-    return f"The model is at {address}: its card is README.md there\n  Predictor.load(\"hf://{config.repo}\") reads with it"
+    return f"The model is at {address}, with its card\n  in Python: Predictor.load('hf://{config.repo}')"
 
 
 def _gather(made: Path, folder: Path, model: TrainedModel) -> None:

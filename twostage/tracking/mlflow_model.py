@@ -12,7 +12,7 @@ __all__ = ["TwoStageModel"]
 
 
 class TwoStageModel(PythonModel):
-    """Reads photographs: a list of paths or bytes, or a table whose column `image` holds them."""
+    """Reads photographs: paths or bytes in the column `image` of a table."""
 
     def load_context(self, context: Any) -> None:
         """Load the model folder."""
@@ -20,10 +20,9 @@ class TwoStageModel(PythonModel):
 
         self.predictor = Predictor.load(context.artifacts["model"])
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow takes hints for more
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row for each photograph, in order, with the columns of predictions.csv."""
-        images = list(model_input["image"] if isinstance(model_input, pd.DataFrame) else model_input)
-        return self.predictor.predict(images).to_frame()
+        return self.predictor.predict(list(model_input["image"])).to_frame()
 
 
 mlflow.models.set_model(TwoStageModel())

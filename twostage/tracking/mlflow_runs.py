@@ -67,8 +67,9 @@ class MLflow(Tracker):
 
     def add(self, stage: str, rows: pd.DataFrame) -> None:
         """A curve for each column."""
-        points = rows.drop(columns="epoch").stack().items()
-        self._log({(f"{stage}/{name}", int(rows["epoch"][row])): value for (row, name), value in points})
+        for row in rows.to_dict("records"):
+            epoch = int(row.pop("epoch"))
+            self._log({(f"{stage}/{name}", epoch): value for name, value in row.items()})
 
     def complete(self, record: Record) -> None:
         """The model, the figures, and the digest that tells which model they are of."""

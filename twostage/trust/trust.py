@@ -109,8 +109,8 @@ class Trust:
     @property
     def has_intervals(self) -> bool:
         """Does a reading get an interval?"""
-        known = self.method != "none" and self.intervals is not None
-        return known and float(self.intervals.weight.sum()) + 1e-9 >= specimens_needed(self.confidence)
+        have = 0.0 if self.intervals is None or self.method == "none" else float(self.intervals.weight.sum())
+        return have + 1e-9 >= specimens_needed(self.confidence)
 
     @property
     def then(self) -> Then | None:

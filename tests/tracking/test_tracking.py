@@ -13,8 +13,6 @@ from twostage.run.folder import RunFolder
 from twostage.run.tracked import tracked
 from twostage.tracking.tracker import Record, Tracker, Trackers
 
-QUIET = {"combine.views=1", "runtime.progress=false"}
-
 
 def a_history(epochs, seed=0):
     columns = ("learning_rate", "train_loss", "validation_rmse", "best_rmse", "seconds", "images_per_second")
@@ -151,6 +149,37 @@ def shown_by_mlflow(folder, mlflow):
     return client, client.get_run(noted["run_id"])
 
 
+def test_mlflow_has_every_epoch_once(here, own_mlflow):
+    from twostage.tracking.mlflow_runs import MLflow
+
+    for epochs in (2, 3):  # two commands
+        tracker = MLflow()
+        tracker.show(a_record(here, regressor=a_history(epochs)))
+        tracker.close()
+    client, shown = shown_by_mlflow(here, own_mlflow)
+    points = client.get_metric_history(shown.info.run_id, "regressor/train_loss")
+    assert [(point.step, point.value) for point in points] == [(n, n / 7) for n in (1, 2, 3)]
+    assert (shown.info.status, shown.info.run_name, shown.data.params) == ("KILLED", "a", {"bins.count": "3"})
+    tracker.show(a_record(here, regressor=a_history(1, seed=1)))  # train.retry
+    client, again = shown_by_mlflow(here, own_mlflow)
+    assert len(client.get_metric_history(again.info.run_id, "regressor/train_loss")) == 1
+    assert client.get_run(shown.info.run_id).info.status == "FAILED"
+
+
+def test_tensorboard_has_every_epoch_once(here):
+    pytest.importorskip("tensorboard", reason="the extra track is not installed")
+    from twostage.tracking.tensorboard_files import TensorBoard
+
+    for epochs in (2, 3):  # two commands
+        tracker = TensorBoard()
+        tracker.show(a_record(here, {"rmse": 1.5}, regressor=a_history(epochs)))
+        tracker.close()
+    points = points_of_tensorboard(here / "tensorboard/regressor", "train_loss")
+    assert points == [(n, pytest.approx(n / 7)) for n in (1, 2, 3)]
+    assert points_of_tensorboard(here / "tensorboard/test", "test/rmse") == [(0, 1.5)]
+
+
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_shown_whole(here, run, monkeypatch, own_mlflow):
     pytest.importorskip("tensorboard", reason="the extra track is not installed")
     command = ["train", *TINY, "run=a", "runtime.checkpoint_seconds=0", "runtime.tracker=[tensorboard,mlflow]"]

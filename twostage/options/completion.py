@@ -107,7 +107,7 @@ def options_and_choices(command: str) -> dict[str, tuple[str, ...]]:
 
 
 def _choices(value: object, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    names = tuple(metadata["choices"])
+    names = tuple(metadata.get("choices", ()))
     if metadata.get("place"):
         return PLACES
     if isinstance(value, bool):

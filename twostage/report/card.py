@@ -35,8 +35,8 @@ class CardFacts:
     `edges` (K+1,) of the bins in the `unit`, which may be empty; `source` says what photographs it has learned from,
     without any path; `metrics` is metrics.json of the run, or of that of its `parent`, the folder that was
     recalibrated, None where it is not known; `parts` has a row for each part of the split; `confidence` is that of the
-    intervals, None without any; `moved` says in words what a recalibration does to the readings; `standards` counts the specimens that
-    it learned from; `networks` describes the networks in words.
+    intervals, None without any; `moved` says in words what a recalibration does to the readings; `standards` counts the
+    specimens that it learned from; `networks` describes the networks in words.
     """
 
     name: str

@@ -29,7 +29,7 @@ def test_train_leaves_the_run_folder_that_the_design_promises(here, drawn, run):
     for name in (
         "config.yaml splits.csv metrics.json predictions.csv classifier/history.csv regressor/history.csv "
         "model/model.json model/classifier.safetensors model/regressor.safetensors "
-        "figures/predicted_against_measured.png report.html"
+        "figures/predicted_against_measured.png report.html MODEL_CARD.md"
     ).split():
         assert (folder / name).is_file(), name
     metrics = json.loads((folder / "metrics.json").read_text())

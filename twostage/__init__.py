@@ -6,7 +6,15 @@ The public names are imported when first used, so that ``import twostage`` is qu
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for who checks types or looks names up in an editor
+    from twostage.bins import Bins
+    from twostage.options.compose import load_config
+    from twostage.predictor import Predictor
+    from twostage.run.pushed import push
+    from twostage.studies.final import train
+    from twostage.trust.prediction import Prediction
 
 __all__ = ["Bins", "Explanation", "Prediction", "Predictor", "load_config", "push", "train"]
 __version__ = "0.1.0"

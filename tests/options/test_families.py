@@ -15,18 +15,19 @@ from twostage.data.photographs import Photographs
 from twostage.data.store import Rows, open_store
 from twostage.errors import ConfigError
 from twostage.options.backbones import BACKBONES, Backbone, BackboneConfig
-from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS, METHODS, POOLINGS
+from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS, METHODS, POOLINGS, TRACKERS
 from twostage.options.commands import COMMANDS, Command
 from twostage.options.data import SOURCES, DataConfig, Source
 from twostage.options.family import resolve
 from twostage.options.field import option
 from twostage.stages.combination import mixture
 from twostage.tables.table import Table
+from twostage.tracking.tracker import Tracker
 from twostage.trust.checks import gives
 from twostage.trust.intervals import Intervals
 from twostage.trust.status import Status
 
-FAMILIES = (BACKBONES, SOURCES, COMMANDS, METHODS, POOLINGS, COMBINATIONS, INTERVALS, CHECKS)
+FAMILIES = (BACKBONES, SOURCES, COMMANDS, METHODS, POOLINGS, COMBINATIONS, INTERVALS, CHECKS, TRACKERS)
 
 
 @dataclass
@@ -86,6 +87,7 @@ def grown(monkeypatch):
     monkeypatch.setitem(COMBINATIONS, "upper", lambda bins, probabilities, candidates: candidates[:, -1])
     monkeypatch.setitem(INTERVALS, "wide", Wide)
     monkeypatch.setitem(CHECKS, "even", even)
+    monkeypatch.setitem(TRACKERS, "counting", Counting)
 
 
 class Wide(Intervals):
@@ -98,6 +100,23 @@ class Wide(Intervals):
     @staticmethod
     def ends(distribution, strangeness):
         return distribution.quantile(0.5) - 10 * strangeness, distribution.quantile(0.5) + 10 * strangeness
+
+
+class Counting(Tracker):
+    """A toy: the epochs of each stage in a file of the run's folder, when the run is complete."""
+
+    def begin(self, record, anew):
+        self.epochs = {}
+        return {}
+
+    def add(self, stage, rows):
+        self.epochs[stage] = self.epochs.get(stage, 0) + len(rows)
+
+    def complete(self, record):
+        (record.folder / "counted.json").write_text(json.dumps(self.epochs))
+
+    def close(self):
+        pass
 
 
 @gives(Status.UNLIKE)
@@ -114,6 +133,7 @@ def test_new_members_are_used_from_the_command_line(here, run, grown):
         "backbone.width=6",
         "intervals.method=wide",
         "intervals.confidence=0.8",
+        "runtime.tracker=[counting]",
         "run=a",
     ]
     status, _, err = run("train", *tiny, *chosen)
@@ -128,6 +148,7 @@ def test_new_members_are_used_from_the_command_line(here, run, grown):
     assert (table["lower"] < table["concentration"]).all()
     description = json.loads((here / "outputs/a/model/model.json").read_text())
     assert description["trust"]["intervals"]["method"] == "wide"
+    assert json.loads((here / "outputs/a/counted.json").read_text()) == {"classifier": 1, "regressor": 3}
 
 
 def test_a_new_command_is_called_listed_and_explained(here, run, grown):
@@ -161,7 +182,7 @@ def test_an_unknown_name_is_told_the_nearest(family):
         family.member(f"{name}x")
 
 
-@pytest.mark.parametrize("family", [COMMANDS, BACKBONES, SOURCES, POOLINGS, COMBINATIONS, INTERVALS, CHECKS])
+@pytest.mark.parametrize("family", [COMMANDS, BACKBONES, SOURCES, POOLINGS, COMBINATIONS, INTERVALS, CHECKS, TRACKERS])
 def test_every_member_leads_to_what_does_it(family):
     for name, member in family.items():
         (thing,) = [member] if isinstance(member, str) else [part for part in member_parts(member) if ":" in str(part)]

@@ -49,7 +49,7 @@ class CardFacts:
     color: str
     networks: str
     confidence: float | None
-    false_alarm: float
+    false_alarm: float | None
     minimum: float | None
     n_train: int | None
     remarks: Sequence[str]
@@ -142,6 +142,7 @@ def _reads(facts: CardFacts) -> str:
         f"{COLORS[facts.color]}.",
         f"**Range**: {low} to {high}, in {len(facts.edges) - 1} bins with edges at "
         f"{', '.join(number(edge) for edge in facts.edges)}. Beyond it the status is `out_of_range`.",
+        "**Of what** it is the concentration, twostage does not know: who hands this model on writes it here.",
         f"**Unit**: {_plain(facts.unit) or 'not given when it was trained: ask who trained it'}.",
     ]
     if facts.minimum is not None:
@@ -206,9 +207,11 @@ def _trust(facts: CardFacts) -> list[str]:
             f"Of concentrations {100 * facts.confidence:g} % shall lie within their intervals (conformal prediction, "
             f"every specimen counting once). That holds for photographs of the same kind, all together."
         )
+    said += " Every reading has a status."
+    if facts.false_alarm is not None:
+        said += f" `unlike` is wrong for {100 * facts.false_alarm:g} % of the specimens of the right kind."
     return [
-        f"{said} Every reading has a status; `unlike` is wrong for {100 * facts.false_alarm:g} % of the specimens of "
-        f"the right kind.",
+        said,
         _table(rows, ("status", "test photographs", "what it says")),
     ]
 
@@ -218,9 +221,10 @@ def _limits(facts: CardFacts) -> str:
         "It knows one kind of photograph. Another camera, lamp, vessel or reagent lot may move all readings, and the "
         "interval does not know of it: read a few standards first (`twostage check-model`), and recalibrate if they "
         "are off (`twostage recalibrate`).",
-        "An interval is promised for the share of photographs that is said above, and not for each photograph.",
         "Nobody has approved it for diagnosis, or to decide about people. A laboratory validates it for its own use.",
     ]
+    if facts.confidence is not None:
+        rows.insert(1, "An interval is promised for the share of photographs said above, and not for each photograph.")
     if not facts.are_files:
         rows.insert(0, "It has learned from simulated photographs alone: on real ones nothing is known of its errors.")
     return _listed(rows)

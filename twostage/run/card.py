@@ -55,7 +55,7 @@ def card_of(
         color=config.image.color,
         networks=_networks(model),
         confidence=trust.confidence if trust.has_intervals else None,
-        false_alarm=trust.false_alarm,
+        false_alarm=None if trust.typicality is None else trust.false_alarm,
         minimum=config.data.minimum,
         n_train=told.get("n_train"),
         remarks=told.get("remarks", []),

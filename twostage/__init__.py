@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for who checks types or looks names up in an editor
     from twostage.predictor import Predictor
     from twostage.run.pushed import push
     from twostage.studies.final import train
+    from twostage.trust.explanation import Explanation
     from twostage.trust.prediction import Prediction
 
 __all__ = ["Bins", "Explanation", "Prediction", "Predictor", "load_config", "push", "train"]

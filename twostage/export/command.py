@@ -11,8 +11,8 @@ from twostage.export.photographs import photographs_for
 from twostage.export.proof import prove
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.choices import EXPORTS
-from twostage.options.commands import ExportConfig
 from twostage.options.family import resolve
+from twostage.options.share import ExportConfig
 from twostage.predictor import Predictor
 from twostage.run.reader import find_model, say_with_what
 from twostage.training.device import use_threads

@@ -8,11 +8,12 @@ from typing import Any
 from omegaconf import MISSING
 
 from twostage.options.backbones import BACKBONES
-from twostage.options.choices import EXPORTS, POOLINGS
+from twostage.options.choices import POOLINGS
 from twostage.options.family import Family
 from twostage.options.field import option, part
 from twostage.options.run import Config, ImageConfig
 from twostage.options.serve import ServeConfig
+from twostage.options.share import ExportConfig, PushConfig
 
 __all__ = [
     "BASELINE_METHODS",
@@ -26,13 +27,10 @@ __all__ = [
     "CompareConfig",
     "ComparisonConfig",
     "CompletionConfig",
-    "ExportConfig",
-    "ExportRuntimeConfig",
     "FormatsConfig",
     "LearningCurveConfig",
     "PredictConfig",
     "PredictRuntimeConfig",
-    "PushConfig",
     "ReadingConfig",
     "RecalibrateConfig",
     "StandardsConfig",
@@ -161,37 +159,6 @@ class RecalibrateConfig(StandardsConfig):
     """Options of `twostage recalibrate`."""
 
     output: str = option(MISSING, "the new model folder, which is not there yet", place=True)
-
-
-@dataclass
-class ExportRuntimeConfig:
-    """How to prove an exported file."""
-
-    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
-
-
-@dataclass
-class ExportConfig:
-    """Options of `twostage export`."""
-
-    run: str = option("latest", "the run (or model folder) that is exported")
-    output: str = option(MISSING, "the file to write")
-    format: str = option(
-        "onnx", "onnx: one file for other programs; html: a page that reads photographs by itself", choices=EXPORTS
-    )
-    confidence: float | None = option(
-        None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
-    )
-    runtime: ExportRuntimeConfig = part(ExportRuntimeConfig)
-
-
-@dataclass
-class PushConfig:
-    """Options of `twostage push`."""
-
-    run: str = option("latest", "the run (or model folder) to hand out", place=True)
-    repo: str = option(MISSING, "its name on the Hugging Face hub: OWNER/NAME")
-    private: bool = option(True, "a repository that is made is for its owner alone")
 
 
 @dataclass

@@ -35,7 +35,7 @@ class LimitsConfig:
 class ServeConfig:
     """Options of `twostage serve`."""
 
-    run: str = option("latest", "the run (or model folder) that reads")
+    run: str = option("latest", "the run (or model folder) that reads", place=True)
     port: int = option(7860, "where to listen; 0: a free one", 0, 65_535)
     host: str = option("127.0.0.1", "address to listen at; any other than this computer's own demands a token")
     token: str | None = option(

@@ -14,8 +14,8 @@ from twostage.errors import number_of
 from twostage.files import as_bytes, given_path, text_of, write_atomically, write_json
 from twostage.hub.models import upload
 from twostage.model_folder import TrainedModel, described_folder, description_digest, load_model
-from twostage.options.commands import PushConfig
 from twostage.options.flat import without_places
+from twostage.options.share import PushConfig
 from twostage.run.card import card_of, figures_of
 from twostage.run.folder import CARD, find_run
 

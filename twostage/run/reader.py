@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from twostage.files import given_path
-from twostage.options.commands import ExportConfig, ReadingConfig
+from twostage.options.commands import ReadingConfig
 from twostage.options.run import Config
+from twostage.options.share import ExportConfig
 from twostage.predictor import Predictor
 from twostage.run.folder import find_run
 from twostage.tables.new_photographs import read_new

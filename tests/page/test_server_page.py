@@ -114,7 +114,7 @@ def test_a_phone_shows_all_without_scrolling_aside_and_axe_finds_nothing(served,
     done(page, 3)
     words = page.locator(".status").all_inner_texts()
     assert words[1:] == [
-        "Unlike the training: in sharpness 3 times as far as others",
+        "Unfamiliar: in sharpness 3 times as far as others",
         "Refused: not a photograph that can be read",
     ]
     assert page.locator("label", has_text="Take a photograph").is_visible()

@@ -72,7 +72,10 @@ def part(name: str) -> str:
 
 def _texts(card: dict[str, Any], reader: str) -> dict[str, str]:
     unit, confidence = card.get("unit") or "", card.get("confidence")
-    statuses = [(one.label, f"{one.meaning[:1].upper()}{one.meaning[1:]}.") for one in STATUSES.values()]
+    statuses = [
+        (f"{one.label} ({status.value})", f"{one.meaning[:1].upper()}{one.meaning[1:]}.")
+        for status, one in STATUSES.items()
+    ]
     return {
         "title": escape(str(card.get("name") or "Reading photographs")),
         "subtitle": escape(subtitle(card)),

@@ -32,7 +32,7 @@ STATUSES = {
         "again",
     ),
     Status.UNLIKE: Words(
-        "Unlike the training",
+        "Unfamiliar",
         "in colour, layout or sharpness the photograph is unlike those that the model has learned from: look at it, "
         "and photograph again",
     ),

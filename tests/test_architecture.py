@@ -37,6 +37,7 @@ ROWS = (
     ("run",),
     ("orchestrator",),
     ("studies",),
+    ("estimator",),
     ("cli",),
     ("__main__",),
 )

@@ -8,13 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Bins", "Prediction", "Predictor", "load_config", "train"]
+__all__ = ["Bins", "Prediction", "Predictor", "TwoStageRegressor", "load_config", "train"]
 __version__ = "0.1.0"
 
 _HOME = {
     "Bins": "twostage.bins",
     "Prediction": "twostage.trust.prediction",
     "Predictor": "twostage.predictor",
+    "TwoStageRegressor": "twostage.estimator",
     "load_config": "twostage.options.compose",
     "train": "twostage.studies.final",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,13 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from twostage.data.drawn_rows import DrawnRows
-from twostage.data.given import GROUP, are_photographs, names_of, only_column, write_table
+from twostage.data.drawn_rows import BACKBONE_OF_ROWS, OPTIONS_OF_ROWS, DrawnRows
+from twostage.data.given import GROUP, TABLE, names_of, photographs_in, write_table
 from twostage.errors import ConfigError, ModelFolderError, StorageError, some
 from twostage.files import given_path, write_atomically, write_json
 from twostage.model_folder import described_folder
 from twostage.options.backbones import CompactConfig
-from twostage.options.compose import load_config
+from twostage.options.compose import as_overrides, load_config
 from twostage.options.run import BinsConfig, Config, ImageConfig, IntervalsConfig, RuntimeConfig
 from twostage.options.run_name import run_path
 from twostage.predictor import Predictor
@@ -33,17 +33,6 @@ __all__ = ["TwoStageRegressor"]
 
 USUAL: dict[str, Any] = {"split.test": 0, "train.final": "part", "runtime.progress": False}
 """Options that are otherwise than those of the command: who cross-validates outside holds back no test set inside."""
-OF_ROWS: dict[str, Any] = {
-    "start": "none",
-    "augment": "none",
-    "pooling": "flatten",
-    "image.color": "srgb",
-    "split.duplicates": "ignore",
-}
-"""Options of drawn rows, in which each number has its place, and none looks like a photograph."""
-BACKBONE_OF_ROWS = {"backbone.widths": [16, 4], "backbone.strides": [2, 2], "backbone.dilations": [1, 1]}
-"""With so few places that the last layer can be solved."""
-FROM_DATA = ("data", "data.table", "data.image_column", "data.target_column", "data.group_column")
 ESTIMATOR = "estimator.json"
 """What a saved estimator has beside its model."""
 
@@ -85,6 +74,9 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         >>> clone(TwoStageRegressor(bins=6)).get_params()["bins"]
         6
     """
+
+    drawn_: DrawnRows | None
+    metrics_: dict[str, Any]
 
     def __init__(
         self,
@@ -132,16 +124,16 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
             DataError: There are too few photographs, or concentrations contradict one another.
             ImageError: A photograph cannot be read.
         """
-        images = self._given(X, reset=True)
+        given = self._given(X, reset=True)
         targets = validate_data(self, y=y, y_numeric=True)
-        check_consistent_length(images, targets, groups)
+        check_consistent_length(given, targets, groups)
         names = names_of(groups)
         with TemporaryDirectory(prefix="twostage-", ignore_cleanup_errors=True) as scratch:
             # hidden, so that outputs/latest does not lead to it
             run = Path(scratch).absolute() / ".run" if self.run is None else run_path(self.run)
-            beside = run.with_name(f"{run.name}_photographs")
-            config = load_config(self._overrides(run, beside, names is not None))
-            write_table(beside, images, targets, names, config.image)
+            table = run.with_name(f"{run.name}_photographs") / TABLE
+            config = load_config(self._overrides(run, table, names is not None))
+            write_table(table, self._pictures(given, config), targets, names, config.image)
             self.metrics_ = train_run(config)
             self._take(_files_of(run / "model"))
         return self
@@ -165,8 +157,8 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
     def prediction(self, X: Any) -> Prediction:
         """All that is read from photographs: bin probabilities, intervals, statuses and reasons too."""
         check_is_fitted(self)
-        images = self._given(X, reset=False)
-        return self.predictor_.predict(images)
+        given = self._given(X, reset=False)
+        return self.predictor_.predict(self._pictures(given, self.predictor_.model.config))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 over the photographs that were read; `predict` warns of those that were not."""
@@ -186,14 +178,14 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         path = given_path(folder, "folder")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise StorageError(f"{path} is there already: choose another folder, or delete it")
-        params = self.get_params(deep=False) | {"random_state": self.predictor_.model.config.seed}
         told = {
-            "params": params,
+            "params": self.get_params(deep=False) | {"random_state": self.predictor_.model.config.seed},
             "drawn": None if self.drawn_ is None else self.drawn_.to_json(),
             "names": getattr(self, "feature_names_in_", None),
             "metrics": self.metrics_,
         }
-        write_json(path / ESTIMATOR, json.loads(json.dumps(told, default=_plain)))
+        plain = json.dumps(told, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+        write_json(path / ESTIMATOR, json.loads(plain))
         for name in sorted(self.model_files_, key="model.json".__eq__):  # the description last: it makes it complete
             write_atomically(path / name, self.model_files_[name])
 
@@ -228,33 +220,31 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         return loaded
 
     def _given(self, X: Any, reset: bool) -> list[Any] | np.ndarray:
-        """The photographs (N,...), or pictures of rows."""
-        if not hasattr(X, "tocsr") and not isinstance(X, Sized) and hasattr(X, "__iter__"):
-            X = list(X)
-        column = only_column(X)
-        drawn = None if reset else self.drawn_
-        if not are_photographs(column):
-            if not reset and drawn is None:
-                raise ConfigError("fit has seen photographs, and these are numbers: give photographs")
+        """The photographs (N,...), or rows (N,F) of numbers; with `reset` as `fit` is given them."""
+        photographs = photographs_in(X)
+        if not reset and (photographs is None) != (self.drawn_ is not None):
+            seen, other = ("rows of numbers", "photographs") if self.drawn_ else ("photographs", "numbers")
+            raise ConfigError(f"fit was given {seen}, and these are {other}: give {seen}")
+        if photographs is None:
             rows = validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_samples=2 if reset else 1)
-            self.drawn_ = drawn or DrawnRows.fit(rows)
-            return self.drawn_.draw(rows, self.size)
-        if drawn is not None:
-            raise ConfigError("fit has seen rows of numbers, and these are photographs: give rows")
+            self.drawn_ = DrawnRows.fit(rows) if reset else self.drawn_
+            return np.asarray(rows)
         if reset:
             self.drawn_ = None
             for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)
-        if isinstance(column, np.ndarray) and column.ndim > 2:
-            return column[..., None] if column.ndim == 3 else column
-        return list(column)
+                self.__dict__.pop(name, None)  # of rows that were fitted before
+        return photographs
 
-    def _overrides(self, run: Path, beside: Path, grouped: bool) -> list[str]:
+    def _pictures(self, given: list[Any] | np.ndarray, config: Config) -> list[Any] | np.ndarray:
+        """What is read: the photographs themselves, or pictures of rows."""
+        return given if self.drawn_ is None else self.drawn_.draw(np.asarray(given), config.image.size)
+
+    def _overrides(self, run: Path, table: Path, grouped: bool) -> list[str]:
         """What the command line would be given."""
+        bins = "bins.edges" if hasattr(self.bins, "__len__") and not isinstance(self.bins, str) else "bins.count"
         named = {
-            "run": str(run),
+            bins: self.bins,
             "backbone": self.backbone,
-            "bins.count" if isinstance(self.bins, Integral) else "bins.edges": self.bins,
             "image.size": self.size,
             "train": self.train,
             "train.epochs": self.epochs,
@@ -263,19 +253,19 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
             "intervals.confidence": self.confidence,
             "runtime.device": self.device,
             "seed": self._seed(),
+            "run": str(run),
         }
+        from_data = {"data": "csv", "data.table": str(table), "data.group_column": GROUP if grouped else None}
         usual = USUAL | ({"runtime.cache_dir": str(run.parent / "cache")} if self.run is None else {})
         if self.drawn_ is not None:
-            usual |= OF_ROWS | (BACKBONE_OF_ROWS if self.backbone == CompactConfig.name else {})
-        table = {"data": "csv", "data.table": str(beside / "photographs.csv")}
-        given = dict(self.options or {})
-        for key in given:
-            if key in named or key in FROM_DATA or key == "bins.edges":
-                instead = "X, y and groups say that" if key in FROM_DATA else "it is a parameter of its own"
-                raise ConfigError(f"options: {key}: {instead}, leave it out")
-        all_of_them = table | ({"data.group_column": GROUP} if grouped else {}) | usual | given
-        all_of_them |= {key: value for key, value in named.items() if value is not None}
-        return [f"{key}={_written(value)}" for key, value in all_of_them.items()]
+            usual |= OPTIONS_OF_ROWS | (BACKBONE_OF_ROWS if self.backbone == CompactConfig.name else {})
+        if not isinstance(given := self.options or {}, Mapping):
+            raise ConfigError(f'options={given!r} must be a dict, such as {{"regressor.overlap": 0.5}}')
+        if taken := [key for key in given if key in {*named, *from_data, "bins.count", "bins.edges"}]:
+            instead = "follows from X, y and groups" if taken[0] in from_data else "is a parameter of its own"
+            raise ConfigError(f"options: '{taken[0]}' {instead}: leave it out")
+        said = {key: value for key, value in (named | from_data).items() if value is not None}
+        return as_overrides(usual | dict(given) | said)
 
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
@@ -307,18 +297,3 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
 def _files_of(folder: Path) -> dict[str, bytes]:
     """The files of a model folder."""
     return {file.name: file.read_bytes() for file in [folder / "model.json", *sorted(folder.glob("*.safetensors"))]}
-
-
-def _written(value: Any) -> str:
-    """A value as it is written on the command line."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_written, value))}]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has for a value of a parameter that it does not know."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

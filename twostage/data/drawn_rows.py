@@ -13,7 +13,18 @@ import numpy as np
 
 from twostage.errors import ConfigError
 
-__all__ = ["DrawnRows"]
+__all__ = ["BACKBONE_OF_ROWS", "OPTIONS_OF_ROWS", "DrawnRows"]
+
+OPTIONS_OF_ROWS: dict[str, Any] = {
+    "start": "none",
+    "augment": "none",
+    "pooling": "flatten",
+    "image.color": "srgb",
+    "split.duplicates": "ignore",
+}
+"""What a run must be told of drawn rows: each number has its place, and none looks like a photograph."""
+BACKBONE_OF_ROWS = {"backbone.widths": [16, 4], "backbone.strides": [2, 2], "backbone.dilations": [1, 1]}
+"""Of backbone=compact: so few places are left that the last layer can be solved."""
 
 LEAST, MOST = 64.0, 192.0
 """Grey levels of the least and the greatest number of the training, so that there is room beyond them;"""

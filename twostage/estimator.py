@@ -124,8 +124,8 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
             DataError: There are too few photographs, or concentrations contradict one another.
             ImageError: A photograph cannot be read.
         """
-        given = self._given(X, reset=True)
         targets = validate_data(self, y=y, y_numeric=True)
+        given = self._given(X, reset=True)
         check_consistent_length(given, targets, groups)
         names = names_of(groups)
         with TemporaryDirectory(prefix="twostage-", ignore_cleanup_errors=True) as scratch:

@@ -252,14 +252,16 @@ def test_what_is_saved_loads_and_is_a_model_folder(here, fitted, pixels):
     np.testing.assert_array_equal(Predictor.load("saved").predict(pixels).concentration, fitted.predict(pixels))
     assert loaded.get_params() == fitted.get_params() | {"device": "cpu"}
     assert loaded.metrics_ == fitted.metrics_
-    with pytest.raises(StorageError, match="there already"):
-        fitted.save("saved")
+    fitted.save("saved")
+    np.testing.assert_array_equal(TwoStageRegressor.load("saved").predict(pixels), fitted.predict(pixels))
     Path("saved/estimator.json").write_text("{")
     with pytest.raises(ModelFolderError, match="cannot be read"):
         TwoStageRegressor.load("saved")
     Path("saved/estimator.json").unlink()
     with pytest.raises(ModelFolderError, match="no estimator has saved"):
         TwoStageRegressor.load("saved")
+    with pytest.raises(StorageError, match="no estimator has saved"):
+        fitted.save("saved")
 
 
 @pytest.mark.parametrize("given", [7, np.int64(7)])

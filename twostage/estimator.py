@@ -67,12 +67,11 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         metrics_: The content of metrics.json.
         model_files_: The files of the model folder, {name: bytes}; they alone are pickled.
         drawn_: How rows are drawn; None for photographs.
-        n_features_in_: F; only where X was rows.
+        n_features_in_: F of rows; photographs have none.
 
     Examples:
-        >>> from sklearn.base import clone
-        >>> clone(TwoStageRegressor(bins=6)).get_params()["bins"]
-        6
+        >>> TwoStageRegressor(bins=6, train="fast")
+        TwoStageRegressor(bins=6, train='fast')
     """
 
     drawn_: DrawnRows | None
@@ -147,11 +146,8 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         found = self.prediction(X)
         if (refused := np.flatnonzero(~found.is_read)).size:
             why = some((f"X[{i}]: {found.reason[i]}" for i in refused), 3)
-            warnings.warn(
-                f"{len(refused)} of {len(found)} photographs were refused, their concentration is NaN: {why}",
-                UserWarning,
-                stacklevel=2,
-            )
+            said = f"{len(refused)} of {len(found)} photographs were refused, their concentration is NaN: {why}"
+            warnings.warn(said, UserWarning, stacklevel=2)
         return (found.concentration, found.lower, found.upper) if return_interval else found.concentration
 
     def prediction(self, X: Any) -> Prediction:
@@ -171,13 +167,18 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
     def save(self, folder: str | Path) -> None:
         """Write the trained model as a model folder, which ``twostage predict run=FOLDER`` reads too.
 
+        It takes the place of what was saved there before.
+
         Raises:
-            StorageError: The folder is there and holds something, or cannot be written.
+            StorageError: The folder holds something else, or cannot be written.
         """
         check_is_fitted(self)
         path = given_path(folder, "folder")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise StorageError(f"{path} is there already: choose another folder, or delete it")
+        ours = path.is_dir() and ((path / ESTIMATOR).is_file() or not any(path.iterdir()))
+        if path.exists() and not ours:
+            raise StorageError(f"{path} is there, and no estimator has saved it: choose another folder")
+        for old in path.glob("*.safetensors"):
+            old.unlink()
         told = {
             "params": self.get_params(deep=False) | {"random_state": self.predictor_.model.config.seed},
             "drawn": None if self.drawn_ is None else self.drawn_.to_json(),
@@ -213,9 +214,9 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
             raise ModelFolderError(f"{path / ESTIMATOR}: cannot be read ({' '.join(str(error).split())})") from error
         if loaded.drawn_ is not None:
             loaded.n_features_in_ = len(loaded.drawn_.low)
-        if told.get("names") is not None:
-            loaded.feature_names_in_ = np.array(told["names"], dtype=object)
-        loaded.device = loaded.device if device is None else device
+            if told.get("names"):
+                loaded.feature_names_in_ = np.array(told["names"], dtype=object)
+        loaded.device = device or loaded.device
         loaded._take(_files_of(path))
         return loaded
 

@@ -39,7 +39,7 @@ ROWS = (
     ("run",),
     ("orchestrator",),
     ("studies", "export"),
-    ("serve",),
+    ("estimator", "serve"),
     ("cli",),
     ("__main__",),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for who checks types or looks names up in an editor
     from twostage.bins import Bins
+    from twostage.estimator import TwoStageRegressor
     from twostage.options.compose import load_config
     from twostage.predictor import Predictor
     from twostage.run.pushed import push
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # for who checks types or looks names up in an editor
     from twostage.trust.explanation import Explanation
     from twostage.trust.prediction import Prediction
 
-__all__ = ["Bins", "Explanation", "Prediction", "Predictor", "load_config", "push", "train"]
+__all__ = ["Bins", "Explanation", "Prediction", "Predictor", "TwoStageRegressor", "load_config", "push", "train"]
 __version__ = "0.1.0"
 
 _HOME = {
@@ -25,6 +26,7 @@ _HOME = {
     "Explanation": "twostage.trust.explanation",
     "Prediction": "twostage.trust.prediction",
     "Predictor": "twostage.predictor",
+    "TwoStageRegressor": "twostage.estimator",
     "load_config": "twostage.options.compose",
     "push": "twostage.run.pushed",
     "train": "twostage.studies.final",

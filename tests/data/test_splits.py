@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twostage.data.splits import UNUSED, said_of_validation, split_table, splits_table
+from twostage.data.splits import UNUSED, fold_numbers, said_of_validation, split_table, splits_table
 from twostage.errors import DataError
 from twostage.tables.parts import PARTS
 from twostage.tables.table import Table
@@ -70,6 +70,35 @@ def test_calibration_may_be_zero():
     parts = split(make_table(), calibration=0.0)
     assert set(parts) == {"train", "validation", "test"}
     assert (parts == "validation").sum() == pytest.approx(60, abs=2)
+
+
+def test_there_may_be_no_test_set():
+    parts = split(make_table(), test=0.0)
+    assert set(parts) == {"train", "validation", "calibration"}
+    assert (split(make_table(), test=0.0, folds=5, fold=1) == "test").sum() == 80
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_fold_numbers_are_the_test_sets_of_all_folds(groups):
+    table = grouped() if groups else make_table()
+    numbers = fold_numbers(table.targets, table.groups, 4, seed=7)
+    for fold in range(4):
+        tested = split(table, seed=7, folds=4, fold=fold) == "test"
+        np.testing.assert_array_equal(numbers == fold, tested)
+    with pytest.raises(DataError, match="are fewer than split"):
+        fold_numbers(table.targets, table.groups, 1000)
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_what_a_fold_leaves_is_split_alike_alone(groups):
+    """Shares of what is left draw the very rows, so that training on it elsewhere gives the same networks."""
+    table = grouped() if groups else make_table()
+    shares = {"validation": 0.125, "calibration": 0.125, "test": 0.125}
+    for fold in range(5):
+        parts = split_table(table, **shares, seed=3, folds=5, fold=fold)
+        left = parts != "test"
+        alone = split_table(table.select(left), validation=0.125 / 0.8, calibration=0.125 / 0.8, test=0.0, seed=3)
+        np.testing.assert_array_equal(alone, parts[left])
 
 
 def test_few_photographs_still_fill_every_part():

@@ -19,6 +19,7 @@ from twostage.tables.table import Table
 __all__ = [
     "UNUSED",
     "changed_photographs",
+    "fold_numbers",
     "read_names",
     "read_splits",
     "said_of_validation",
@@ -47,6 +48,7 @@ def split_table(
 ) -> np.ndarray:
     """Assign each photograph to a part: (N,) of the words in `PARTS`, and `UNUSED`.
 
+    With a `test` of 0 none is for testing, unless a column or a fold says so.
     Photographs of one group always share a part. Either `split_column` names the part of every row (if none is for
     validation, it is drawn from the training rows), or the rows whose `test_column` is one of `test_values`, as text or
     as number, are the test set, or it is one of so many `folds`, or drawn like the others.
@@ -64,7 +66,7 @@ def split_table(
         if test_column:
             parts[_rows_with(table, test_column, test_values or [], decimal)] = "test"
         elif folds:
-            parts[_rows_of_fold(table, folds, fold, seed)] = "test"
+            parts[fold_numbers(table.targets, table.groups, folds, seed) == fold] = "test"
             test = 1 / folds
         else:
             _draw(parts, table, "test", test, 1.0, seed)
@@ -73,7 +75,7 @@ def split_table(
             raise DataError("split.validation, split.calibration and split.test leave nothing to train on: lower them")
         _draw(parts, table, "calibration", calibration, left, seed + 1)
         _draw(parts, table, "validation", validation, left - calibration, seed + 2)
-    _check(parts, table, split_column)
+    _check(parts, table, split_column, tested=bool(split_column or test_column or folds or test))
     if train_share < 1:
         _leave_out(parts, table, train_share, seed)
     return parts
@@ -124,19 +126,34 @@ def _leave_out(parts: np.ndarray, table: Table, share: float, seed: int) -> None
     parts[rows[~np.isin(owners, order[:used])]] = UNUSED
 
 
-def _rows_of_fold(table: Table, folds: int, fold: int, seed: int) -> np.ndarray:
-    """One of so many test sets that together hold every photograph once, each with all concentrations alike."""
-    pieces = len(table) if table.groups is None else len(np.unique(table.groups))
+def fold_numbers(targets: np.ndarray, groups: np.ndarray | None, folds: int, seed: int = 0) -> np.ndarray:
+    """The fold of each photograph (N,), from 0: test sets that hold every photograph once, all concentrations in each.
+
+    Args:
+        targets: Concentrations (N,).
+        groups: Specimens (N,), which are not torn apart; None where each photograph is one.
+        seed: As `seed=` of a run: `twostage crossval` has these folds.
+
+    Raises:
+        DataError: There are more folds than photographs or specimens.
+
+    >>> fold_numbers(np.array([1.0, 1, 5, 5]), np.array(["a", "a", "b", "b"]), 2).tolist()
+    [1, 1, 0, 0]
+    """
+    pieces = len(targets) if groups is None else len(np.unique(groups))
     if pieces < folds:
-        kind = "photographs" if table.groups is None else "groups"
+        kind = "photographs" if groups is None else "groups"
         raise DataError(f"{pieces} {kind} are fewer than split.folds={folds}: choose at most {pieces}")
-    inner = np.quantile(table.targets, np.linspace(0, 1, max(2, min(9, pieces // folds + 1)))[1:-1])
-    strata = np.searchsorted(inner, table.targets)
-    splitter = StratifiedKFold if table.groups is None else StratifiedGroupKFold
+    inner = np.quantile(targets, np.linspace(0, 1, max(2, min(9, pieces // folds + 1)))[1:-1])
+    strata = np.searchsorted(inner, targets)
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    numbers = np.empty(len(targets), int)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a stratum of fewer photographs than folds is all right
-        found = list(splitter(folds, shuffle=True, random_state=seed).split(strata, strata, table.groups))
-    return np.asarray(found[fold][1])
+        parts = splitter(folds, shuffle=True, random_state=seed).split(strata, strata, groups)
+        for number, (_, rows) in enumerate(parts):
+            numbers[rows] = number
+    return numbers
 
 
 def _from_column(table: Table, column: str) -> np.ndarray:
@@ -174,8 +191,8 @@ def _rows_equal(cells: np.ndarray, value: str, decimal: str | None) -> np.ndarra
     return np.asarray((column.values == given.values[0]) & same)
 
 
-def _check(parts: np.ndarray, table: Table, split_column: str | None) -> None:
-    for part in ("train", "validation", "test"):
+def _check(parts: np.ndarray, table: Table, split_column: str | None, tested: bool) -> None:
+    for part in ("train", "validation", "test") if tested else ("train", "validation"):
         if not (parts == part).any():
             found = f"the {part} set is empty ({len(table)} photographs in all): "
             if table.split_column:

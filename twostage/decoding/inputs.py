@@ -1,4 +1,4 @@
-"""What a user gives `Predictor.predict`: photographs of any kind in a collection of any kind."""
+"""What a user gives to be read: photographs of any kind in a collection of any kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Photograph = Source | np.ndarray
 Photographs = Iterable[Photograph] | np.ndarray
 """What `chunks_of` takes."""
 ALLOWED = (
-    "predict takes a list (or Series, array, generator) of photographs: paths, bytes, open files, PIL images, arrays "
+    "give a list (or Series, array, generator) of photographs: paths, bytes, open files, PIL images, arrays "
     "uint8 (H,W,C); or one array uint8 (N,H,W,C)"
 )
 
@@ -40,7 +40,7 @@ def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.nd
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OUST":
         return _of_array(images, most)
     if _is_photograph(images) or isinstance(images, np.str_):
-        raise ConfigError("predict takes a list of photographs, not one: write [photograph]")
+        raise ConfigError("give a list of photographs, not one: write [photograph]")
     if isinstance(images, Set | Mapping) or hasattr(images, "columns"):
         what = "a table: give its column of photographs" if hasattr(images, "columns") else "without an order"
         raise ConfigError(f"{type(images).__name__} is {what}; {ALLOWED}")

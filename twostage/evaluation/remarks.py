@@ -7,10 +7,12 @@ from typing import Any
 
 from twostage.errors import number_of
 
-__all__ = ["FEW_GROUPS", "FEW_PHOTOGRAPHS", "judged", "remarks"]
+__all__ = ["FEW_GROUPS", "FEW_PHOTOGRAPHS", "UNTESTED", "judged", "remarks"]
 
 FEW_PHOTOGRAPHS, FEW_GROUPS = 30, 10
 """Test sets of fewer say little."""
+UNTESTED = "no test set (split.test=0): how far its numbers are off, nothing here tells"
+"""The remark of a run that has learned from all its photographs."""
 
 
 def judged(metrics: Mapping[str, Any], key: str) -> float:

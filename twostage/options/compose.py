@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -21,7 +21,25 @@ from twostage.options.registry import conf_dir, names_in_group, register_schemas
 from twostage.options.run import Config
 from twostage.options.texts import as_data, text_options
 
-__all__ = ["explain", "load_config", "prepare", "to_typed"]
+__all__ = ["as_overrides", "explain", "load_config", "prepare", "to_typed"]
+
+
+def as_overrides(options: Mapping[str, Any]) -> list[str]:
+    """Options as the words of a command line.
+
+    >>> as_overrides({"bins.edges": [80, 200.5], "train.refit": False, "data.unit": None})
+    ['bins.edges=[80,200.5]', 'train.refit=false', 'data.unit=null']
+    """
+    return [f"{key}={_written(value)}" for key, value in options.items()]
+
+
+def _written(value: Any) -> str:
+    value = value.tolist() if hasattr(value, "tolist") else value  # numpy's
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
 
 
 def prepare(overrides: Sequence[str], command: str = "train") -> list[str]:

@@ -48,7 +48,7 @@ class SplitConfig:
 
     validation: float = option(0.125, "share that chooses: epoch, temperature, penalty of the last layer", 0.01, 0.5)
     calibration: float = option(0.125, "share kept for intervals; 0 is allowed", 0.0, 0.5)
-    test: float = option(0.125, "share for the final figures", 0.01, 0.9)
+    test: float = option(0.125, "share for the final figures; 0: none, and no figures", 0.0, 0.9)
     train_share: float = option(
         1.0, "of the training photographs use this share, whole groups; epochs grow to show as many images", 0.01, 1.0
     )

@@ -22,13 +22,17 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
             f"{metrics['n_test']} photographs, each read by the model of one of {metrics['n_folds']} folds that has "
             f"not seen its specimen"
         )
+    results = "report.html, metrics.json, predictions.csv, figures/"
+    figures = key_figures(metrics) if metrics["n_test"] else []
+    if not metrics["n_test"]:
+        judged_by, results = f"No test set: all photographs make the model ({parts})", "metrics.json"
     lines = [
         judged_by,
-        *(f"  {name:<34}{value}" for name, value in key_figures(metrics)),
+        *(f"  {name:<34}{value}" for name, value in figures),
         f"  {'parameters':<34}{metrics['parameters']:,}",
         f"  {'training':<34}{metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.0f} images/s",
         *(f"  {text}" for text in metrics.get("remarks", [])),
-        f"Results in {run}: report.html, metrics.json, predictions.csv, figures/; model in {run / 'model'}",
+        f"Results in {run}: {results}; model in {run / 'model'}",
     ]
     return "\n".join(lines)
 

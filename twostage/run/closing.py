@@ -14,7 +14,7 @@ from twostage.bins import Bins
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics
 from twostage.evaluation.metrics import regression_metrics, rmse
-from twostage.evaluation.remarks import remarks
+from twostage.evaluation.remarks import UNTESTED, remarks
 from twostage.files import as_bytes
 from twostage.model_folder import load_model, save_description
 from twostage.options.choices import COMBINATIONS
@@ -43,7 +43,7 @@ __all__ = ["close"]
 def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     """Complete the model, open the test set and write predictions, report and figures of merit.
 
-    Figures are over the photographs that were read; those that were not are counted.
+    Figures are over the photographs that were read; those that were not are counted. Without a test set there are none.
 
     Args:
         folds: Finished runs that read every photograph once in their test sets, instead of a test set here; with
@@ -57,6 +57,9 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     rows = prepared.part("test") if by_folds is None else by_folds.rows
     members = join_folds(prepared, folds) if prepared.config.train.final == "folds" else 1
     predictor = _complete(prepared, by_folds, members)
+    if not len(rows):
+        _close_untested(prepared, predictor)
+        return
     test_set = _digest(prepared, rows)
     openings = {
         "n_test_openings": folder.count_opening(test_set),
@@ -87,6 +90,14 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     write_report(prepared, rows, prediction, outcome, metrics)
     write_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
     folder.write_json(folder.metrics, metrics)
+
+
+def _close_untested(prepared: Prepared, predictor: Predictor) -> None:
+    """What there is to say of a model without a test set: what it was made of, and that nothing has tested it."""
+    metrics = _made_of(prepared, predictor) | {"n_test": 0, **_rmse_validation(prepared, predictor, False)}
+    metrics |= {"n_folds": 0, **_training_cost([prepared.folder]), "remarks": [UNTESTED]}
+    _remember(prepared, predictor, metrics["remarks"])
+    prepared.folder.write_json(prepared.folder.metrics, metrics)
 
 
 def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) -> Predictor:
@@ -181,13 +192,10 @@ def _metrics(
     by_folds: ReadByFolds | None,
 ) -> dict[str, Any]:
     """The content of metrics.json."""
-    config, read, bins = prepared.config, prediction.is_read, prepared.bins
+    read, bins = prediction.is_read, prepared.bins
     return {
-        "method": config.method,
-        "combination": config.combine.method,
-        **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration")},
+        **_made_of(prepared, predictor),
         "n_test": len(rows),
-        "unit": config.data.unit,
         **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
         **_on_scale(outcome),
         **_rmse_of(bins, outcome.target, combined),
@@ -195,9 +203,20 @@ def _metrics(
         "bin_accuracy": float(np.mean(outcome.probabilities.argmax(1) == outcome.true_bin)),
         "n_refused": int((~read).sum()),
         "statuses": {status.value: int((prediction.status == status.value).sum()) for status in Status},
+        **outcome.summary(),
+    }
+
+
+def _made_of(prepared: Prepared, predictor: Predictor) -> dict[str, Any]:
+    """What metrics.json says of a model that no test set is asked for."""
+    config = prepared.config
+    return {
+        "method": config.method,
+        "combination": config.combine.method,
+        **{f"n_{part}": len(prepared.part(part)) for part in ("train", "validation", "calibration")},
+        "unit": config.data.unit,
         "n_duplicate_pairs": None if prepared.leaks is None else len(prepared.leaks),
         "parameters": sum(p.numel() for p in predictor.model.network.parameters()),
-        **outcome.summary(),
         "plan": plans_of(prepared.folder),
         "edges": prepared.bins.edges.tolist(),
         "options": {key: value for key, value in flatten(to_plain(config)).items() if key not in ("run", "resume")},

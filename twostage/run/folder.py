@@ -211,9 +211,12 @@ class RunFolder:
             lock.release()
 
     def begin(self, config: Config) -> None:
-        """Write the options, once the photographs are known to be good, and let latest lead here."""
+        """Write the options, once the photographs are known to be good, and let latest lead here.
+
+        Into a hidden folder, where nobody looks for a run, it does not.
+        """
         self.write(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
-        if is_first_process():
+        if is_first_process() and not any(part.startswith(".") for part in self.path.parts):
             _point_latest_to(self.path)
 
     def count_opening(self, test_set: str = "") -> int:

@@ -18,7 +18,7 @@ from twostage.model_folder import load_weights, save_weights
 from twostage.options.choices import METHODS
 from twostage.options.run import Config
 from twostage.run.folder import RunFolder
-from twostage.run.length import with_length
+from twostage.run.length import epochs_of_stages, with_length
 from twostage.run.preparation import Prepared, spread
 from twostage.run.start import initialize
 from twostage.stages.build import build_classifier, build_stage, is_refitted, starts_from_own_weights, warm_start
@@ -46,6 +46,8 @@ MOST_ROWS_OF_FEW = 600
 """Where specimens are few: of so many, as many of each specimen; others are nearly the same."""
 NEARLY = 1.1
 """One view is nearly as good as all if its error is at most so many times as large."""
+WORTH_MEASURING = 2000
+"""Photographs to show, from which on it is measured how they are shown fastest; that takes as long as some thousand."""
 GENTLE = 1 / 3
 """Share of the learning rate with which few specimens change a network that has been taught already."""
 
@@ -114,11 +116,12 @@ def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
 
 @once
 def _plan(stage: Stage, targets: Tensor, prepared: Prepared) -> Plan:
-    """As the run began, or else as is fastest here."""
+    """As the run began, or else as is fastest here; where so little is shown that it would not pay, unmeasured."""
     path, config = prepared.folder.stage(stage.name).plan, prepared.config
     if path.is_file():
         return _begun_with(path, config)
-    if config.train.epochs == 0:
+    shown = epochs_of_stages(prepared)[stage.name == "regressor"] * len(prepared.training_rows)
+    if config.runtime.precision != "bfloat16" and not config.train.minutes and shown < WORTH_MEASURING:
         plan = Plan()
         prepared.folder.write_json(path, asdict(plan))
         return plan

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from twostage.errors import NotThereError, RunError, some
+from twostage.errors import ConfigError, NotThereError, RunError, some
 from twostage.options.flat import differences, options_that_count
 from twostage.options.run import Config
 from twostage.options.run_name import OUTPUTS, refuse_others
@@ -30,8 +30,12 @@ def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> R
         free: Options that may differ from those of before.
 
     Raises:
+        ConfigError: The study judges by a test set, and the options draw none.
         RunError: The folder holds something else, or the same with other options.
     """
+    named = config.split.folds or config.split.column or config.data.split_column
+    if command != "crossval" and not config.split.test and not named:
+        raise ConfigError(f"{command} judges by a test set, which split.test=0 leaves out: give a share")
     join_processes()
     folder = RunFolder.named(from_first_process(config.run))
     config.run = str(folder)

@@ -46,6 +46,8 @@ def sweep_so_far(folder: Path) -> str:
 def _how_often_opened(folder: Path, choice: str) -> str:
     """How often the runs of a sweep have looked at their test set, or test sets, in words."""
     counts = openings_of_sets(folder).values()
+    if not counts:
+        return f"No test set was opened in this sweep: choose by {choice}.\n"
     if len(counts) <= 1:
         how = f"The test set was opened {sum(counts)} times in this sweep"
     elif max(counts) == 1:
@@ -102,8 +104,8 @@ def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The options in which settings differ, `rmse_validation` (mean over the seeds), `standard_error` of that mean
-        (the standard deviation over the seeds / sqrt(n); NaN of one), `n`, and `rmse`, the mean on the test sets; empty
-        where all runs have the same seed.
+        (the standard deviation over the seeds / sqrt(n); NaN of one), `n`, and `rmse`, the mean on the test sets, where
+        there are any; empty where all runs have the same seed.
     """
     if "seed" not in runs:
         return pd.DataFrame()
@@ -112,7 +114,8 @@ def seed_summary(runs: pd.DataFrame) -> pd.DataFrame:
     grouped = settings.groupby(options or (lambda _: "all"), sort=False)
     choice = _choice(runs)
     found = grouped[choice].agg(["mean", "sem"]).set_axis([choice, "standard_error"], axis=1)
-    found = found.assign(n=grouped.size(), rmse=grouped["rmse"].mean()).reset_index(drop=not options)
+    tested = {"rmse": grouped["rmse"].mean()} if "rmse" in runs else {}
+    found = found.assign(n=grouped.size(), **tested).reset_index(drop=not options)
     return found.sort_values(choice, ignore_index=True, kind="stable")
 
 

@@ -25,6 +25,9 @@ def test_all_photographs_make_the_model_and_nothing_is_said_to_be_known(here, on
     for name in ("report.html", "predictions.csv", "test_openings.json"):
         assert not (here / "outputs/a" / name).exists()
     assert any(UNTESTED in remark for remark in Predictor.load("outputs/a").model.remarks)
+    card = (here / "outputs/a/MODEL_CARD.md").read_text()
+    assert "No test set (split.test=0)" in card
+    assert "not known here" not in card
     before = (here / "outputs/a/model/regressor.safetensors").read_bytes()
     for command in (["train", *TINY, "split.test=0", "run=a"], ["evaluate", "run=a"]):
         assert run(*command)[:2] == (0, out)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from twostage.errors import number_of
-from twostage.evaluation.remarks import judged
+from twostage.evaluation.remarks import UNTESTED, judged
 from twostage.report.markup import number, percent, with_unit
 from twostage.report.sheet import STATUSES, span
 
@@ -154,7 +154,8 @@ def _good(facts: CardFacts) -> list[str]:
     """The figures of the test set, or why there are none."""
     remarks = [_sentence(text) for text in facts.remarks]
     if facts.metrics is None:
-        return ["The figures of its test set are not known here: ask who trained it.", *remarks]
+        unknown = "The figures of its test set are not known here: ask who trained it."
+        return remarks if UNTESTED in facts.remarks else [unknown, *remarks]
     metrics, whose = facts.metrics, "" if facts.parent is None else " These are figures of its parent, not of itself."
     counts, specimens = metrics["statuses"], metrics["agreement"]["specimens"]
     read = sum(counts.values()) - counts["refused"]

@@ -25,7 +25,7 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     results = "report.html, metrics.json, predictions.csv, figures/"
     figures = key_figures(metrics) if metrics["n_test"] else []
     if not metrics["n_test"]:
-        judged_by, results = f"No test set: all photographs make the model ({parts})", "metrics.json"
+        judged_by, results = f"No test set: all photographs make the model ({parts})", "metrics.json, MODEL_CARD.md"
     lines = [
         judged_by,
         *(f"  {name:<34}{value}" for name, value in figures),

@@ -61,7 +61,7 @@ def card_of(
         remarks=told.get("remarks", []),
         digest=str(told.get("digest", ""))[:DIGITS],
         version=__version__,
-        metrics=metrics,
+        metrics=metrics if metrics and metrics["n_test"] else None,
         parts=pd.DataFrame() if parts is None else parts,
         parent=None if parent is None else str(parent["folder"]),
         moved=_moved(model.recalibration, config.data.unit),

@@ -97,7 +97,9 @@ def _close_untested(prepared: Prepared, predictor: Predictor) -> None:
     metrics = _made_of(prepared, predictor) | {"n_test": 0, **_rmse_validation(prepared, predictor, False)}
     metrics |= {"n_folds": 0, **_training_cost([prepared.folder]), "remarks": [UNTESTED]}
     _remember(prepared, predictor, metrics["remarks"])
-    prepared.folder.write_json(prepared.folder.metrics, metrics)
+    folder = prepared.folder
+    write_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
+    folder.write_json(folder.metrics, metrics)
 
 
 def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) -> Predictor:

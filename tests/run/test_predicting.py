@@ -90,7 +90,8 @@ def test_all_formats_hold_the_same_values(trained, run):
 KILLED = """
 import os, signal, sys
 import pandas, torch
-from twostage import cli, predictor
+from twostage import cli
+from twostage.tables import growing
 growing.SECONDS = 0
 torch.set_num_threads(1)
 for output in sys.argv[1:]:

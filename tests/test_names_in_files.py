@@ -241,13 +241,14 @@ def test_a_model_folder_of_a_run_is_made_again_when_its_description_was_changed(
 
 @pytest.mark.parametrize("output", ["p00.png/readings.csv", "p00.png/a/b.csv", "."])
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_read(trained, run, output, monkeypatch):
-    monkeypatch.setattr("twostage.orchestrator.predict", lambda config: pytest.fail("read"))
+    monkeypatch.setattr("twostage.orchestrator.open_reader", lambda *_: pytest.fail("read"))
     one_line(run("predict", "input=p00.png", f"output={output}"), f"output={output}", "folder")
 
 
-@pytest.mark.parametrize("output", ["out.xlsx", "out.parquet", "out.JSON"])
+@pytest.mark.parametrize("output", ["out.xlsx", "out.JSON"])
 def test_a_table_is_not_called_what_it_is_not(trained, run, output):
     one_line(run("predict", "input=p00.png", f"output={output}"), "written as CSV", "name it .csv")
+    one_line(run("predict", "input=p00.png", "format=csv", "output=out.parquet"), "contradict", "name it .csv")
     assert not (trained / output).exists()
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from twostage import __version__
 from twostage.errors import (
-    ConfigError,
     DataError,
     DeviceError,
     RefusedError,
@@ -24,13 +23,11 @@ from twostage.errors import (
     TwoStageError,
     suggest,
 )
-from twostage.files import as_bytes, given_path, refuse_unwritable, write_output
+from twostage.files import given_path
 from twostage.options.commands import COMMANDS, CheckDataConfig, Command, PredictConfig
 from twostage.options.family import resolve
 from twostage.options.run import Config
 from twostage.terminal import LineFormatter, let_names_through, printable
-
-OTHER_TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".json", ".html")
 
 __all__ = ["check_data", "evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
 
@@ -246,30 +243,29 @@ def _one_stage(stage: str, config: Config) -> str:
 
 
 def predict(config: PredictConfig) -> str:
-    """Read photographs; the rows as CSV, or with `output` where they are. Then say how many have which status.
+    """Read photographs; the rows are printed as they come, or with `output` written. Then say how many of each status.
 
     Raises:
         RefusedError: With `strict`, a photograph was refused; all is written before.
     """
     from twostage import orchestrator
 
-    path = None if config.output is None else given_path(config.output, "output")
-    if path is not None:
-        refuse_unwritable(path, "output")
-        if path.suffix.lower() in OTHER_TABLES:
-            raise ConfigError(f"output={config.output}: the rows are written as CSV, which Excel opens: name it .csv")
-    frame = orchestrator.predict(config)
-    text = str(frame.to_csv(index=False))
-    if path is not None:
-        write_output(path, as_bytes(text))
-        text = ""
-    _print(text, is_data=True)
-    counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
-    said = f"{len(frame)} photographs{'' if path is None else f', written to {path}'}: {counts}"
-    refused = frame[frame["status"] == "refused"]
-    if len(refused) and (config.strict or len(refused) == len(frame)):
-        said += f"; the first refused: {refused['reason'].iloc[0]}"
-    if len(refused) and config.strict:
+    tally = orchestrator.predict(config, _print_rows)
+    written = "" if config.output is None else f", written to {given_path(config.output, 'output')}"
+    said = f"{tally.rows} photographs{written}: {tally}"
+    refused = tally.statuses.get("refused", 0)
+    if refused and (config.strict or refused == tally.rows):
+        said += f"; the first refused: {tally.refused}"
+    if refused and config.strict:
         raise RefusedError(said)
     logging.getLogger("twostage").info("%s", said)
     return ""
+
+
+def _print_rows(data: bytes) -> None:
+    try:
+        _print(data.decode("utf-8", "surrogateescape"), is_data=True)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        sys.stdout = open(os.devnull, "w")  # else Python tries again when it ends
+        raise StorageError("the program that the rows are printed to takes no more of them") from error

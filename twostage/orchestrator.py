@@ -7,17 +7,16 @@ and all at once are the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from twostage.errors import ConfigError, RunError, number_of, some
-from twostage.evaluation.metrics import rmse
-from twostage.files import given_path
+from twostage.files import given_path, refuse_unwritable
 from twostage.options.choices import METHODS
 from twostage.options.commands import PredictConfig
 from twostage.options.run import Config
@@ -25,13 +24,15 @@ from twostage.run.closing import close
 from twostage.run.folder import RunFolder
 from twostage.run.identity import compare_with_today
 from twostage.run.length import describe
+from twostage.run.predicting import Tally, Wanted, command_of, read_into
 from twostage.run.preparation import Prepared, prepare
 from twostage.run.reader import open_reader, read_listed, say_with_what
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.run.tracked import tracked
-from twostage.tables.folders import find_photographs
-from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried
+from twostage.tables.folders import find_photographs, listed_in
+from twostage.tables.growing import rows_to
+from twostage.tables.row_formats import row_format
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
 from twostage.training.distributed import from_first_process, join_processes, once
@@ -113,26 +114,35 @@ def evaluate(config: Config) -> dict[str, Any]:
     return folder.read_metrics()
 
 
-def predict(config: PredictConfig) -> pd.DataFrame:
-    """Read the photographs that `config.input` names; one row each, in order.
+def predict(config: PredictConfig, show: Callable[[bytes], object]) -> Tally:
+    """Read the photographs that `config.input` names; one row each, in order, as they come, to `config.output`.
+
+    Args:
+        show: Prints rows, where there is no output.
+
+    Returns:
+        What is to be said of all rows.
 
     Raises:
         DataError: Nothing to read at config.input.
         ModelFolderError: No finished model of that run.
+        RunError: The output was begun by another command, or with other photographs.
     """
+    output = None if config.output is None else given_path(config.output, "output")
+    if output is not None:
+        refuse_unwritable(output, "output")
+    form = row_format(config.format, output)
     predictor, folder = open_reader(config, config.confidence)
     table, further = _photographs_to_predict(config, predictor.model.config)
-    prediction = predictor.predict(table.paths, table.boxes, config.runtime.progress)
-    frame = prediction.to_frame(table.images)
+    wanted = Wanted.of(table, further, predictor)
+    form.refuse(wanted.columns, table.images)
+    with rows_to(output, form, command_of(config, predictor, wanted), show) as rows:
+        tally = read_into(rows, predictor, wanted, config)
     say_with_what(config, predictor, folder)
-    known = np.isfinite(table.targets) & prediction.is_read
-    if known.any():
-        off = rmse(prediction.bins.difference(prediction.concentration[known], table.targets[known]))
-        log.info("RMSE %s over the %d read whose target is known", f"{off:.4g} {predictor.unit}".strip(), known.sum())
-    if np.isfinite(table.targets).any():
-        frame.insert(1, "target", table.targets)
-    frame = beside(with_what_was_tried(frame, table), further)
-    return for_spreadsheet(frame) if config.spreadsheet else frame
+    if tally.known:
+        off = f"{(tally.squares / tally.known) ** 0.5:.4g} {predictor.unit}".strip()
+        log.info("RMSE %s over the %d read whose target is known", off, tally.known)
+    return tally
 
 
 def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
@@ -142,7 +152,7 @@ def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Tab
         unused = [name for name in ONLY_FOR_TABLES if getattr(config, name) not in (None, [])]
         if unused:
             raise ConfigError(f"{unused[0]}= says how to read a table, and input={config.input} is none: leave it out")
-        table = find_photographs(config.input)
+        table = listed_in(sys.stdin.buffer) if config.input == "-" else find_photographs(config.input)
         if data.box_columns and config.box_columns is None:
             raise ConfigError(
                 f"the model has learned from boxes: list them in a table ({some(data.box_columns, 5)}), or read whole "

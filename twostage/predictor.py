@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ from tqdm import tqdm
 
 from twostage.data.photographs import decode_photographs
 from twostage.data.store import Pixels
-from twostage.decoding.boxes import boxes_of, pieces, same_photograph
+from twostage.decoding.boxes import boxes_of, same_photograph, windows
 from twostage.decoding.decoder import Source
 from twostage.decoding.inputs import Photograph, Photographs, chunks_of, count_of, one_of
 from twostage.errors import ConfigError, ImageError, suggest
@@ -28,8 +31,15 @@ from twostage.trust.trust import Trust
 
 __all__ = ["Predictor"]
 
-CHUNK = 256
-"""Photographs decoded, and held in memory, at a time."""
+CHUNK, CHUNK_OF_DEVICE = 32, 128
+"""Photographs that are read at a time: on the processor by each thread, on a device by all of it."""
+WINDOW = 16_384
+"""Boxes among which those of one photograph are brought together, so that it is decoded once."""
+AHEAD = 2
+"""Chunks that are decoded, or being decoded, while a device reads one."""
+
+_Chunk = tuple[list[Source] | np.ndarray, np.ndarray | None]
+"""Photographs, and what to read of each."""
 
 
 def _pictures(images: list[Source] | np.ndarray) -> list[Source]:
@@ -109,31 +119,66 @@ class Predictor:
         Raises:
             ConfigError: `images` or `boxes` are none of these, or not as many.
         """
-        chunks = chunks_of(images, CHUNK)  # so that a million photographs need no more memory than these
-        if boxes is not None:
-            return self._predict_boxes([image for chunk in chunks for image in _pictures(chunk)], boxes, progress)
+        count = count_of(images)
+        if boxes is None and count is not None and count <= CHUNK:  # one chunk: all threads read it
+            (chunk,) = chunks_of(images, CHUNK)
+            return self.read(*self._decode(chunk))
         hidden = None if progress else True  # None: where there is no terminal
-        bar = tqdm(total=count_of(images), desc="reading", unit="photo", leave=False, disable=hidden)
         parts = []
-        for chunk in chunks:
-            parts.append(self.read(*self._decode(chunk)))
-            bar.update(len(parts[-1]))
-        bar.close()
+        with tqdm(total=count, desc="reading", unit="photo", leave=False, disable=hidden) as bar:
+            for part in self.stream(images, boxes):
+                parts.append(part)
+                bar.update(len(part))
         return Prediction.joined(parts)
 
-    def _predict_boxes(self, images: list[Source], given: ArrayLike, progress: bool) -> Prediction:
+    def stream(self, images: Photographs, boxes: ArrayLike | None = None) -> Generator[Prediction, None, None]:
+        """Read photographs as `predict` does, and give predictions as they come: some photographs each, in order.
+
+        So any number can be read in the memory of a few: of a generator no more are taken than are being read, 32 for
+        each thread. Photographs are decoded while others are read: on the processor every thread decodes and reads its
+        own, on a device the threads decode ahead of it.
+
+        Args:
+            boxes: As in `predict`; a photograph is decoded once where its boxes are no more than 16,384 rows apart.
+
+        Raises:
+            ConfigError: As `predict`, before anything is read, or when a generator gives what is no photograph.
+        """
+        size = CHUNK if self._on_processor else CHUNK_OF_DEVICE
+        if boxes is None:
+            return self._in_order((chunk, None) for chunk in chunks_of(images, size))
+        sources, found = [one for chunk in chunks_of(images, CHUNK) for one in _pictures(chunk)], boxes_of(boxes)
+        if len(found) != len(sources):
+            raise ConfigError(f"{len(sources)} photographs and {len(found)} boxes: give each box its photograph")
+        return self._by_photograph(sources, found, size)
+
+    def _by_photograph(self, sources: list[Source], boxes: np.ndarray, size: int) -> Generator[Prediction, None, None]:
         """Photograph after photograph, so that each is decoded once, and brought back into the given order."""
-        boxes = boxes_of(given)
-        if len(boxes) != len(images):
-            raise ConfigError(f"{len(images)} photographs and {len(boxes)} boxes: give each box its photograph")
-        order = list(pieces(same_photograph(images), CHUNK)) or [np.arange(0)]
-        parts = []
-        bar = tqdm(total=len(images), desc="reading", unit="box", leave=False, disable=None if progress else True)
-        for rows in order:
-            parts.append(self.read(*self._decode([images[i] for i in rows], boxes[rows])))
-            bar.update(len(rows))
-        bar.close()
-        return Prediction.joined(parts).select(np.argsort(np.concatenate(order)))
+        found = [list(rows) for rows in windows(same_photograph(sources), size, WINDOW)] or [[np.arange(0)]]
+        readings = self._in_order(([sources[i] for i in rows], boxes[rows]) for window in found for rows in window)
+        for window in found:
+            order = np.argsort(np.concatenate(window))
+            yield Prediction.joined([next(readings) for _ in window]).select(order)
+
+    @property
+    def _on_processor(self) -> bool:
+        return next(self.model.network.parameters()).device.type == "cpu"
+
+    def _in_order(self, chunks: Iterable[_Chunk]) -> Generator[Prediction, None, None]:
+        """What is read of each chunk, while others are decoded and read."""
+        threads = torch.get_num_threads()  # as many as the networks may use, which runtime.threads sets
+        if not self._on_processor:
+            with ThreadPoolExecutor(1, "decoding") as pool:
+                for decoded in _ahead(pool, lambda chunk: self._decode(*chunk, threads=threads), chunks, AHEAD):
+                    yield self.read(*decoded)
+            return
+        # Threads that read each its own chunk wait for nobody. Threads that share a network's every step wait at its
+        # end for the last, turning, and on a machine with other work lose a factor of two to five.
+        try:
+            with ThreadPoolExecutor(threads, "reading", torch.set_num_threads, (1,)) as pool:
+                yield from _ahead(pool, lambda chunk: self.read(*self._decode(*chunk, threads=1)), chunks, threads)
+        finally:
+            torch.set_num_threads(threads)
 
     def read(self, pixels: Pixels, failed: Mapping[int, str] | None = None) -> Prediction:
         """Read photographs that are brought to the network's size: uint8 sRGB (N,size,size,3).
@@ -187,11 +232,27 @@ class Predictor:
         return self.model.network.masks(pixels, views=self.model.config.views)
 
     def _decode(
-        self, images: list[Source] | np.ndarray, boxes: np.ndarray | None = None
+        self, images: list[Source] | np.ndarray, boxes: np.ndarray | None = None, threads: int | None = None
     ) -> tuple[np.ndarray, dict[int, str]]:
         settings = self.model.config.image
         if boxes is None and isinstance(images, np.ndarray) and images.shape[1:] == (settings.size, settings.size, 3):
             return np.require(images, requirements=["C", "W"]), {}
-        # as many threads as the networks may use, which runtime.threads sets
-        threads = torch.get_num_threads()
+        threads = threads or torch.get_num_threads()
         return decode_photographs(_pictures(images), settings.size, settings.fit, boxes=boxes, threads=threads)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[_Chunk], Any], chunks: Iterable[_Chunk], ahead: int
+) -> Iterator[Any]:
+    """The work on each chunk, in order, while that on so many more is going on or waits; no more of them are taken."""
+    waiting: deque[Future[Any]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(work, chunk))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for one in waiting:  # who stops is not made to wait for them
+            one.cancel()

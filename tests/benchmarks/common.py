@@ -28,6 +28,20 @@ def photographs(folder, count, side=250):
     return table
 
 
+def large_photographs(folder, count):
+    """So many photographs of 4000x3000 pixels with the grain of a camera, as JPEG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files, rng = [folder / f"{i}.jpg" for i in range(count)], np.random.default_rng(0)
+    if not all(file.is_file() for file in files):
+        for file, pixels in zip(
+            files, render_photographs(sample_targets(count, 80, 350, "uniform", 0), 500, 0), strict=True
+        ):
+            image = np.asarray(Image.fromarray(pixels).resize((4000, 3000), Image.Resampling.BICUBIC)).astype(np.int16)
+            grain = rng.integers(-6, 7, (3000, 4000, 1))
+            Image.fromarray((image + grain).clip(0, 255).astype(np.uint8)).save(file, quality=90)
+    return files
+
+
 def twostage(folder, *arguments):
     """Run the command line in a folder of its own; returns its standard error and the peak memory in MB."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,42 +1,120 @@
-"""Reading photographs: one, and a thousand, decoding and both stages included, beside the bare networks."""
+"""Many photographs in one command, beside bare decoding and networks; and how memory grows with the rows.
 
+Bare is decode and forward, without trust and rows, on as many threads: half of it before the command and half after it,
+for other work on the machine comes and goes. CPU seconds tell the work itself apart from waiting for other programs.
+"""
+
+import resource
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from common import files_of, median, photographs, twostage
+from common import TWOSTAGE, files_of, large_photographs, photographs, twostage
 
-COUNT = 1000
+MANY, LARGE, ROWS = 10_000, 200, (1_000, 100_000)
+CHUNK = 32
+# what the weights are does not change the speed
+MODEL = ("train", "data.count=200", "train.epochs=2", "runtime.precision=float32", "runtime.progress=false")
+RUNS = {
+    "eight": ("run=predict",),
+    "one": ("run=predict_one", "combine.views=1"),
+    "small": ("run=predict_small", "combine.views=1", "image.size=32"),
+}
 
 
-def run(work):
-    from twostage import Predictor
-
-    table = photographs(work / "photographs", 1024)
-    if not (work / "outputs" / "predict" / "metrics.json").is_file():
-        # what the weights are does not change the speed
-        twostage(work, "train", "run=predict", "data.count=200", "train.epochs=2", "runtime.precision=float32")
-    predictor = Predictor.load(work / "outputs" / "predict")
-    files = files_of(table)[:COUNT]
-    predictor.predict(files[:8])
-    one = median([seconds(lambda i=i: predictor.predict([files[i]])) for i in range(30)]) * 1000
-    size = predictor.model.config.image.size
-    pixels = np.zeros((COUNT, size, size, 3), np.uint8)
-    thousand, bare = [], []
-    for _ in range(5):
-        thousand.append(seconds(lambda: predictor.predict(files)))
-        bare.append(seconds(lambda: predictor.model.network.read(pixels)))
+def run(work, many=MANY, large=LARGE, rows=ROWS):
+    for options in RUNS.values():
+        if not (work / "outputs" / options[0].removeprefix("run=") / "metrics.json").is_file():
+            twostage(work, *MODEL, *options)
+    small = files_of(photographs(work / "photographs", 1024))
+    big = large_photographs(work / "large", 8)
     return [
-        {
-            "milliseconds_for_one": round(one, 1),
-            "images_per_second": round(COUNT / median(thousand), 1),
-            "forward_images_per_second": round(COUNT / median(bare), 1),
-            "ratio_to_forward": round(median(bare) / median(thousand), 3),
-            "photographs": f"{COUNT} JPEG of 250x250, 8 views",
-        }
+        beside_bare(work, "predict", "250x250, 8 views", small, many),
+        beside_bare(work, "predict_one", "250x250, 1 view", small, many),
+        beside_bare(work, "predict", "12 megapixels, 8 views", big, large),
+        beside_bare(work, "predict_one", "12 megapixels, 1 view", big, large),
+        *(memory(work, small, count) for count in rows),
     ]
 
 
-def seconds(work):
-    begin = time.perf_counter()
+def load(work, name):
+    from twostage import Predictor
+
+    return Predictor.load(work / "outputs" / name)
+
+
+def beside_bare(work, name, case, files, count):
+    """One command over `count` photographs, beside bare decoding and networks of as many, and decoding alone."""
+    predictor, files = load(work, name), [files[i % len(files)] for i in range(count)]
+    chunks = [files[i : i + CHUNK] for i in range(0, count, CHUNK)]
+    table = work / f"{name}_{count}.csv"
+    table.write_text("image\n" + "".join(f"{file}\n" for file in files))
+    bare(predictor, chunks[:1])
+    decoding, both, command = np.zeros(2), np.zeros(2), np.zeros(2)  # by the clock, of the processors
+    for number, half in enumerate((chunks[::2], chunks[1::2])):
+        if number:
+            command = clocks(lambda: predict(work, name, table))
+        decoding += clocks(lambda half=half: bare(predictor, half, networks=False))
+        both += clocks(lambda half=half: bare(predictor, half))
+    return {
+        "case": case,
+        "photographs": count,
+        "photographs_per_second": round(count / command[0], 1),
+        "ratio_to_bare": round(command[0] / both[0], 2),
+        "ratio_to_decoding": round(command[0] / decoding[0], 2),
+        "cpu_ratio_to_bare": round(command[1] / both[1], 2),
+        "cpu_ratio_to_decoding": round(command[1] / decoding[1], 2),
+    }
+
+
+def bare(predictor, chunks, networks=True):
+    import torch
+
+    from twostage.data.photographs import decode_photographs
+
+    image, threads = predictor.model.config.image, torch.get_num_threads()
+
+    def work(chunk):
+        pixels, _ = decode_photographs(chunk, image.size, image.fit, threads=1)
+        if networks:
+            predictor.model.network.read(pixels, views=predictor.model.config.views)
+
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(work, chunks))
+    torch.set_num_threads(threads)
+
+
+def predict(work, name, table):
+    command = [*TWOSTAGE, "predict", f"run={name}", f"input={table}", "output=read.csv", "runtime.progress=false"]
+    subprocess.run(command, cwd=work, check=True, capture_output=True)
+
+
+def memory(work, files, count):
+    """Peak memory of a command over so many rows, which name the same few photographs."""
+    table = work / f"rows_{count}.csv"
+    lines = (f"{files[i % 16]},{100 + i % 7},lot {i}\n" for i in range(count))
+    table.write_text("image,target,lot\n" + "".join(lines))
+    began = time.perf_counter()
+    _, peak = twostage(
+        work, "predict", "run=predict_small", f"input={table}", "output=read.csv", "runtime.progress=false"
+    )
+    rate = count / (time.perf_counter() - began)
+    return {
+        "case": "rows",
+        "photographs": count,
+        "photographs_per_second": round(rate, 1),
+        "peak_memory_mb": round(peak),
+    }
+
+
+def clocks(work):
+    """Seconds of the clock, and of all processors in this process and those that it has waited for."""
+    begin, before = time.perf_counter(), _processors()
     work()
-    return time.perf_counter() - begin
+    return np.array([time.perf_counter() - begin, _processors() - before])
+
+
+def _processors():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)

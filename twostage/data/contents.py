@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -29,7 +30,7 @@ LASTING = {
 """Reasons of the system that say something about a file (the last three come of wrong positions in a damaged one)."""
 
 
-def digests_of(paths: list[Path], threads: int) -> list[str]:
+def digests_of(paths: Sequence[Path], threads: int) -> list[str]:
     """A digest of each file's content; one that cannot be read has a reason, which decoding tells again."""
 
     def digest(path: Path) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "read_boxes",
     "refuse_repeated",
     "same_photograph",
+    "windows",
 ]
 
 ROUNDED = 1e-6
@@ -161,3 +162,23 @@ def pieces(photograph: np.ndarray, most: int) -> Iterator[np.ndarray]:
         piece += rows.tolist()
     if piece:
         yield np.array(piece)
+
+
+def windows(photograph: np.ndarray, least: int, most: int) -> Iterator[list[np.ndarray]]:
+    """Rows (N,) of boxes in their order, cut where no photograph goes on, each part in `pieces` of about `least` rows.
+
+    A part has `least` rows or more, and is cut after `most` where photographs go on all the time.
+
+    >>> [[piece.tolist() for piece in part] for part in windows(np.array([0, 1, 0, 1, 2, 2, 3]), 2, 100)]
+    [[[0, 2], [1, 3]], [[4, 5]], [[6]]]
+    """
+    last = np.zeros(len(photograph), int)  # of each photograph's rows
+    last[photograph] = np.arange(len(photograph))
+    start = 0
+    while start < len(photograph):
+        end, looked = min(start + least, len(photograph)), start
+        while looked < end:
+            reach = min(int(last[photograph[looked:end]].max()) + 1, start + max(least, most))
+            looked, end = end, max(end, reach)
+        yield [start + rows for rows in pieces(photograph[start:end], least)]
+        start = end

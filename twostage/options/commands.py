@@ -127,9 +127,15 @@ class PredictConfig(ReadingConfig):
     """Options of `twostage predict`."""
 
     input: str = option(
-        MISSING, "a photograph, a folder, a glob in quotes, or a table (.csv, .tsv, .txt, .xlsx, .parquet)", place=True
+        MISSING,
+        "a photograph, a folder, a glob in quotes, a table (.csv, .tsv, .txt, .xlsx, .parquet), or - for paths from "
+        "standard input",
+        place=True,
     )
     output: str | None = option(None, "the table to write; without it the rows are printed", place=True)
+    format: str | None = option(
+        None, "of the rows; default: as the suffix of output says, else csv", choices="csv jsonl parquet"
+    )
     confidence: float | None = option(
         None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from twostage.decoding.kinds import SUFFIXES, kind_of, open_regular
 from twostage.errors import ImageError, number_of, some
 
-__all__ = ["Found", "walk"]
+__all__ = ["Found", "by_parts", "walk"]
 
 LEFT_BEHIND = frozenset("__macosx thumbs.db ehthumbs.db desktop.ini @eadir #recycle $recycle.bin lost+found".split())
 """What systems leave in folders, apart from all that begins with a dot."""
@@ -85,8 +85,17 @@ def walk(folder: Path, most: int | None = None) -> Found:
                 break
         links += sorted(further)
     found.hidden.sort()
-    found.photographs.sort(key=lambda path: path.split("/"))
+    found.photographs.sort(key=by_parts)
     return found
+
+
+def by_parts(path: str) -> str:
+    """A key that sorts paths folder by folder.
+
+    >>> sorted(["a b/1", "a/1", "a/b/1"], key=by_parts)
+    ['a/1', 'a/b/1', 'a b/1']
+    """
+    return path.replace(os.sep, "/").replace("/", "\0")
 
 
 def _sort(at: str, inside: str, files: list[str], by_content: bool, found: Found) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from twostage.decoding.kinds import SUFFIXES
 from twostage.errors import ConfigError, DataError, NotThereError, number_of, some
 from twostage.files import given_path
-from twostage.tables.files_below import walk
+from twostage.tables.files_below import by_parts, walk
+from twostage.tables.locating import Paths
 from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS
 from twostage.tables.numbers import COUNTED, read_numbers
 from twostage.tables.parts import PART_CALLED
 from twostage.tables.table import Table
 
-__all__ = ["find_photographs", "read_folder"]
+__all__ = ["find_photographs", "listed_in", "read_folder"]
 
 NUMBER = "[0-9]+(?:[.,][0-9]+)*"
 CAMERAS = frozenset("dsc dscf dscn img mvi p pic pxl scan screenshot".split())
@@ -61,7 +64,7 @@ def read_folder(root: str | Path, pattern: str | None = None, decimal: str | Non
     values, unit = _concentrations(root, said.texts, pattern, decimal, notes)
     return Table(
         said.paths,
-        [root / path for path in said.paths],
+        Paths(root / path for path in said.paths),
         np.array([values[text] for text in said.texts], np.float64),
         None if said.groups is None else np.array(said.groups),
         {} if said.parts is None else {"split": np.array(said.parts)},
@@ -225,14 +228,30 @@ def find_photographs(source: str) -> Table:
     if path.is_dir():
         found = walk(path)
         notes = found.notes(path)
-        paths = [path / name for name in found.photographs]
+        paths = Paths(path / name for name in found.photographs)
         if not paths:
             left = "".join(f"; {note}" for note in notes)
             raise DataError(f"{path}: no photographs in this folder ({some(sorted(SUFFIXES), 9)}){left}")
     elif path.exists():
-        paths = [path]
+        paths = Paths([path])
     else:
-        paths = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+        names = (str(Path(name)) for name in glob.iglob(str(path), recursive=True) if os.path.isfile(name))
+        texts = sorted(names, key=by_parts)
+        paths = Paths(texts)
         if not paths:
             raise DataError(f"{source}: no such photograph, folder or table, and no file matches it as a pattern")
-    return Table([str(p) for p in paths], paths, np.full(len(paths), np.nan), notes=notes)
+    return Table(paths.texts, paths, np.full(len(paths), np.nan), notes=notes)
+
+
+def listed_in(stream: BinaryIO) -> Table:
+    """Photographs whose paths a stream names: one a line, or each followed by a zero byte, as ``find -print0`` writes.
+
+    Raises:
+        DataError: It names none.
+    """
+    content = stream.read()
+    lines = content.split(b"\0") if b"\0" in content else [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    names = [os.fsdecode(line) for line in lines if line]
+    if not names:
+        raise DataError("input=-: standard input names no photograph; it takes one path a line")
+    return Table(names, Paths(names), np.full(len(names), np.nan))

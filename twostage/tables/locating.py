@@ -5,20 +5,52 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 from twostage.decoding.kinds import SUFFIXES
 from twostage.errors import DataError, some
 from twostage.tables.files_below import walk
 
-__all__ = ["Places"]
+__all__ = ["Paths", "Places"]
 
 MOST = 200_000
 """Files below a folder among which a name is looked for; a whole disk would take too long."""
+
+
+class Paths(Sequence[Path]):
+    """Paths that are held as texts, in a quarter of the memory, and made when they are asked for.
+
+    >>> Paths(["a/b.png", "c.png"])[1:] == [Path("c.png")]
+    True
+    """
+
+    def __init__(self, texts: Iterable[str | Path]) -> None:
+        self.texts = [str(text) for text in texts]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Paths: ...
+
+    def __getitem__(self, index: int | slice) -> Path | Paths:
+        return Paths(self.texts[index]) if isinstance(index, slice) else Path(self.texts[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr([*self])
 
 
 @dataclass
@@ -32,7 +64,7 @@ class Places:
 
     folder: Path
 
-    def find(self, names: Sequence[str], places: Sequence[str]) -> tuple[list[Path], list[str]]:
+    def find(self, names: Sequence[str], places: Sequence[str]) -> tuple[Paths, list[str]]:
         """The path of each of N photographs, and what is to be said about those found otherwise than as written.
 
         Args:
@@ -41,9 +73,9 @@ class Places:
         Raises:
             DataError: Two photographs may be meant.
         """
-        paths, otherwise = [self.written(name) for name in names], []
+        paths, otherwise = Paths(self.written(name) for name in names), []
         for i, name in enumerate(names):
-            if os.path.exists(paths[i]):  # unlike Path.exists, also where no file can be called that
+            if os.path.exists(paths.texts[i]):  # unlike Path.exists, also where no file can be called that
                 continue
             found = self._called(name)
             if len(found) > 1:
@@ -51,7 +83,7 @@ class Places:
                     f"{places[i]}: '{name}' may be {some(found, 3)} below {self.folder}: write the whole path"
                 )
             if found:
-                paths[i] = self.folder / found[0]
+                paths.texts[i] = str(self.folder / found[0])
                 otherwise.append(f"'{name}' as {found[0]}")
         if not otherwise:
             return paths, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,13 @@ def read_new(
     return Table(names, paths, targets, boxes=boxes, folder=places.folder), further
 
 
-def with_what_was_tried(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+def with_what_was_tried(frame: pd.DataFrame, paths: Sequence[Path], folder: Path | None) -> pd.DataFrame:
     """What was read (N rows), where the reason of each missing photograph says where it was looked for."""
-    if table.folder is None:
+    if folder is None:
         return frame
-    tried = f"; tried were that and photographs below {table.folder} called so: images=FOLDER says where names start"
-    missing = np.array([not os.path.exists(path) for path in table.paths], bool)
+    tried = f"; tried were that and photographs below {folder} called so: images=FOLDER says where names start"
+    refused = frame["status"] == "refused"
+    missing = np.array([no and not os.path.exists(path) for no, path in zip(refused, paths, strict=True)], bool)
     return frame.assign(reason=frame["reason"].where(~missing, frame["reason"] + tried))
 
 
@@ -129,22 +131,22 @@ def _known(
     return values
 
 
-def beside(frame: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
-    """What was read (N rows), followed by the further columns of the user's table.
+def beside(columns: Sequence[str], further: pd.DataFrame) -> pd.DataFrame:
+    """The further columns of the user's table as they are called beside those of a prediction.
 
     One that is called as a column before it becomes ``table_NAME``: both are wanted.
     """
-    taken, names = {*frame.columns, *further.columns}, []
+    taken, names = {*columns, *further.columns}, []
     for name in further.columns:
         free = str(name)
-        while free in frame.columns or (free != name and free in taken):
+        while free in columns or (free != name and free in taken):
             free = f"table_{free}"
         names.append(free)
         taken.add(free)
     renamed = [f"{old} as {new}" for old, new in zip(further.columns, names, strict=True) if old != new]
     if renamed:
         log.warning("columns of the table that are called as those of a prediction are written as %s", some(renamed))
-    return pd.concat([frame, further.set_axis(names, axis=1)], axis=1)
+    return further.set_axis(names, axis=1)
 
 
 def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from twostage.decoding.boxes import check_box_columns, read_boxes, refuse_repeat
 from twostage.errors import DataError, number_of, some
 from twostage.files import given_path
 from twostage.tables.header import is_photograph
-from twostage.tables.locating import Places
+from twostage.tables.locating import Paths, Places
 from twostage.tables.spreadsheet import Sheet, read_sheet
 
 __all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table", "specimen_columns"]
@@ -36,7 +36,7 @@ class Table:
     """
 
     images: list[str]
-    paths: list[Path]
+    paths: Sequence[Path]
     targets: np.ndarray
     groups: np.ndarray | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Table:
         return replace(
             self,
             images=[self.images[i] for i in rows],
-            paths=[self.paths[i] for i in rows] if self.paths else [],
+            paths=Paths(self.paths[i] for i in rows) if self.paths else [],
             targets=self.targets[rows],
             groups=None if self.groups is None else self.groups[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
@@ -179,7 +179,7 @@ def _filled(sheet: Sheet, column: str | None, meaning: str) -> np.ndarray | None
 
 
 def _boxes_named(
-    names: list[str], paths: list[Path], boxes: np.ndarray, groups: np.ndarray | None, notes: list[str]
+    names: list[str], paths: Sequence[Path], boxes: np.ndarray, groups: np.ndarray | None, notes: list[str]
 ) -> tuple[list[str], np.ndarray]:
     """What each row is called, after photograph and box, and its group: the photograph, unless there is another."""
     photograph = same_photograph(paths)
@@ -232,7 +232,7 @@ def images_folder(table: Path, images: str | None, option: str) -> Path:
     return folder
 
 
-def photographs_in(sheet: Sheet, column: str, places: Places, notes: list[str]) -> tuple[list[str], list[Path]]:
+def photographs_in(sheet: Sheet, column: str, places: Places, notes: list[str]) -> tuple[list[str], Paths]:
     """The names of the photographs in a table, and where they are.
 
     Raises:
@@ -273,7 +273,7 @@ def _no_numbers(sheet: Sheet, column: str, targets: np.ndarray, on_error: str) -
     return {i: f"{rows[i]}: '{cells[i]}' is no concentration" for i in bad}
 
 
-def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: list[Path]) -> None:
+def _refuse_duplicates(path: Path, frame: pd.DataFrame, paths: Sequence[Path]) -> None:
     resolved = pd.Series([os.path.realpath(p) for p in paths], index=frame.index)
     repeated = resolved[resolved.duplicated(keep=False)]
     if len(repeated):

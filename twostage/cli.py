@@ -24,8 +24,9 @@ from twostage.errors import (
     suggest,
 )
 from twostage.files import given_path
-from twostage.options.commands import COMMANDS, CheckDataConfig, Command, PredictConfig
+from twostage.options.commands import COMMANDS, CheckDataConfig, Command
 from twostage.options.family import resolve
+from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
 from twostage.terminal import LineFormatter, let_names_through, printable
 

@@ -18,7 +18,7 @@ import pandas as pd
 from twostage.errors import ConfigError, RunError, number_of, some
 from twostage.files import given_path, refuse_unwritable
 from twostage.options.choices import METHODS
-from twostage.options.commands import PredictConfig
+from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
 from twostage.run.closing import close
 from twostage.run.folder import RunFolder

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
-
 from twostage.options.backbones import BACKBONES
 from twostage.options.choices import POOLINGS
 from twostage.options.family import Family
 from twostage.options.field import option, part
+from twostage.options.reading import CheckModelConfig, PredictConfig, RecalibrateConfig
 from twostage.options.run import Config, ImageConfig
 from twostage.options.serve import ServeConfig
 from twostage.options.share import ExportConfig, PushConfig
@@ -22,18 +21,12 @@ __all__ = [
     "BackbonesConfig",
     "BackbonesRuntimeConfig",
     "CheckDataConfig",
-    "CheckModelConfig",
     "Command",
     "CompareConfig",
     "ComparisonConfig",
     "CompletionConfig",
     "FormatsConfig",
     "LearningCurveConfig",
-    "PredictConfig",
-    "PredictRuntimeConfig",
-    "ReadingConfig",
-    "RecalibrateConfig",
-    "StandardsConfig",
 ]
 
 BASELINE_METHODS = ("mean", "ridge", "boosting", "extra_trees")
@@ -93,78 +86,6 @@ class CheckDataConfig(Config):
         "picture of a photograph of each level, as the network will see it; null: none",
         place=True,
     )
-
-
-@dataclass
-class PredictRuntimeConfig:
-    """Where and how to compute predictions."""
-
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
-    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
-    progress: bool = option(True, "show progress")
-    precision: str = option("float32", "of the backbone", choices="float32 bfloat16")
-
-
-@dataclass
-class ReadingConfig:
-    """What every command can be told that reads photographs with a trained model."""
-
-    run: str = option("latest", "the run (or model folder) that reads", place=True)
-    image_column: str | None = option(None, "column of a table with the paths; default: as in training")
-    images: str | None = option(None, "folder where the paths in a table start; null: the table's", place=True)
-    target_column: str | None = option(
-        None, "column of a table with known concentrations; default: as in training, where the table has it"
-    )
-    decimal: str | None = option(None, "decimal mark of these; default: as in training", choices=". ,")
-    box_columns: list[str] | None = option(
-        None, "columns of a table with boxes; default: as in training, where the table has them; []: whole photographs"
-    )
-    runtime: PredictRuntimeConfig = part(PredictRuntimeConfig)
-
-
-@dataclass
-class PredictConfig(ReadingConfig):
-    """Options of `twostage predict`."""
-
-    input: str = option(
-        MISSING,
-        "a photograph, a folder, a glob in quotes, a table (.csv, .tsv, .txt, .xlsx, .parquet), or - for paths from "
-        "standard input",
-        place=True,
-    )
-    output: str | None = option(None, "the table to write; without it the rows are printed", place=True)
-    format: str | None = option(
-        None, "of the rows; default: as the suffix of output says, else csv", choices="csv jsonl parquet"
-    )
-    confidence: float | None = option(
-        None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
-    )
-    strict: bool = option(False, "exit status 1, after all is written, if a photograph was refused")
-    spreadsheet: bool = option(False, "an apostrophe before texts that a spreadsheet would run as a formula")
-
-
-@dataclass
-class StandardsConfig(ReadingConfig):
-    """What both commands can be told that read standards: photographs whose concentrations are known."""
-
-    table: str = option(MISSING, "the table of the standards, with their photographs and concentrations", place=True)
-    group_column: str | None = option(
-        None, "column that names the specimen; default: as in training; without one each photograph is a specimen"
-    )
-
-
-@dataclass
-class CheckModelConfig(StandardsConfig):
-    """Options of `twostage check-model`."""
-
-    output: str | None = option(None, "a table of the specimens to write as well", place=True)
-
-
-@dataclass
-class RecalibrateConfig(StandardsConfig):
-    """Options of `twostage recalibrate`."""
-
-    output: str = option(MISSING, "the new model folder, which is not there yet", place=True)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from filelock import FileLock
 from twostage.errors import RunError, number_of
 from twostage.files import as_bytes, given_path, refuse_unwritable, write_atomically, write_json, write_output
 from twostage.model_folder import TrainedModel
-from twostage.options.commands import CheckModelConfig
+from twostage.options.reading import CheckModelConfig
 from twostage.report.control_chart import control_chart
 from twostage.run.standards import Standards, read_standards
 from twostage.trust.drift import ACTION, LEVEL, WARNING, Drift, Then, drift_of, ewma

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from twostage import __version__
 from twostage.errors import RunError
 from twostage.model_folder import description_digest
-from twostage.options.commands import PredictConfig
+from twostage.options.reading import PredictConfig
 from twostage.predictor import Predictor
 from twostage.tables.growing import Rows
 from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried

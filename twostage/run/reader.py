@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from twostage.files import given_path
-from twostage.options.commands import ReadingConfig
+from twostage.options.reading import ReadingConfig
 from twostage.options.run import Config
 from twostage.options.share import ExportConfig
 from twostage.predictor import Predictor

@@ -15,7 +15,7 @@ from twostage.errors import ConfigError, ModelFolderError, StorageError, number_
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path, refuse_unwritable, sync_folder
 from twostage.model_folder import load_model, save_description
-from twostage.options.commands import RecalibrateConfig
+from twostage.options.reading import RecalibrateConfig
 from twostage.run.card import figures_of, write_card
 from twostage.run.folder import CARD
 from twostage.run.standards import Standards, read_standards

@@ -16,7 +16,7 @@ from twostage.errors import DataError, number_of, some
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.model_folder import TrainedModel, described_folder
-from twostage.options.commands import StandardsConfig
+from twostage.options.reading import StandardsConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.reader import open_reader, read_listed, say_with_what

@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 
 from twostage.errors import ConfigError
-from twostage.options.commands import PredictRuntimeConfig, ReadingConfig
+from twostage.options.reading import PredictRuntimeConfig, ReadingConfig
 from twostage.options.serve import ServeConfig
 from twostage.run.reader import open_reader, say_with_what
 

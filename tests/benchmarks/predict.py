@@ -57,15 +57,15 @@ def beside_bare(work, name, case, files, count):
             command = clocks(lambda: predict(work, name, table))
         decoding += clocks(lambda half=half: bare(predictor, half, networks=False))
         both += clocks(lambda half=half: bare(predictor, half))
-    return {
-        "case": case,
-        "photographs": count,
-        "photographs_per_second": round(count / command[0], 1),
-        "ratio_to_bare": round(command[0] / both[0], 2),
-        "ratio_to_decoding": round(command[0] / decoding[0], 2),
-        "cpu_ratio_to_bare": round(command[1] / both[1], 2),
-        "cpu_ratio_to_decoding": round(command[1] / decoding[1], 2),
-    }
+    table.write_text(f"image\n{files[0]}\n")
+    start = clocks(lambda: predict(work, name, table))
+    row = {"case": case, "photographs": count, "start_seconds": round(start[0], 1)}
+    for i, clock in enumerate(("", "cpu_")):
+        row[f"{clock}ratio_to_bare"] = round(command[i] / both[i], 2)
+        row[f"{clock}ratio_to_decoding"] = round(command[i] / decoding[i], 2)
+        row[f"{clock}ratio_to_bare_after_start"] = round((command[i] - start[i]) / both[i], 2)
+        row[f"{clock}ratio_to_decoding_after_start"] = round((command[i] - start[i]) / decoding[i], 2)
+    return row
 
 
 def bare(predictor, chunks, networks=True):

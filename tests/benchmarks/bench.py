@@ -13,6 +13,7 @@ from pathlib import Path
 import accuracy
 import another_day
 import decoding
+import export
 import few
 import fits
 import founding
@@ -55,6 +56,10 @@ BENCHES = {
 }
 WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "page", "trust"}
 LONG = {"accuracy", "another_day", "few", "fits", "founding", "page", "sizes", "trust"}
+    "export": export.run,
+}
+WITH_OPTIONS = {"accuracy", "another_day", "export", "few", "founding", "trust"}
+LONG = {"accuracy", "another_day", "export", "few", "fits", "founding", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

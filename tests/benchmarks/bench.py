@@ -53,13 +53,10 @@ BENCHES = {
     "trust": trust.run,
     "another_day": another_day.run,
     "page": page.run,
-}
-WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "page", "trust"}
-LONG = {"accuracy", "another_day", "few", "fits", "founding", "page", "sizes", "trust"}
     "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "another_day", "export", "few", "founding", "trust"}
-LONG = {"accuracy", "another_day", "export", "few", "fits", "founding", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "another_day", "export", "few", "founding", "page", "trust"}
+LONG = {"accuracy", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from small_model import pictures, said, trusted
 
 from twostage import Bins, load_config
 from twostage.export.checks import CHECKED, REASONS, RULES, least_between
@@ -14,14 +15,12 @@ from twostage.export.places import COMBINED
 from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS
 from twostage.options.family import resolve
 from twostage.stages.reading import Reading
-from twostage.trust.dispersion import Dispersion
 from twostage.trust.prediction import predict
 from twostage.trust.recalibration import Recalibration
 from twostage.trust.status import Status
 from twostage.trust.trust import Trust
-from twostage.trust.typicality import Typicality
 
-COUNT, SIZE = 200, 16
+COUNT = 200
 BINS = {
     "linear": Bins.uniform(80, 350, 9),
     "uneven": Bins([0, 1, 50, 60, 200]),
@@ -31,45 +30,6 @@ BINS = {
     "far": Bins.uniform(1e6, 1e6 + 20, 4),
 }
 STATUSES = np.array([status.value for status in Status])
-
-
-def pictures(rng, count):
-    """Most are usual; every tenth is black, white, of one colour, or noise."""
-    pixels = rng.integers(100, 132, (count, SIZE, SIZE, 3), dtype=np.uint8)
-    for i, (low, high) in enumerate([(0, 3), (253, 256), (90, 93), (0, 256)]):
-        pixels[i::10] = rng.integers(low, high, pixels[i::10].shape)
-    return pixels
-
-
-def said(rng, bins, count=COUNT):
-    """What stages may say: sure and unsure, alike and at odds, beyond the range, and nothing."""
-    sharp = np.exp(rng.uniform(-2, 4, (count, 1)))
-    probabilities = np.exp(sharp * rng.standard_normal((count, bins.count)))
-    probabilities /= probabilities.sum(1, keepdims=True)
-    middle = (bins.places[:-1] + bins.places[1:]) / 2
-    width = np.ptp(bins.places)
-    estimate = bins.places[0] + width * rng.uniform(-0.2, 1.2, (count, 1))
-    apart = np.exp(rng.uniform(-12, 3, (count, 1))) * rng.standard_normal((count, bins.count))
-    offsets = (estimate - middle) / bins.half_width + apart
-    first = estimate[:, 0] + 0.1 * width * rng.standard_normal(count)
-    reading = Reading(probabilities, offsets, rng.uniform(-4, 1, offsets.shape), first)
-    for values in (probabilities, offsets):
-        values[rng.random(count) < 0.03] = np.nan
-    return reading
-
-
-def trusted(rng, bins, method, **more):
-    """Trust that was learned from numbers of no meaning; many specimens, so that bins have quantiles of their own."""
-    usual = np.delete(pictures(rng, 100), np.arange(100) % 10 < 4, 0)
-    typicality, _ = Typicality.fit(usual, np.arange(len(usual)).astype(str), 0.01)
-    middle, spread = np.array([0.0, 0, -5, 0]), np.array([0.3, 1, 2, 1])
-    base = np.log(0.02 * np.ptp(bins.places))
-    dispersion = Dispersion(base, np.array([0.1, -0.3, 0.2, 0.05]), middle, spread)
-    count = 0 if method == "none" else more.pop("specimens", 700)
-    strangeness = rng.exponential(1, count) * (0.01 * np.ptp(bins.places) if method == "conformal" else 1)
-    inside = np.minimum(rng.geometric(0.5, count) - 1, bins.count - 1)
-    intervals = resolve(INTERVALS[method])(strangeness, np.ones(count), inside)
-    return Trust(typicality, dispersion, intervals, method, **more)
 
 
 def both(bins, trust, reading, pixels, *overrides, recalibration=None):
@@ -111,7 +71,7 @@ def test_intervals_of_every_kind_are_the_same(name, method):
     rng, bins = np.random.default_rng(5), BINS[name]
     trust = trusted(rng, bins, method, disagreement=0.1 * np.ptp(bins.places), max_width=0.4 * np.ptp(bins.edges))
     pixels = pictures(rng, COUNT)
-    expected, found = both(bins, trust, said(rng, bins), pixels)
+    expected, found = both(bins, trust, said(rng, bins, COUNT), pixels)
     assert same(bins, expected, found).sum() > COUNT / 2
     np.testing.assert_allclose(found["distance"], trust.distance(pixels), rtol=1e-6)
     assert len(set(expected.status)) >= 4
@@ -122,7 +82,7 @@ def test_intervals_of_every_kind_are_the_same(name, method):
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_combinations_of_every_kind_are_the_same(name, combination):
     rng, bins = np.random.default_rng(6), BINS[name]
-    reading, trust = said(rng, bins), trusted(rng, bins, "distributional")
+    reading, trust = said(rng, bins, COUNT), trusted(rng, bins, "distributional")
     same(bins, *both(bins, trust, reading, pictures(rng, COUNT), f"combine.method={combination}"))
 
 
@@ -132,14 +92,16 @@ def test_combinations_of_every_kind_are_the_same(name, combination):
 def test_what_changes_a_reading_changes_it_alike(unlike, recalibration, overrides):
     rng, bins = np.random.default_rng(7), BINS["linear"]
     trust = trusted(rng, bins, "distributional", unlike=unlike, specimens=60)
-    expected, found = both(bins, trust, said(rng, bins), pictures(rng, COUNT), *overrides, recalibration=recalibration)
+    expected, found = both(
+        bins, trust, said(rng, bins, COUNT), pictures(rng, COUNT), *overrides, recalibration=recalibration
+    )
     same(bins, expected, found)
     assert bool(overrides) == any("below data.minimum" in reason for reason in expected.reason)
 
 
 def test_a_model_that_has_learned_nothing_about_trust_is_concluded_from_too():
     rng, bins = np.random.default_rng(8), BINS["uneven"]
-    expected, found = both(bins, Trust(), said(rng, bins), pictures(rng, COUNT))
+    expected, found = both(bins, Trust(), said(rng, bins, COUNT), pictures(rng, COUNT))
     same(bins, expected, found)
     assert np.isnan(found["lower"]).all()
     assert np.isnan(found["distance"]).all()
@@ -147,7 +109,7 @@ def test_a_model_that_has_learned_nothing_about_trust_is_concluded_from_too():
 
 def test_one_stage_says_no_place_and_no_scale():
     rng, bins = np.random.default_rng(9), BINS["linear"]
-    reading = said(rng, bins)
+    reading = said(rng, bins, COUNT)
     reading = Reading(reading.probabilities, reading.offsets, np.full_like(reading.offsets, np.nan))
     trust = trusted(rng, bins, "distributional", disagreement=None)
     same(bins, *both(bins, trust, reading, pictures(rng, COUNT)))
@@ -156,7 +118,7 @@ def test_one_stage_says_no_place_and_no_scale():
 def test_too_few_specimens_for_the_confidence_give_no_interval():
     rng, bins = np.random.default_rng(10), BINS["linear"]
     trust = trusted(rng, bins, "distributional", confidence=0.99, specimens=20)
-    expected, found = both(bins, trust, said(rng, bins), pictures(rng, COUNT))
+    expected, found = both(bins, trust, said(rng, bins, COUNT), pictures(rng, COUNT))
     same(bins, expected, found)
     assert np.isnan(found["upper"]).all()
 
@@ -166,7 +128,7 @@ def test_every_sentence_is_said_and_is_that_of_the_check():
     said_by = {}
     for more in ({"disagreement": 20.0, "max_width": 30.0}, {"unlike": "refuse"}):
         trust = trusted(rng, bins, "distributional", **more)
-        expected, found = both(bins, trust, said(rng, bins, 1000), pictures(rng, 1000), "data.minimum=100")
+        expected, found = both(bins, trust, said(rng, bins, 400), pictures(rng, 400), "data.minimum=100")
         for number, reason in zip(found["reason"], expected.reason, strict=True):
             said_by.setdefault(REASONS[number], set()).add(reason.split(":")[0].split(" ")[0])
     assert set(said_by) == set(REASONS)

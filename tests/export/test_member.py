@@ -3,36 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from small_model import BINS, stages
 
-from twostage import Bins, load_config
+from twostage import Bins
 from twostage.backbones.pooling import MaskPooling
 from twostage.data.simulated import render_photographs
 from twostage.export.graph import Member
 from twostage.options.backbones import BACKBONES
 from twostage.options.choices import POOLINGS
-from twostage.stages.build import build_stage
-from twostage.stages.two_stage import TwoStage
 
-CPU = torch.device("cpu")
-BINS = Bins([80, 110, 180, 350])
 PIXELS = render_photographs(np.linspace(90, 340, 3), 32, 0)
-
-
-def stages(*overrides, names=("classifier", "regressor"), fitted=("classifier", "regressor"), bins=BINS):
-    """Stages that have learned nothing and use all their columns; `fitted` are those that read fitted ones."""
-    config = load_config(["run=x", "image.size=32", *overrides])
-    built = {}
-    for number, name in enumerate(names):
-        stage = built[name] = build_stage(name, config, bins).eval()
-        torch.manual_seed(number)
-        with torch.no_grad():
-            for parameter in stage.parameters():
-                parameter.add_(0.02 * torch.randn(parameter.shape))
-            stage.network.normalize(torch.full((3,), 0.4), torch.full((3,), 0.2))
-            width = stage.network.pooling.fitted if name not in fitted else 0
-            stage.network.readout.weight[:, stage.network.pooled_width - width :] = 0
-        stage.to(stage.network.reading_dtype(CPU))
-    return TwoStage(bins, built.get("classifier"), built.get("regressor"), config.image.color), config
 
 
 def same(member, views):

@@ -13,6 +13,7 @@ from pathlib import Path
 import accuracy
 import another_day
 import decoding
+import export
 import few
 import fits
 import founding
@@ -52,9 +53,10 @@ BENCHES = {
     "trust": trust.run,
     "another_day": another_day.run,
     "page": page.run,
+    "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "another_day", "few", "founding", "page", "trust"}
-LONG = {"accuracy", "another_day", "few", "fits", "founding", "page", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "another_day", "export", "few", "founding", "page", "trust"}
+LONG = {"accuracy", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -58,8 +58,8 @@ def contradicts_itself(seen: Seen) -> Tensor:
         return torch.zeros_like(seen.is_unlike)
     likeliest = _no_nan(seen.said.probabilities).argmax(1)
     offset = seen.places.offset(seen.before, likeliest)
-    beside = torch.where(offset > 0, likeliest < seen.places.count - 1, likeliest > 0)
-    return (offset.abs() > 1 + 2 * CONTRADICTION) & beside
+    far, last = 1 + 2 * CONTRADICTION, seen.places.count - 1
+    return ((offset > far) & (likeliest < last)) | ((offset < -far) & (likeliest > 0))
 
 
 def stages_disagree(seen: Seen) -> Tensor:

@@ -123,10 +123,11 @@ def adaptive_avg_pool2d(images: Tensor, output_size: Any) -> Tensor:
     return _separable(images, *(_means(count, size) for count, size in sizes))
 
 
-def interpolate(images: Tensor, size: Any = None, *more: Any, **options: Any) -> Tensor:
+def interpolate(images: Tensor, size: Any = None, **options: Any) -> Tensor:
     """As torch's; bilinear to a given size by a matrix down and one across."""
-    if more or options != {"mode": "bilinear", "align_corners": False} or size is None:
-        return F.interpolate(images, size, *more, **options)
+    plain = options.get("mode") == "bilinear" and not options.get("align_corners") and not options.get("antialias")
+    if not plain or size is None:
+        return F.interpolate(images, size, **options)
     sizes = zip(images.shape[2:], _pair(size), strict=True)
     return _separable(images, *(_between(count, wanted) for count, wanted in sizes))
 

@@ -53,12 +53,20 @@ class Agreement:
 
 
 def open_file(content: bytes) -> Any:
-    """A session of onnxruntime on the processor, with as many threads as the networks may use here."""
+    """A session of onnxruntime on the processor, with as many threads as the networks may use here.
+
+    Raises:
+        ExportError: The runtime lacks something that the file asks for.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class in common
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"onnxruntime cannot run the exported file, so it was not written: {reason}") from error
 
 
 def read_file(session: Any, pixels: np.ndarray, at_once: int = 64) -> dict[str, np.ndarray]:

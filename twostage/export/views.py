@@ -48,7 +48,7 @@ class Seen(nn.Module):
         if self.fitted and looked is not None and masks is not None:
             under, seen = (masks, self.network.normal(images)) if self.together else (looked[0], normal)
             vectors = torch.cat([vectors[:, : -self.fitted], pooling.fit(under, seen).to(vectors)], 1)
-        return vectors.to(images), masks
+        return vectors.to(self.network.mean), masks
 
     def _mean(self, values: Tensor) -> Tensor:
         """Over the views, (V*N,...) -> (N,...)."""

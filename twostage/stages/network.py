@@ -84,7 +84,7 @@ class Network(nn.Module):
     def pooled(self, images: Tensor) -> Tensor:
         """The vector (N,P) that the readout sees."""
         if self.reads_fitted:
-            return self.seen(images, (0,)).to(images)
+            return self.seen(images, (0,)).to(self.mean)
         vector: Tensor = self.pooling(*self.features(images))
         return vector
 
@@ -127,8 +127,8 @@ class Network(nn.Module):
         return found
 
     def normal(self, images: Tensor) -> Tensor:
-        """Images in the colour space (N,C,H,W) as the backbone sees them, by the fixed normalisation."""
-        return (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+        """Images in the colour space (N,C,H,W) as the backbone sees them: normalised, in the format of its numbers."""
+        return (images.to(self.mean) - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Feature map (N,F,h,w) of images (N,C,H,W), and the images normalised as the backbone saw them."""

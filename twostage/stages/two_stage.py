@@ -100,7 +100,8 @@ class TwoStage(nn.Module):
         """Means of what `_said` says of views of the images, float64 on the CPU."""
         regressor, classifier = self.regressor, self.classifier
         if regressor is None and classifier is not None and classifier.network.reads_fitted:
-            probable, place = self.classified(classifier, classifier.network.seen(images, numbers).to(images))
+            pooled = classifier.network.seen(images, numbers).to(classifier.network.mean)
+            probable, place = self.classified(classifier, pooled)
             centers = classifier.offsets.expand(len(images), -1)
             return _doubles(probable, centers, torch.full_like(centers, torch.nan), place)
         if regressor is None or not regressor.network.reads_fitted:
@@ -109,7 +110,7 @@ class TwoStage(nn.Module):
         if classifier is not None:
             views = (classifier.network.pooled(dihedral_view(images, number)) for number in numbers)
             first = _mean_of([_doubles(*self.classified(classifier, pooled)) for pooled in views])
-        offsets = regressor.read(regressor.network.seen(images, numbers).to(images))
+        offsets = regressor.read(regressor.network.seen(images, numbers).to(regressor.network.mean))
         return [first[0], *_doubles(*offsets), first[1]]
 
 

@@ -1,0 +1,153 @@
+"""What an exported graph concludes is what `predict` concludes, whatever the stages say."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from small_model import pictures, said, trusted
+
+from twostage import Bins, load_config
+from twostage.export.checks import CHECKED, REASONS, RULES, least_between
+from twostage.export.distribution import ENDS
+from twostage.export.graph import Conclusion
+from twostage.export.places import COMBINED
+from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS
+from twostage.options.family import resolve
+from twostage.stages.reading import Reading
+from twostage.trust.prediction import predict
+from twostage.trust.recalibration import Recalibration
+from twostage.trust.status import Status
+from twostage.trust.trust import Trust
+
+COUNT = 200
+BINS = {
+    "linear": Bins.uniform(80, 350, 9),
+    "uneven": Bins([0, 1, 50, 60, 200]),
+    "log": Bins([0.5, 2, 2.5, 40, 900], "log"),
+    "one": Bins([80, 350]),
+    "two": Bins([-5, 0, 3]),
+    "far": Bins.uniform(1e6, 1e6 + 20, 4),
+}
+STATUSES = np.array([status.value for status in Status])
+
+
+def both(bins, trust, reading, pixels, *overrides, recalibration=None):
+    """The prediction, and what the graph says."""
+    config = load_config(["run=x", *overrides])
+    recalibration = recalibration or Recalibration()
+    model = SimpleNamespace(bins=bins, trust=trust, config=config, recalibration=recalibration)
+    expected = predict(
+        bins,
+        pixels,
+        reading,
+        config.combine.method,
+        trust,
+        minimum=config.data.minimum,
+        recalibration=recalibration,
+    )
+    with torch.no_grad():
+        found = Conclusion(model)(torch.from_numpy(pixels), *map(torch.from_numpy, reading))
+    return expected, {name: values.numpy() for name, values in found.items()}
+
+
+def same(bins, expected, found, place=1e-6):
+    np.testing.assert_array_equal(STATUSES[found["status"]], expected.status)
+    np.testing.assert_array_equal(found["reason"] == 0, expected.reason == "")
+    range_, finite = np.ptp(bins.places), np.isfinite(expected.concentration)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for name in ("concentration", "lower", "upper"):
+            mine, theirs = found[name].astype(float), getattr(expected, name)
+            np.testing.assert_array_equal(np.isnan(mine), np.isnan(theirs), err_msg=name)
+            # float32 has seven digits of the number
+            np.testing.assert_allclose(mine, theirs, rtol=2e-7, atol=place * range_, err_msg=name)
+    np.testing.assert_allclose(found["bin_probabilities"], expected.bin_probabilities, atol=1e-6)
+    return finite
+
+
+@pytest.mark.parametrize("name", BINS)
+@pytest.mark.parametrize("method", INTERVALS)
+def test_intervals_of_every_kind_are_the_same(name, method):
+    rng, bins = np.random.default_rng(5), BINS[name]
+    trust = trusted(rng, bins, method, disagreement=0.1 * np.ptp(bins.places), max_width=0.4 * np.ptp(bins.edges))
+    pixels = pictures(rng, COUNT)
+    expected, found = both(bins, trust, said(rng, bins, COUNT), pixels)
+    assert same(bins, expected, found).sum() > COUNT / 2
+    np.testing.assert_allclose(found["distance"], trust.distance(pixels), rtol=1e-6)
+    assert len(set(expected.status)) >= 4
+    assert np.isfinite(expected.lower).any() == (method != "none")
+
+
+@pytest.mark.parametrize("name", BINS)
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_combinations_of_every_kind_are_the_same(name, combination):
+    rng, bins = np.random.default_rng(6), BINS[name]
+    reading, trust = said(rng, bins, COUNT), trusted(rng, bins, "distributional")
+    same(bins, *both(bins, trust, reading, pictures(rng, COUNT), f"combine.method={combination}"))
+
+
+@pytest.mark.parametrize("unlike", ["flag", "refuse"])
+@pytest.mark.parametrize("recalibration", [None, Recalibration(2.0), Recalibration(-3.0, 0.9)])
+@pytest.mark.parametrize("overrides", [[], ["data.minimum=120"]])
+def test_what_changes_a_reading_changes_it_alike(unlike, recalibration, overrides):
+    rng, bins = np.random.default_rng(7), BINS["linear"]
+    trust = trusted(rng, bins, "distributional", unlike=unlike, specimens=60)
+    expected, found = both(
+        bins, trust, said(rng, bins, COUNT), pictures(rng, COUNT), *overrides, recalibration=recalibration
+    )
+    same(bins, expected, found)
+    assert bool(overrides) == any("below data.minimum" in reason for reason in expected.reason)
+
+
+def test_a_model_that_has_learned_nothing_about_trust_is_concluded_from_too():
+    rng, bins = np.random.default_rng(8), BINS["uneven"]
+    expected, found = both(bins, Trust(), said(rng, bins, COUNT), pictures(rng, COUNT))
+    same(bins, expected, found)
+    assert np.isnan(found["lower"]).all()
+    assert np.isnan(found["distance"]).all()
+
+
+def test_one_stage_says_no_place_and_no_scale():
+    rng, bins = np.random.default_rng(9), BINS["linear"]
+    reading = said(rng, bins, COUNT)
+    reading = Reading(reading.probabilities, reading.offsets, np.full_like(reading.offsets, np.nan))
+    trust = trusted(rng, bins, "distributional", disagreement=None)
+    same(bins, *both(bins, trust, reading, pictures(rng, COUNT)))
+
+
+def test_too_few_specimens_for_the_confidence_give_no_interval():
+    rng, bins = np.random.default_rng(10), BINS["linear"]
+    trust = trusted(rng, bins, "distributional", confidence=0.99, specimens=20)
+    expected, found = both(bins, trust, said(rng, bins, COUNT), pictures(rng, COUNT))
+    same(bins, expected, found)
+    assert np.isnan(found["upper"]).all()
+
+
+def test_every_sentence_is_said_and_is_that_of_the_check():
+    rng, bins = np.random.default_rng(11), BINS["linear"]
+    said_by = {}
+    for more in ({"disagreement": 20.0, "max_width": 30.0}, {"unlike": "refuse"}):
+        trust = trusted(rng, bins, "distributional", **more)
+        expected, found = both(bins, trust, said(rng, bins, 400), pictures(rng, 400), "data.minimum=100")
+        for number, reason in zip(found["reason"], expected.reason, strict=True):
+            said_by.setdefault(REASONS[number], set()).add(reason.split(":")[0].split(" ")[0])
+    assert set(said_by) == set(REASONS)
+    for sentence, theirs in said_by.items():
+        begin = {"": "", "read below": "read", "outside": "outside"}.get(sentence, sentence.split(":")[0].split(" ")[0])
+        assert theirs == {begin}, sentence
+
+
+def test_the_graph_has_every_member_of_the_families():
+    assert set(COMBINED) == set(COMBINATIONS)
+    assert set(ENDS) == set(INTERVALS)
+    assert list(CHECKED) == ["minimum", *CHECKS]
+    for name, rules in CHECKED.items():
+        if name in CHECKS:
+            assert {status for _, status, _ in rules} == {resolve(CHECKS[name]).status}
+    assert len(RULES) == sum(map(len, CHECKED.values()))
+
+
+def test_the_least_before_is_that_of_numpy():
+    values = np.random.default_rng(0).standard_normal((50, 13))
+    expected = np.minimum.accumulate(np.column_stack([np.full(50, np.inf), values[:, :-1]]), 1)
+    np.testing.assert_array_equal(least_between(torch.from_numpy(values)).numpy(), expected)

@@ -156,6 +156,17 @@ def test_photographs_of_the_training_prove_a_file_and_others_where_they_are_gone
     assert "elsewhere.csv" in photographs_for(config)[1]
 
 
+def test_a_run_in_another_folder_is_proved_on_its_own_photographs(photos, run):
+    (photos / "deep").mkdir()
+    for file in [*photos.glob("p*.png"), photos / "photos.csv"]:
+        file.rename(photos / "deep" / file.name)
+    tiny = ["data=csv", "data.table=deep/photos.csv", "image.size=32", "train.epochs=2", "bins.count=3", "pooling=mean"]
+    assert run("train", *tiny, "combine.views=1", "runtime.progress=false", "run=deep")[0] == 0
+    code, out, _ = run("export", "run=deep", "output=a.onnx")
+    assert code == 0
+    assert "photographs of deep/photos.csv" in out
+
+
 def test_photographs_that_are_drawn_are_others_than_those_of_the_training():
     config = load_config(["run=x", "image.size=32", "data.count=40"])
     pixels, which = photographs_for(config)

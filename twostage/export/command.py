@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twostage.errors import number_of
@@ -12,8 +14,10 @@ from twostage.export.proof import prove
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.choices import EXPORTS
 from twostage.options.family import resolve
+from twostage.options.run import Config
 from twostage.options.share import ExportConfig
 from twostage.predictor import Predictor
+from twostage.run.folder import RunFolder
 from twostage.run.reader import find_model, say_with_what
 from twostage.training.device import use_threads
 
@@ -37,7 +41,7 @@ def export(config: ExportConfig) -> str:
     folder = find_model(config.run)
     predictor = Predictor.load(folder, device="cpu", confidence=config.confidence)
     graph, card = to_onnx(predictor.model), card_of(predictor.model)
-    pixels, which = photographs_for(predictor.model.config)
+    pixels, which = photographs_for(_with_places(predictor.model.config, folder))
     agreement = prove(predictor, graph, pixels)
     content: bytes = resolve(write)(graph, card)
     write_output(path, content)
@@ -50,6 +54,12 @@ def export(config: ExportConfig) -> str:
             f"Compared with the predictor on {which}: {agreement}",
         ]
     )
+
+
+def _with_places(config: Config, folder: Path) -> Config:
+    """The options of a model with the paths of its photographs, which the run tells and the model folder does not."""
+    run = RunFolder(folder)
+    return replace(config, data=run.saved_config().data) if run.config.is_file() else config
 
 
 def as_onnx(graph: bytes, card: dict[str, Any]) -> bytes:

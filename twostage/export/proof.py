@@ -31,24 +31,25 @@ STATUSES = np.array([status.value for status in Status])
 class Agreement:
     """How far a file's readings of `count` photographs lie from the predictor's, at most.
 
-    `concentration` and `ends` are shares of the range, `probability` that of any bin as it stands; `at_threshold`
-    photographs have another status because a number lies at its threshold; `milliseconds` for one photograph are the
-    file's and the predictor's.
+    `concentration` and `ends` (None without intervals) are shares of the range, `probability` that of any bin as it
+    stands; `at_threshold` photographs have another status because a number lies at its threshold; `milliseconds` for
+    one photograph are the file's and the predictor's.
     """
 
     count: int
     concentration: float
-    ends: float
+    ends: float | None
     probability: float
     at_threshold: int
     milliseconds: tuple[float, float]
 
     def __str__(self) -> str:
         flips = f"; {self.at_threshold} at a threshold have another" if self.at_threshold else ""
+        ends = "there are no intervals" if self.ends is None else f"ends of intervals by {self.ends:.1g}"
         return (
-            f"concentrations differ by {self.concentration:.1g} of the range at most, ends of intervals by "
-            f"{self.ends:.1g}, probabilities by {self.probability:.1g}; every status is the same{flips}; "
-            f"{self.milliseconds[0]:.3g} ms a photograph, the predictor {self.milliseconds[1]:.3g} ms"
+            f"concentrations differ by {self.concentration:.1g} of the range at most, {ends}, probabilities by "
+            f"{self.probability:.1g}; every status is the same{flips}; {self.milliseconds[0]:.3g} ms a photograph, the "
+            f"predictor {self.milliseconds[1]:.3g} ms"
         )
 
 
@@ -99,7 +100,8 @@ def prove(predictor: Predictor, content: bytes, pixels: np.ndarray) -> Agreement
     expected = _Expected(predictor, pixels, said)
     found = [expected.agreement(one) for one in (several, read_file(session, pixels, 1))]
     concentration, ends, probability, flips = (max(one) for one in zip(*found, strict=True))
-    return Agreement(len(pixels), concentration, ends, probability, int(flips), (of_file, of_predictor))
+    known = None if np.isnan(said.lower).all() else ends
+    return Agreement(len(pixels), concentration, known, probability, int(flips), (of_file, of_predictor))
 
 
 def _timed(read: Callable[[], Any], count: int) -> tuple[Any, float]:

@@ -57,7 +57,8 @@ def test_the_file_reads_as_the_model_does_whatever_the_batch(exported):
     agreement = proof.prove(predictor, content, PIXELS)
     assert agreement.count == 9
     assert max(agreement.concentration, agreement.ends, agreement.probability) < 1e-4
-    assert str(replace(agreement, ends=None)).count("there are no intervals") == 1
+    assert "intervals" in str(agreement)
+    assert "intervals" not in str(replace(agreement, ends=None))
 
 
 def test_the_file_says_what_it_is_and_nothing_of_the_machine(exported):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twostage.errors import number_of
@@ -12,8 +13,10 @@ from twostage.export.proof import prove
 from twostage.files import given_path, refuse_unwritable, write_output
 from twostage.options.choices import EXPORTS
 from twostage.options.family import resolve
+from twostage.options.run import Config
 from twostage.options.share import ExportConfig
 from twostage.predictor import Predictor
+from twostage.run.folder import RunFolder
 from twostage.run.reader import find_model, say_with_what
 from twostage.training.device import use_threads
 
@@ -37,7 +40,7 @@ def export(config: ExportConfig) -> str:
     folder = find_model(config.run)
     predictor = Predictor.load(folder, device="cpu", confidence=config.confidence)
     graph, card = to_onnx(predictor.model), card_of(predictor.model)
-    pixels, which = photographs_for(predictor.model.config)
+    pixels, which = photographs_for(_trained_with(folder, predictor))
     agreement = prove(predictor, graph, pixels)
     content: bytes = resolve(write)(graph, card)
     write_output(path, content)
@@ -50,6 +53,14 @@ def export(config: ExportConfig) -> str:
             f"Compared with the predictor on {which}: {agreement}",
         ]
     )
+
+
+def _trained_with(folder: Path, predictor: Predictor) -> Config:
+    """The options of the run, which say where its photographs are; those in a model folder that is alone do not."""
+    for run in (folder, folder.parent) if folder.name == "model" else (folder,):
+        if (run / "config.yaml").is_file():
+            return RunFolder(run).saved_config()
+    return predictor.model.config
 
 
 def as_onnx(graph: bytes, card: dict[str, Any]) -> bytes:

@@ -45,9 +45,9 @@ class Agreement:
 
     def __str__(self) -> str:
         flips = f"; {self.at_threshold} at a threshold have another" if self.at_threshold else ""
-        ends = "there are no intervals" if self.ends is None else f"ends of intervals by {self.ends:.1g}"
+        ends = "" if self.ends is None else f", ends of intervals by {self.ends:.1g}"
         return (
-            f"concentrations differ by {self.concentration:.1g} of the range at most, {ends}, probabilities by "
+            f"concentrations differ by {self.concentration:.1g} of the range at most{ends}, probabilities by "
             f"{self.probability:.1g}; every status is the same{flips}; {self.milliseconds[0]:.3g} ms a photograph, the "
             f"predictor {self.milliseconds[1]:.3g} ms"
         )
@@ -139,6 +139,12 @@ class _Expected:
         """Of the concentrations, on the scale."""
         return float(np.ptp(self.predictor.model.bins.places))
 
+    def _size(self, numbers: np.ndarray) -> np.ndarray:
+        """What a difference is a share of: the range, or how far numbers (N,) lie from its middle, where that is more."""
+        bins = self.predictor.model.bins
+        middle = (bins.places[0] + bins.places[-1]) / 2
+        return np.fmax(self.range, np.abs(bins.scale.to(numbers) - middle))
+
     def moved(self, by: np.ndarray | float, farther: float = 0.0) -> Prediction:
         """The prediction, were all readings moved by so much on the scale, (N,), and distances by `farther`."""
         model = self.predictor.model
@@ -190,7 +196,7 @@ class _Expected:
         to, said = self.predictor.model.bins.scale.to, self.prediction
         shift = to(found["concentration"]) - to(said.concentration)
         apart = {name: np.abs(to(found[name]) - to(getattr(said, name))) for name in NUMBERS}
-        shares = {name: np.nan_to_num(values / self.range) for name, values in apart.items()}
+        shares = {name: np.nan_to_num(values / self._size(getattr(said, name))) for name, values in apart.items()}
         for name, share in shares.items():
             _refuse(same & (share > TOLERANCE), "photograph", _off(name, found, said))
         moved = self.moved(np.nan_to_num(shift))

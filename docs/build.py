@@ -62,8 +62,9 @@ what else is done with them.
 """
 EXAMPLES_INTRO = """# Examples
 
-These scripts are in `docs/examples`, and the tests run them. Each but the last takes options behind its name, for
-example `python docs/examples/01_simulated.py train.epochs=4`. They write to `./outputs`.
+These scripts are in `docs/examples`, and the tests run them. Each but the last two takes options behind its name,
+for example `python docs/examples/01_simulated.py train.epochs=4`. They write to `./outputs`; the last reads a file of
+`twostage export`.
 """
 
 

@@ -61,7 +61,7 @@ def measured(predictor):
     return {
         "photographs": found.count,
         "concentration": float(f"{found.concentration:.1e}"),
-        "ends": float(f"{found.ends:.1e}"),
+        "ends": None if found.ends is None else float(f"{found.ends:.1e}"),
         "probability": float(f"{found.probability:.1e}"),
         "at_threshold": found.at_threshold,
         "megabytes": round(len(content) / 1e6, 2),

@@ -1,6 +1,8 @@
 """`twostage export`: one file that reads as the model does, or none."""
 
 import json
+import re
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import TINY, one_line
+from PIL import Image
 from small_model import small_model
 
 from twostage import Predictor
+from twostage.data.photographs import decode_photographs
 from twostage.data.simulated import render_photographs
 from twostage.errors import ExportError
 from twostage.export import proof
@@ -53,6 +57,8 @@ def test_the_file_reads_as_the_model_does_whatever_the_batch(exported):
     agreement = proof.prove(predictor, content, PIXELS)
     assert agreement.count == 9
     assert max(agreement.concentration, agreement.ends, agreement.probability) < 1e-4
+    assert "intervals" in str(agreement)
+    assert "intervals" not in str(replace(agreement, ends=None))
 
 
 def test_the_file_says_what_it_is_and_nothing_of_the_machine(exported):
@@ -113,6 +119,38 @@ def test_a_status_may_differ_where_a_number_lies_at_its_threshold(exported):
     expected = proof._Expected(Predictor(model), PIXELS, Predictor(model).read(PIXELS))
     assert expected.steady(found[1e-6], "photograph").all()
     assert expected.steady(found[-1e-6], "photograph").sum() == 8
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "08_onnx.py"
+
+
+def test_a_program_without_torch_reads_the_file(exported, here, monkeypatch, capsys):
+    predictor, content = exported
+    (here / "model.onnx").write_bytes(content)
+    names = []
+    for i, pixels in enumerate(render_photographs(np.array([100.0, 300.0]), 250, 4)):
+        names.append(f"{i}.png")
+        Image.fromarray(pixels[: 250 - 17 * i]).save(names[-1])
+    monkeypatch.setattr("sys.argv", ["x", "model.onnx", *names])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    said, expected = capsys.readouterr().out.splitlines(), predictor.predict(names)
+    for name, line, number, status in zip(names, said[::2], expected.concentration, expected.status, strict=True):
+        assert line.startswith(f"{name}: {np.float32(number):.4g} ")
+        assert line.endswith(status)
+    modules = set(re.findall(r"^(?:import|from) (\w+)", EXAMPLE.read_text(), re.MULTILINE))
+    assert modules == {"json", "sys", "numpy", "onnxruntime", "PIL"}
+
+
+@pytest.mark.parametrize(("width", "height"), [(250, 250), (33, 97), (32, 64), (401, 250)])
+def test_the_example_averages_areas_as_prediction_does(width, height):
+    shares = {}
+    exec(EXAMPLE.read_text().split("session =")[0], shares)  # its function, without its reading
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    down, across = (shares["shares"](length, 32) for length in (height, width))
+    square = np.rint(np.einsum("yh,hwc,xw->yxc", down, pixels, across))
+    expected, _ = decode_photographs([Image.fromarray(pixels)], 32, "stretch")
+    assert np.abs(square - expected[0]).max() <= 1
+    assert (square != expected[0]).mean() < 0.001
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,18 @@ def test_a_confidence_that_asks_for_more_specimens_is_refused():
     ):
         with pytest.raises(ConfigError, match=why):
             trust.at(confidence)
+
+
+def test_signs_that_are_rounding_change_no_interval():
+    rng = np.random.default_rng(3)
+    bins, count = Bins.uniform(80, 350, 3), 60
+    probabilities = rng.dirichlet(np.ones(3), count)
+    place = rng.uniform(90, 340, (count, 1))
+    offsets = (place - bins.center) / bins.half_width
+    noise = [1e-6 * rng.standard_normal((2, count, 3)) for _ in range(2)]
+    first, second = (Reading(probabilities, offsets + one[0], 0.5 + one[1]) for one in noise)
+    target, groups = place[:, 0] + rng.standard_normal(count), np.arange(count)
+    fitted = Dispersion.fit(bins, first, np.zeros(count), target, groups)
+    assert np.isinf(fitted.spread[1:]).all()
+    scales = [fitted.distribution(bins, reading, np.zeros(count)).scales for reading in (first, second)]
+    np.testing.assert_allclose(*scales, rtol=1e-5)

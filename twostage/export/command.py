@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def export(config: ExportConfig) -> str:
     folder = find_model(config.run)
     predictor = Predictor.load(folder, device="cpu", confidence=config.confidence)
     graph, card = to_onnx(predictor.model), card_of(predictor.model)
-    pixels, which = photographs_for(_with_places(predictor.model.config, folder))
+    pixels, which = photographs_for(_trained_with(folder, predictor))
     agreement = prove(predictor, graph, pixels)
     content: bytes = resolve(write)(graph, card)
     write_output(path, content)
@@ -56,10 +55,12 @@ def export(config: ExportConfig) -> str:
     )
 
 
-def _with_places(config: Config, folder: Path) -> Config:
-    """The options of a model with the paths of its photographs, which the run tells and the model folder does not."""
-    run = RunFolder(folder)
-    return replace(config, data=run.saved_config().data) if run.config.is_file() else config
+def _trained_with(folder: Path, predictor: Predictor) -> Config:
+    """The options of the run, which say where its photographs are; those in a model folder that is alone do not."""
+    for run in (folder, folder.parent) if folder.name == "model" else (folder,):
+        if (run / "config.yaml").is_file():
+            return RunFolder(run).saved_config()
+    return predictor.model.config
 
 
 def as_onnx(graph: bytes, card: dict[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from twostage.export.places import Places
 from twostage.export.views import Said
-from twostage.trust.dispersion import FARTHEST, LEAST_SCALE, Dispersion
+from twostage.trust.dispersion import FARTHEST, LEAST_BETWEEN, LEAST_SCALE, Dispersion
 from twostage.trust.distribution import distance_of_tail, tail
 from twostage.trust.intervals import Intervals
 
@@ -56,7 +56,7 @@ class Scales(nn.Module):
         scale = (weights * (said.log_scales + self.places.half_width.log())).sum(1)
         between = (weights * (place - mean[:, None]) ** 2).sum(1).sqrt()
         middle = (self.places.low + self.places.high) / 2
-        between = (between / self.width).clamp_min(LEAST_SCALE).log()
+        between = (between / self.width).clamp_min(LEAST_BETWEEN).log()
         found = torch.stack([(mean - middle) / self.width, scale, between, distance], 1)
         return torch.where(found.isfinite(), found, 0.0)
 

@@ -31,24 +31,25 @@ STATUSES = np.array([status.value for status in Status])
 class Agreement:
     """How far a file's readings of `count` photographs lie from the predictor's, at most.
 
-    `concentration` and `ends` are shares of the range, `probability` that of any bin as it stands; `at_threshold`
-    photographs have another status because a number lies at its threshold; `milliseconds` for one photograph are the
-    file's and the predictor's.
+    `concentration` and `ends` (None without intervals) are shares of the range, `probability` that of any bin as it
+    stands; `at_threshold` photographs have another status because a number lies at its threshold; `milliseconds` for
+    one photograph are the file's and the predictor's.
     """
 
     count: int
     concentration: float
-    ends: float
+    ends: float | None
     probability: float
     at_threshold: int
     milliseconds: tuple[float, float]
 
     def __str__(self) -> str:
         flips = f"; {self.at_threshold} at a threshold have another" if self.at_threshold else ""
+        ends = "" if self.ends is None else f", ends of intervals by {self.ends:.1g}"
         return (
-            f"concentrations differ by {self.concentration:.1g} of the range at most, ends of intervals by "
-            f"{self.ends:.1g}, probabilities by {self.probability:.1g}; every status is the same{flips}; "
-            f"{self.milliseconds[0]:.3g} ms a photograph, the predictor {self.milliseconds[1]:.3g} ms"
+            f"concentrations differ by {self.concentration:.1g} of the range at most{ends}, probabilities by "
+            f"{self.probability:.1g}; every status is the same{flips}; {self.milliseconds[0]:.3g} ms a photograph, the "
+            f"predictor {self.milliseconds[1]:.3g} ms"
         )
 
 
@@ -99,7 +100,8 @@ def prove(predictor: Predictor, content: bytes, pixels: np.ndarray) -> Agreement
     expected = _Expected(predictor, pixels, said)
     found = [expected.agreement(one) for one in (several, read_file(session, pixels, 1))]
     concentration, ends, probability, flips = (max(one) for one in zip(*found, strict=True))
-    return Agreement(len(pixels), concentration, ends, probability, int(flips), (of_file, of_predictor))
+    known = None if np.isnan(said.lower).all() else ends
+    return Agreement(len(pixels), concentration, known, probability, int(flips), (of_file, of_predictor))
 
 
 def _timed(read: Callable[[], Any], count: int) -> tuple[Any, float]:
@@ -136,6 +138,12 @@ class _Expected:
     def range(self) -> float:
         """Of the concentrations, on the scale."""
         return float(np.ptp(self.predictor.model.bins.places))
+
+    def _size(self, numbers: np.ndarray) -> np.ndarray:
+        """What a difference is a share of: the range, or how far numbers (N,) lie from its middle, where that is more."""
+        bins = self.predictor.model.bins
+        middle = (bins.places[0] + bins.places[-1]) / 2
+        return np.fmax(self.range, np.abs(bins.scale.to(numbers) - middle))
 
     def moved(self, by: np.ndarray | float, farther: float = 0.0) -> Prediction:
         """The prediction, were all readings moved by so much on the scale, (N,), and distances by `farther`."""
@@ -188,7 +196,7 @@ class _Expected:
         to, said = self.predictor.model.bins.scale.to, self.prediction
         shift = to(found["concentration"]) - to(said.concentration)
         apart = {name: np.abs(to(found[name]) - to(getattr(said, name))) for name in NUMBERS}
-        shares = {name: np.nan_to_num(values / self.range) for name, values in apart.items()}
+        shares = {name: np.nan_to_num(values / self._size(getattr(said, name))) for name, values in apart.items()}
         for name, share in shares.items():
             _refuse(same & (share > TOLERANCE), "photograph", _off(name, found, said))
         moved = self.moved(np.nan_to_num(shift))

@@ -25,8 +25,10 @@ PENALTIES = (0.003, 0.03, 0.3, 3.0, 1e6)
 """Candidates, the last of which leaves all readings equally uncertain; specimens left out choose."""
 LEAST_SCALE = 1e-5
 """Of a reading, in widths of the whole range: all residuals may be zero."""
-LEAST_CHANGE = 1e-3
-"""A sign that changes less from photograph to photograph is rounding, another one on every machine."""
+LEAST_BETWEEN = 1e-4
+"""Bins that differ by less in what they say, widths of the whole range, differ by what float32 rounds off."""
+LEAST_CHANGE = 0.01
+"""A sign that changes less from photograph to photograph tells nothing, and may be rounding."""
 FARTHEST = 3.0
 """A sign beyond so many standard deviations of those that were learned from tells no more than one there."""
 PARTS = 5
@@ -183,7 +185,7 @@ def signs(bins: Bins, reading: Reading, distance: np.ndarray) -> np.ndarray:
     between = np.sqrt((reading.probabilities * (place - mean[:, None]) ** 2).sum(1))
     middle = (bins.places[0] + bins.places[-1]) / 2
     found = np.column_stack(
-        [(mean - middle) / width, scale, np.log(np.maximum(between / width, LEAST_SCALE)), distance]
+        [(mean - middle) / width, scale, np.log(np.maximum(between / width, LEAST_BETWEEN)), distance]
     )
     return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 

@@ -140,7 +140,7 @@ class _Expected:
         return float(np.ptp(self.predictor.model.bins.places))
 
     def _size(self, numbers: np.ndarray) -> np.ndarray:
-        """What a difference is a share of: the range, or how far numbers (N,) lie from its middle, where that is more."""
+        """What a difference is a share of: the range, or how far numbers (N,) lie from its middle if that is more."""
         bins = self.predictor.model.bins
         middle = (bins.places[0] + bins.places[-1]) / 2
         return np.fmax(self.range, np.abs(bins.scale.to(numbers) - middle))

@@ -23,6 +23,8 @@ __all__ = ["TOLERANCE", "Agreement", "odd_pictures", "open_file", "prove", "read
 
 TOLERANCE = 1e-4
 """Of the range for concentrations and ends of intervals, on the scale; of probabilities as they are."""
+PIXELS = 24 * 64 * 64
+"""Of the photographs that are read at once: all their views pass the networks together, which takes memory."""
 NUMBERS = ("concentration", "lower", "upper")
 STATUSES = np.array([status.value for status in Status])
 
@@ -70,7 +72,7 @@ def open_file(content: bytes) -> Any:
         raise ExportError(f"onnxruntime cannot run the exported file, so it was not written: {reason}") from error
 
 
-def read_file(session: Any, pixels: np.ndarray, at_once: int = 64) -> dict[str, np.ndarray]:
+def read_file(session: Any, pixels: np.ndarray, at_once: int = 24) -> dict[str, np.ndarray]:
     """Outputs by name, of uint8 sRGB (N,S,S,3), so many of them at once."""
     names = [output.name for output in session.get_outputs()]
     parts = [session.run(None, {INPUT: pixels[i : i + at_once]}) for i in range(0, len(pixels), at_once)]
@@ -84,7 +86,7 @@ def odd_pictures(size: int) -> np.ndarray:
 
 
 def prove(predictor: Predictor, content: bytes, pixels: np.ndarray) -> Agreement:
-    """Let a file and the predictor read photographs, uint8 sRGB (N,S,S,3), all at once and one by one.
+    """Let a file and the predictor read photographs, uint8 sRGB (N,S,S,3), several at once and one by one.
 
     Of odd pictures (black, white, flat, noise) status, reason, and where there are numbers have to be the same: what is
     read of those is no concentration.
@@ -94,7 +96,8 @@ def prove(predictor: Predictor, content: bytes, pixels: np.ndarray) -> Agreement
     """
     session = open_file(content)
     said, of_predictor = _timed(lambda: predictor.read(pixels), len(pixels))
-    several, of_file = _timed(lambda: read_file(session, pixels), len(pixels))
+    at_once = max(2, PIXELS // pixels[0, ..., 0].size)
+    several, of_file = _timed(lambda: read_file(session, pixels, at_once), len(pixels))
     odd = odd_pictures(predictor.model.config.image.size)
     _Expected(predictor, odd, predictor.read(odd)).steady(read_file(session, odd), "odd picture")
     expected = _Expected(predictor, pixels, said)
@@ -140,7 +143,7 @@ class _Expected:
         return float(np.ptp(self.predictor.model.bins.places))
 
     def _size(self, numbers: np.ndarray) -> np.ndarray:
-        """What a difference is a share of: the range, or how far numbers (N,) lie from its middle if that is more."""
+        """What differences are shares of: the range, or how far numbers (N,) lie from its middle where that is more."""
         bins = self.predictor.model.bins
         middle = (bins.places[0] + bins.places[-1]) / 2
         return np.fmax(self.range, np.abs(bins.scale.to(numbers) - middle))

@@ -188,6 +188,7 @@ def accuracy(bench, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_accuracy_goes_on_and_measures_the_limit_of_its_test_set(accuracy, tmp_path):
     row, mean, spread = accuracy.run(tmp_path, [*TINY, "seed=3"])
     assert (row["seed"], mean["seed"], spread["seed"]) == (3, "mean", "spread")
@@ -216,6 +217,7 @@ def founding(bench, accuracy, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_founding_measures_glare_and_other_forms(founding, tmp_path):
     tiny = [text for text in TINY if not text.startswith(("train", "data.reference"))]
     options = [*tiny, "data.pixels=40", "train.epochs=null", "train.minutes=0.02", "seed=3"]

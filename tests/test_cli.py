@@ -88,6 +88,7 @@ def test_a_run_that_is_held_is_known_before_anything_is_decoded(here, once, run,
         one_line(run("train", *TINY, "run=a"), "another process is at work")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_gets_one_line(here, run, monkeypatch):
     write, full = tempfile.mkstemp, []
 
@@ -172,6 +173,7 @@ def test_photographs_that_move_the_bins_cannot_be_forced(photos, run):
     assert (photos / "outputs/a/splits.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_precision_is_another_run(here, run):
     assert run("train-classifier", *TINY, "run=a", "runtime.precision=bfloat16")[0] == 0
     shutil.rmtree(here / "outputs/a/model")
@@ -222,6 +224,7 @@ def when_it_has(path, command, number, wait=90.0):
     return process.returncode, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_program_that_is_asked_to_stop_saves_and_says_how_to_go_on(here, once, run, number):
     options = [*TINY, "train.epochs=60", "runtime.precision=float32", "runtime.threads=1"]
@@ -238,6 +241,7 @@ def test_a_program_that_is_asked_to_stop_saves_and_says_how_to_go_on(here, once,
     assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_gets_one_line_and_the_run_goes_on_later(here, once, run):
     assert once("train", *TINY, "run=a")[0] == 0
     assert run("train-classifier", *TINY, "run=b")[0] == 0
@@ -256,6 +260,7 @@ def test_a_disk_that_is_full_gets_one_line_and_the_run_goes_on_later(here, once,
     assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 def test_direct_has_one_bin_no_classifier_and_all_the_epochs(here, run):
     assert run("train", *TINY, "run=d", "method=direct")[0] == 0
     folder = here / "outputs/d"
@@ -267,6 +272,7 @@ def test_direct_has_one_bin_no_classifier_and_all_the_epochs(here, run):
     one_line(run("train-classifier", *TINY, "run=d2", "method=direct"), "direct", "no classifier")
 
 
+@pytest.mark.slow
 def test_a_classifier_alone_reads_bin_centers(here, run):
     status, _, err = run("train", *TINY, "run=c", "method=classifier", "combine.method=argmax")
     assert status == 0, err
@@ -348,6 +354,7 @@ def test_folder_data(photos, run):
 SHORT = [*TINY, "train.epochs=2", "method=direct"]
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_sorted_table(here, run):
     status, out, err = run("train", "-m", *SHORT, "bins.count=2,3", "backbone=compact,p4", "run=s")
     assert status == 0, err
@@ -409,6 +416,7 @@ def test_bad_tables_get_one_line(photos, run, table, words):
     one_line(run("train", *TINY_TABLE, "run=a"), *words)
 
 
+@pytest.mark.slow
 def test_mistakes_after_training_get_one_line(photos, once, run):
     one_line(run("predict", "input=p00.png"), "no run", "none was made yet")
     one_line(run("evaluate", "run=never"), "never")
@@ -435,6 +443,7 @@ def test_usage_is_exit_status_2(run):
         assert option in out
 
 
+@pytest.mark.slow
 def test_as_a_program_with_a_path_with_spaces(photos, once):
     """Through the shell, as a user would: quoting of paths, exit status, one line."""
     once("train", *TINY, "run=a")

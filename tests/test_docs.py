@@ -35,6 +35,8 @@ QUICKER = {
     "06_explain": ["data.count=60"],
 } | {"04_compare": ["data.count=60", "compare.methods=[mean,ridge,direct]"]}
 
+SLOW = ("02_your_table", "03_leaks")
+
 
 def build_script():
     spec = importlib.util.spec_from_file_location("docs_build", DOCS / "build.py")
@@ -44,7 +46,12 @@ def build_script():
 
 
 @pytest.mark.parametrize(
-    "example", [file for file in EXAMPLES if file.stem not in WITH_FILES], ids=lambda file: file.stem
+    "example",
+    [
+        pytest.param(file, marks=[pytest.mark.slow] if file.stem in SLOW else [], id=file.stem)
+        for file in EXAMPLES
+        if file.stem not in WITH_FILES
+    ],
 )
 def test_every_example_runs_and_says_something(example, here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(example), *QUICK, *QUICKER.get(example.stem, [])])

@@ -33,6 +33,7 @@ def as_program(*arguments):
     return subprocess.run([sys.executable, "-m", "twostage", *arguments], capture_output=True, env=os.environ)
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_unicode_survives(trained, run):
     (trained / "new").mkdir()
     name = os.fsdecode(b"new/caf\xe9.png")
@@ -49,6 +50,7 @@ def test_a_name_that_is_no_unicode_survives(trained, run):
     assert b"nowhere\\udce9.png" in missing.stderr
 
 
+@pytest.mark.slow
 def test_a_run_over_names_that_are_no_unicode(photos, run):
     for i in range(40):
         (photos / f"by/{100 + i % 8 * 30}").mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ def test_nitrite_by_day(here, nitrite, run):
     assert 6 < metrics["rmse_colour_baseline"] < 18
 
 
+@pytest.mark.slow
 def test_ph_by_group_predicts_its_own_table(here, run):
     table = SHARED / "ph" / "labels.csv"
     common = ["data=csv", f"data.table={table}", "data.group_column=group", "bins.count=4", "run=p"]

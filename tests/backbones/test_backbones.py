@@ -169,6 +169,7 @@ class TestContract:
             exported = torch.export.export(Estimate().eval(), (photos,)).module()
             torch.testing.assert_close(exported(photos), estimate(net, photos), rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_overfits_32_images(self, name):
         easier = {"vgg": VggConfig(dropout=0.0), "mixed_scale": MixedScaleConfig(width=2, depth=10)}
         net = network(easier.get(name, backbone_config(name)), pooling="masks").train()
@@ -202,6 +203,7 @@ class TestContract:
         for p, q in zip(one.parameters(), other.parameters(), strict=True):
             assert p.grad is None or torch.equal(p.grad, q.grad)
 
+    @pytest.mark.slow
     def test_declared_symmetry_with_random_and_with_trained_weights(self, name, tmp_path, monkeypatch):
         """Of the whole two-stage model, one view at a time."""
         monkeypatch.chdir(tmp_path)
@@ -406,6 +408,7 @@ def test_the_names_of_the_whole_network_fit_those_of_its_features(tmp_path):
     assert torch.equal(net.backbone.model.stages_0.blocks[0].conv_dw.weight, whole.stages[0].blocks[0].conv_dw.weight)
 
 
+@pytest.mark.slow
 def test_files_that_hold_no_such_weights_get_one_line(tmp_path):
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04\x95" + bytes(100))
     file, _ = weights_file(tmp_path)

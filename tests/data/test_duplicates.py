@@ -159,6 +159,7 @@ def test_strips_that_were_laid_anew_are_no_near_duplicates():
 SHORT = ["data.unit=ug/L", *TINY[1:], "train.epochs=2"]
 
 
+@pytest.mark.slow
 @real
 def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, nitrite, run):
     status, out, err = run("train", *nitrite, *SHORT, "run=a")
@@ -178,6 +179,7 @@ def test_nitrite_split_at_random_warns_with_the_number_of_pairs(here, nitrite, r
     assert f"Pairs of near-duplicates in different parts: {found[1]}. The test part was opened once" in report
 
 
+@pytest.mark.slow
 @real
 def test_grouping_keeps_the_shots_of_a_specimen_together(here, nitrite, run):
     status, out, err = run("train", *nitrite, *SHORT, "run=a", "method=direct", "split.duplicates=group")
@@ -203,6 +205,7 @@ def copied(photos):
     return photos
 
 
+@pytest.mark.slow
 def test_warn_is_the_default_and_ignore_is_silent(copied, run):
     _, _, err = run("train-classifier", *TINY_TABLE, "run=a")
     assert "near-duplicate photographs" in err

@@ -306,6 +306,7 @@ def test_pieces_hold_every_row_once_and_no_photograph_twice(most):
     assert not list(pieces(photograph[:0], most))
 
 
+@pytest.mark.slow
 def test_a_table_of_boxes_from_training_to_readings(here, run):
     wells = render_photographs(targets := np.linspace(80, 350, 48), 40, 0)
     rows = []

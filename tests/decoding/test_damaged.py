@@ -100,6 +100,7 @@ def test_flat_and_grey_photographs_are_sound(tmp_path):
             read(tmp_path, written(image=Image.fromarray(array), **options))
 
 
+@pytest.mark.slow
 def test_sound_jpegs_of_every_kind_are_read(tmp_path):
     small = np.random.default_rng(0).integers(0, 256, (50, 75, 3), dtype=np.uint8)
     sides, restarts = (

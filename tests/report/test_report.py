@@ -66,6 +66,7 @@ def test_the_page_holds_the_figures_of_metrics_json():
     assert f"{summary['error_budget']['cost_of_wrong_bins']['argmax']:.4g} µg/L" in text
 
 
+@pytest.mark.slow
 def test_a_page_of_many_large_photographs_stays_light(drawn):
     outcome = some_outcome(4000, bins=100)
     assert len(some_page(outcome, size=512).encode()) < 3_000_000

@@ -158,6 +158,7 @@ STUDIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_reuses_no_run_of_another_table(photos, run, study):
     options, runs = STUDIES[study]

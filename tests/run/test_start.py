@@ -77,6 +77,7 @@ def test_once_stage_1_is_there_the_earlier_run_may_go(earlier, run):
     assert run("train-regressor", *options)[0] == 0
 
 
+@pytest.mark.slow
 def test_frozen_stages_keep_what_they_started_from(here, run):
     own = [*TINY, "train.epochs=2", "runtime.precision=float32", "backbone=resnet10t"]
     assert run("train", *own, "method=direct", "run=earlier")[0] == 0

@@ -218,6 +218,7 @@ class Process:
         return self.process.returncode
 
 
+@pytest.mark.slow
 def test_a_process_answers_to_its_end_without_its_model_folder(served_model, tmp_path, run, pngs):
     model, body = tmp_path / "model", form(*pngs)
     shutil.copytree(served_model / "model", model)

@@ -62,6 +62,7 @@ def test_methods_are_ranked_by_their_error_and_paired(drawn):
     assert one_group["rmse"].tolist() == table["rmse"].tolist()
 
 
+@pytest.mark.slow
 def test_compare_ranks_networks_and_colours_on_the_same_photographs(photos, run):
     options = [*TINY_TABLE, "train.epochs=2", "data.group_column=group", "split.folds=2", FEW, *EPOCHS, "run=c"]
     status, out, err = run("compare", *options)
@@ -106,6 +107,7 @@ def test_colours_alone_need_no_training_and_say_what_leaks(photos, run):
     assert "ridge" in out
 
 
+@pytest.mark.slow
 def test_fine_bins_classifier_and_other_backbones_are_compared(here, run):
     methods = "compare.methods=[classifier,fine_bins,soft_bins,label_codes,two_stage_top2@p4]"
     options = [*TINY, "train.epochs=2", methods, *EPOCHS, "compare.seeds=[3,4]", "bins.edges=[80,200,350]"]

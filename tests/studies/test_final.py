@@ -64,6 +64,7 @@ def test_the_same_command_shows_it_again_and_evaluate_too(trained, run):
     assert {file: file.stat().st_mtime_ns for file in outputs.rglob("*.safetensors")} == before
 
 
+@pytest.mark.slow
 def test_a_fold_that_is_missing_is_trained_again(photos, run, monkeypatch):
     config = load_config([*ALL, "run=b"])
     monkeypatch.setattr(final.orchestrator, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -76,6 +77,7 @@ def test_a_fold_that_is_missing_is_trained_again(photos, run, monkeypatch):
     assert (photos / "outputs" / "b" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_folds_is_one_model(trained, run):
     """No other is trained; in prediction all folds speak."""
     outputs, few = trained[0], [word for word in ALL if not word.startswith("train.final")]
@@ -90,6 +92,7 @@ def test_the_mean_of_the_folds_is_one_model(trained, run):
     assert run("evaluate", "run=m")[0] == 0
 
 
+@pytest.mark.slow
 def test_the_better_of_the_start_that_ships_and_of_none_is_taken(photos, run):
     few = [word for word in ALL if not word.startswith(("train.final", "start", "split.folds"))]
     few += ["train.final=folds", "split.folds=2", "train.epochs=2"]
@@ -106,6 +109,7 @@ def test_the_better_of_the_start_that_ships_and_of_none_is_taken(photos, run):
     assert run("train", *few, "run=m")[:2] == (0, out)  # the same command finds the same again
 
 
+@pytest.mark.slow
 def test_a_member_that_is_missing_or_another_is_refused(photos, run):
     few = [word for word in ALL if not word.startswith("train.final")]
     assert run("train", *few, "run=m", "train.final=folds")[0] == 0

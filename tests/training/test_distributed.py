@@ -28,6 +28,7 @@ def output(command, cwd=HERE):
     return done
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does():
     script = str(HERE / "two_processes.py")
     one = json.loads(output([sys.executable, script]).stdout)

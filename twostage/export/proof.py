@@ -99,7 +99,7 @@ def prove(predictor: Predictor, content: bytes, pixels: np.ndarray) -> Agreement
     at_once = max(2, PIXELS // pixels[0, ..., 0].size)
     several, of_file = _timed(lambda: read_file(session, pixels, at_once), len(pixels))
     odd = odd_pictures(predictor.model.config.image.size)
-    _Expected(predictor, odd, predictor.read(odd)).steady(read_file(session, odd), "odd picture")
+    _Expected(predictor, odd, predictor.read(odd)).steady(read_file(session, odd, at_once), "odd picture")
     expected = _Expected(predictor, pixels, said)
     found = [expected.agreement(one) for one in (several, read_file(session, pixels, 1))]
     concentration, ends, probability, flips = (max(one) for one in zip(*found, strict=True))

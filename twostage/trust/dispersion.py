@@ -27,7 +27,7 @@ LEAST_SCALE = 1e-5
 """Of a reading, in widths of the whole range: all residuals may be zero."""
 LEAST_BETWEEN = 1e-4
 """Bins that differ by less in what they say, widths of the whole range, differ by what float32 rounds off."""
-LEAST_CHANGE = 0.01
+LEAST_CHANGE = 0.03
 """A sign that changes less from photograph to photograph tells nothing, and may be rounding."""
 FARTHEST = 3.0
 """A sign beyond so many standard deviations of those that were learned from tells no more than one there."""

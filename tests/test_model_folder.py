@@ -774,8 +774,9 @@ def test_of_a_generator_no_more_are_taken_than_are_read_at_a_time(predictor, pat
     monkeypatch.setattr("twostage.predictor.CHUNK", 2)
     whole = predictor.read
     monkeypatch.setattr(predictor, "read", lambda *given: seen.append(len(taken)) or whole(*given))
-    predictor.predict(taken.append(path) or path for path in paths)
-    assert seen == [2, 4, 5]
+    threads = torch.get_num_threads()
+    count = len(predictor.predict(taken.append(path) or path for path in list(paths) * (threads + 3)))
+    assert seen[0] <= 2 * (threads + 1) < count  # two for each thread, and two ahead
 
 
 def test_photographs_without_pixels_give_no_number(predictor):

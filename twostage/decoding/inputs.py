@@ -27,7 +27,7 @@ ALLOWED = (
 
 def count_of(images: Any) -> int | None:
     """How many there are, where that is known before they are taken."""
-    return len(images) if isinstance(images, Sized) else None
+    return len(images) if isinstance(images, Sized) and getattr(images, "shape", True) != () else None
 
 
 def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.ndarray]:

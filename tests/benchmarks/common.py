@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,12 @@ def twostage(folder, *arguments):
 
 def median(values):
     return float(np.median(values))
+
+
+def seconds(work):
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def files_of(table):

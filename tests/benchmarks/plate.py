@@ -1,9 +1,8 @@
 """Reading a table of boxes, 20 photographs of 96 wells each, beside the same wells as pixels that need no decoding."""
 
 import numpy as np
-from common import median, twostage
+from common import median, seconds, twostage
 from PIL import Image
-from predict import seconds
 
 from twostage.data.simulated import render_photographs, sample_targets
 

@@ -367,7 +367,13 @@ def test_another_format(folder, number):
     with pytest.raises(ModelFolderError) as error:
         load_model(folder, CPU)
     assert f"format {number}" in one_line(error)
-    assert "reads 3 to 6" in str(error.value)
+    assert "reads 3 to 7" in str(error.value)
+
+
+def test_intervals_of_the_format_before_are_said_to_change(folder, caplog):
+    rewrite(folder, lambda description: description.update(format=6, trust=Trust().to_json()))
+    load_model(folder, CPU)
+    assert "intervals may be longer or shorter" in caplog.text
 
 
 @pytest.mark.parametrize("stage", ["classifier", "regressor"])

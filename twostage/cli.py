@@ -249,9 +249,9 @@ def predict(config: PredictConfig) -> str:
     Raises:
         RefusedError: With `strict`, a photograph was refused; all is written before.
     """
-    from twostage import orchestrator
+    from twostage.run import predicting
 
-    tally = orchestrator.predict(config, _print_rows)
+    tally = predicting.predict(config, _print_rows)
     written = "" if config.output is None else f", written to {given_path(config.output, 'output')}"
     said = f"{tally.rows} photographs{written}: {tally}"
     refused = tally.statuses.get("refused", 0)

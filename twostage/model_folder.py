@@ -40,7 +40,9 @@ __all__ = [
     "weights_name",
 ]
 
-FORMAT = 6
+FORMAT = 7
+OTHER_SIGNS = 6
+"""The format before: intervals could hang on what float32 rounds."""
 WITHOUT_TRUST = (4, 5)
 """The formats before: 4 knows no members, and neither says how far the model may be believed."""
 WITHOUT_DIGEST = 3
@@ -228,6 +230,8 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust, 
 
 def _read_trust(path: Path, description: dict[str, Any]) -> Trust:
     if "trust" in description:
+        if description["format"] == OTHER_SIGNS:
+            log.warning("%s: written by an earlier version: intervals may be longer or shorter; train anew", path)
         return Trust.from_json(description["trust"])
     if "intervals" in description:
         log.warning("%s: an earlier version made its intervals otherwise, so there are none: train anew", path)
@@ -259,7 +263,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
     """See that a description is of a known format and, from format 4 on, as it was written."""
     number = description["format"]
-    if type(number) is not int or number not in (FORMAT, *WITHOUT_TRUST, WITHOUT_DIGEST):
+    if type(number) is not int or number not in (FORMAT, OTHER_SIGNS, *WITHOUT_TRUST, WITHOUT_DIGEST):
         raise ModelFolderError(f"{path}: model format {str(number)[:40]}, this version reads 3 to {FORMAT}")
     if number != WITHOUT_DIGEST or "digest" in description:
         if description.get("digest") != description_digest(description):

@@ -7,42 +7,27 @@ and all at once are the same.
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from twostage.errors import ConfigError, RunError, number_of, some
-from twostage.files import given_path, refuse_unwritable
+from twostage.errors import ConfigError, RunError, number_of
 from twostage.options.choices import METHODS
-from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
 from twostage.run.closing import close
 from twostage.run.folder import RunFolder
 from twostage.run.identity import compare_with_today
 from twostage.run.length import describe
-from twostage.run.predicting import Tally, Wanted, command_of, read_into
 from twostage.run.preparation import Prepared, prepare
-from twostage.run.reader import open_reader, read_listed, say_with_what
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.run.tracked import tracked
-from twostage.tables.folders import find_photographs, listed_in
-from twostage.tables.growing import rows_to
-from twostage.tables.row_formats import row_format
-from twostage.tables.spreadsheet import TABLE_SUFFIXES
-from twostage.tables.table import Table
 from twostage.training.distributed import from_first_process, join_processes, once
 
-__all__ = ["evaluate", "predict", "train", "train_stage"]
+__all__ = ["evaluate", "train", "train_stage"]
 
 log = logging.getLogger("twostage")
-
-ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "decimal")
-"""Options of predict that mean nothing for a folder."""
 
 
 def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
@@ -112,56 +97,6 @@ def evaluate(config: Config) -> dict[str, Any]:
             with _at_work(config, folder) as prepared:
                 close(prepared)
     return folder.read_metrics()
-
-
-def predict(config: PredictConfig, show: Callable[[bytes], object]) -> Tally:
-    """Read the photographs that `config.input` names; one row each, in order, as they come, to `config.output`.
-
-    Args:
-        show: Prints rows, where there is no output.
-
-    Returns:
-        What is to be said of all rows.
-
-    Raises:
-        DataError: Nothing to read at config.input.
-        ModelFolderError: No finished model of that run.
-        RunError: The output was begun by another command, or with other photographs.
-    """
-    output = None if config.output is None else given_path(config.output, "output")
-    if output is not None:
-        refuse_unwritable(output, "output")
-    form = row_format(config.format, output)
-    predictor, folder = open_reader(config, config.confidence)
-    table, further = _photographs_to_predict(config, predictor.model.config)
-    wanted = Wanted.of(table, further, predictor)
-    form.refuse(wanted.columns, table.images)
-    with rows_to(output, form, command_of(config, predictor, wanted), show) as rows:
-        tally = read_into(rows, predictor, wanted, config)
-    say_with_what(config, predictor, folder)
-    if tally.known:
-        off = f"{(tally.squares / tally.known) ** 0.5:.4g} {predictor.unit}".strip()
-        log.info("RMSE %s over the %d read whose target is known", off, tally.known)
-    return tally
-
-
-def _photographs_to_predict(config: PredictConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
-    """The photographs, and the further columns of a table that lists them."""
-    path, data = given_path(config.input, "input"), trained.data
-    if path.suffix.lower() not in TABLE_SUFFIXES or path.is_dir():
-        unused = [name for name in ONLY_FOR_TABLES if getattr(config, name) not in (None, [])]
-        if unused:
-            raise ConfigError(f"{unused[0]}= says how to read a table, and input={config.input} is none: leave it out")
-        table = listed_in(sys.stdin.buffer) if config.input == "-" else find_photographs(config.input)
-        if data.box_columns and config.box_columns is None:
-            raise ConfigError(
-                f"the model has learned from boxes: list them in a table ({some(data.box_columns, 5)}), or read whole "
-                f"photographs with box_columns=[]"
-            )
-        for note in table.notes:
-            log.warning("%s", note)
-        return table, pd.DataFrame()
-    return read_listed(config.input, config, trained)
 
 
 def _open(config: Config) -> RunFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Set
 from os import PathLike
 from typing import IO, Any
 
@@ -27,7 +27,10 @@ ALLOWED = (
 
 def count_of(images: Any) -> int | None:
     """How many there are, where that is known before they are taken."""
-    return len(images) if isinstance(images, Sized) and getattr(images, "shape", True) != () else None
+    try:
+        return len(images)
+    except TypeError:  # a generator, or an array without axes
+        return None
 
 
 def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.ndarray]:

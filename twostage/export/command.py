@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twostage.errors import number_of
-from twostage.export.card import card as card_of
+from twostage.export.card import card
 from twostage.export.onnx_file import needed, to_onnx
 from twostage.export.photographs import photographs_for
 from twostage.export.proof import prove
@@ -39,17 +39,17 @@ def export(config: ExportConfig) -> str:
     use_threads(config.runtime.threads)
     folder = find_model(config.run)
     predictor = Predictor.load(folder, device="cpu", confidence=config.confidence)
-    graph, card = to_onnx(predictor.model), card_of(predictor.model)
+    graph, about = to_onnx(predictor.model), card(predictor.model)
     pixels, which = photographs_for(_trained_with(folder, predictor))
     agreement = prove(predictor, graph, pixels)
-    content: bytes = resolve(write)(graph, card)
+    content: bytes = resolve(write)(graph, about)
     write_output(path, content)
     say_with_what(config, predictor, folder)
     members = number_of(len(predictor.model.members), "member", "members")
     return "\n".join(
         [
-            f"{path}: {len(content) / 1e6:.3g} MB, {config.format}, {members}, {card['backbone']}, squares of "
-            f"{card['size']} pixels",
+            f"{path}: {len(content) / 1e6:.3g} MB, {config.format}, {members}, {about['backbone']}, squares of "
+            f"{about['size']} pixels",
             f"Compared with the predictor on {which}: {agreement}",
         ]
     )
@@ -63,6 +63,6 @@ def _trained_with(folder: Path, predictor: Predictor) -> Config:
     return predictor.model.config
 
 
-def as_onnx(graph: bytes, card: dict[str, Any]) -> bytes:
+def as_onnx(graph: bytes, about: dict[str, Any]) -> bytes:
     """The file itself; what a program must know of it is in its metadata."""
     return graph

@@ -213,10 +213,10 @@ class RunFolder:
     def begin(self, config: Config) -> None:
         """Write the options, once the photographs are known to be good, and let latest lead here.
 
-        Into a hidden folder, where nobody looks for a run, it does not.
+        A run, or a study, whose own name is hidden is nobody's latest.
         """
         self.write(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
-        if is_first_process() and not any(part.startswith(".") for part in self.path.parts):
+        if is_first_process() and not any(part.startswith(".") for part in self.path.parts[-2:]):
             _point_latest_to(self.path)
 
     def count_opening(self, test_set: str = "") -> int:

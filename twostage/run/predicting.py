@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,17 +19,23 @@ import pandas as pd
 from tqdm import tqdm
 
 from twostage import __version__
-from twostage.errors import RunError
+from twostage.errors import ConfigError, RunError, some
+from twostage.files import given_path, refuse_unwritable
 from twostage.model_folder import description_digest
 from twostage.options.reading import PredictConfig
+from twostage.options.run import Config
 from twostage.predictor import Predictor
-from twostage.tables.growing import Rows
+from twostage.run.reader import open_reader, read_listed, say_with_what
+from twostage.tables.folders import find_photographs, listed_in
+from twostage.tables.growing import Rows, rows_to
 from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried
+from twostage.tables.row_formats import row_format
+from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
 from twostage.trust.prediction import Prediction
 from twostage.trust.status import Status
 
-__all__ = ["Tally", "Wanted", "command_of", "read_into"]
+__all__ = ["Tally", "Wanted", "predict"]
 
 log = logging.getLogger("twostage")
 
@@ -36,6 +43,10 @@ BLOCK = 4096
 """Rows that are looked at again at a time."""
 TELL = 60.0
 """Seconds between two lines of progress where there is no terminal."""
+
+
+ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "decimal")
+"""Options of predict that mean nothing for a folder."""
 
 
 @dataclass
@@ -112,7 +123,57 @@ class Wanted:
         return "".join(map(repr, zip(*known, *further, strict=True))).encode()
 
 
-def command_of(config: PredictConfig, predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
+def predict(config: PredictConfig, show: Callable[[bytes], object]) -> Tally:
+    """Read the photographs that `config.input` names; one row each, in order, as they come, to `config.output`.
+
+    Args:
+        show: Prints rows, where there is no output.
+
+    Returns:
+        What is to be said of all rows.
+
+    Raises:
+        DataError: Nothing to read at config.input.
+        ModelFolderError: No finished model of that run.
+        RunError: The output was begun by another command, or with other photographs.
+    """
+    output = None if config.output is None else given_path(config.output, "output")
+    if output is not None:
+        refuse_unwritable(output, "output")
+    form = row_format(config.format, output)
+    predictor, folder = open_reader(config, config.confidence)
+    table, further = _photographs(config, predictor.model.config)
+    wanted = Wanted.of(table, further, predictor)
+    form.refuse(wanted.columns, table.images)
+    with rows_to(output, form, _command_of(config, predictor, wanted), show) as rows:
+        tally = _read_into(rows, predictor, wanted, config)
+    say_with_what(config, predictor, folder)
+    if tally.known:
+        off = f"{(tally.squares / tally.known) ** 0.5:.4g} {predictor.unit}".strip()
+        log.info("RMSE %s over the %d read whose target is known", off, tally.known)
+    return tally
+
+
+def _photographs(config: PredictConfig, trained: Config) -> tuple[Table, pd.DataFrame]:
+    """The photographs, and the further columns of a table that lists them."""
+    path, data = given_path(config.input, "input"), trained.data
+    if path.suffix.lower() not in TABLE_SUFFIXES or path.is_dir():
+        unused = [name for name in ONLY_FOR_TABLES if getattr(config, name) not in (None, [])]
+        if unused:
+            raise ConfigError(f"{unused[0]}= says how to read a table, and input={config.input} is none: leave it out")
+        table = listed_in(sys.stdin.buffer) if config.input == "-" else find_photographs(config.input)
+        if data.box_columns and config.box_columns is None:
+            raise ConfigError(
+                f"the model has learned from boxes: list them in a table ({some(data.box_columns, 5)}), or read whole "
+                f"photographs with box_columns=[]"
+            )
+        for note in table.notes:
+            log.warning("%s", note)
+        return table, pd.DataFrame()
+    return read_listed(config.input, config, trained)
+
+
+def _command_of(config: PredictConfig, predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
     """All that the rows depend on, beside the photographs and what is known of each, as JSON can hold it."""
     description = predictor.model.description
     return {
@@ -127,7 +188,7 @@ def command_of(config: PredictConfig, predictor: Predictor, wanted: Wanted) -> d
     }
 
 
-def read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: PredictConfig) -> Tally:
+def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: PredictConfig) -> Tally:
     """Read the photographs whose rows are not there yet, and put their rows; what is said of all of them.
 
     Raises:

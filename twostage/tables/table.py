@@ -110,8 +110,7 @@ def read_table(
         image_column,
         target_column or "",
     )
-    notes = list(sheet.notes)
-    places = Places(images_folder(path, images, "data.images"))
+    places, notes = Places(images_folder(path, images, "data.images")), list(sheet.notes)
     names, paths = photographs_in(sheet, image_column, places, notes)
     boxes = boxes_in(sheet, "data.", box_columns, decimal, notes) if box_columns else None
     targets, skipped, unit = np.full(len(names), np.nan), dict[int, str](), ""

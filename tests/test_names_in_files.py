@@ -243,7 +243,7 @@ def test_a_model_folder_of_a_run_is_made_again_when_its_description_was_changed(
 
 @pytest.mark.parametrize("output", ["p00.png/readings.csv", "p00.png/a/b.csv", "."])
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_read(trained, run, output, monkeypatch):
-    monkeypatch.setattr("twostage.orchestrator.open_reader", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("twostage.run.predicting.open_reader", lambda *_: pytest.fail("read"))
     one_line(run("predict", "input=p00.png", f"output={output}"), f"output={output}", "folder")
 
 

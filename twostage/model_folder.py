@@ -209,7 +209,7 @@ def _read_description(path: Path) -> tuple[dict[str, Any], Config, Bins, Trust, 
         description = _parse(path)
         _refuse_changed(path, description)
         config = to_typed(description["config"])
-        bins = Bins(description["edges"], config.data.scale)
+        bins = Bins(description["edges"], config.data.scale, config.bins.period)
         trust = _read_trust(path, description)
         recalibration = Recalibration.from_json(description.get("recalibration", Recalibration().to_json()))
         digests = dict(description["sha256"])

@@ -1,19 +1,24 @@
-"""The scale on which concentrations are learned and judged: as they are, or by their logarithm."""
+"""The scale on which concentrations are learned and judged: as they are, by their logarithm, or around a circle."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["LINEAR", "SCALES", "Linear", "Log", "Scale"]
+from twostage.errors import ConfigError
+
+__all__ = ["LINEAR", "SCALES", "Circular", "Linear", "Log", "Scale", "circle"]
 
 
 class Scale(ABC):
     """Concentrations <-> places on a scale, on which equal distances are equally bad errors."""
 
     name: str
+    period: float | None = None
+    """After which the scale comes back to where it began; None for a line."""
 
     @abstractmethod
     def to(self, concentration: ArrayLike) -> np.ndarray:
@@ -29,7 +34,19 @@ class Scale(ABC):
 
     def error(self, predicted: ArrayLike, target: ArrayLike) -> np.ndarray:
         """How far predicted concentrations (...) lie above the measured ones, on the scale."""
-        return self.to(predicted) - self.to(target)
+        return self.apart(self.to(predicted), self.to(target))
+
+    def apart(self, place: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """How far places (...) lie above others (...)."""
+        return place - other
+
+    def home(self, concentration: ArrayLike) -> np.ndarray:
+        """Concentrations (...) by the one name that each has: on a line their own."""
+        return np.asarray(concentration, np.float64)
+
+    def near(self, place: ArrayLike, middle: ArrayLike) -> np.ndarray:
+        """Places (...) by the name that lies nearest to `middle` (...): on a line their own."""
+        return np.asarray(place, np.float64)
 
     def shifted(self, concentration: ArrayLike, distance: ArrayLike) -> np.ndarray:
         """Concentrations (...) moved by so much on the scale."""
@@ -78,6 +95,56 @@ class Log(Scale):
         return "decades"
 
 
+class Circular(Linear):
+    """Angles and what is like them: after a period all comes again, so that 359 and 1 degrees differ by 2.
+
+    Places may be counted on beyond the circle, as the ends of an interval are: 355 to 365 degrees.
+
+    >>> degrees = Circular(360, 0)
+    >>> degrees.error([1.0, 90.0], [359.0, 100.0]).tolist(), degrees.home([-10.0, 725.0]).tolist()
+    ([2.0, -10.0], [350.0, 5.0])
+    """
+
+    period: float
+
+    def __init__(self, period: float, low: float) -> None:
+        """Concentrations are named from `low` on, which is included, to `low` and a period, which is not."""
+        self.period, self.low = float(period), float(low)
+
+    def apart(self, place: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """The shorter way from others (...) to places (...), positive where it leads upwards."""
+        return np.asarray(np.mod(place - other + self.period / 2, self.period) - self.period / 2)
+
+    def home(self, concentration: ArrayLike) -> np.ndarray:
+        """Concentrations (...) between `low` and a period above."""
+        turned = np.mod(np.asarray(concentration, np.float64) - self.low, self.period)
+        return self.low + np.where(turned < self.period, turned, 0.0)  # a number just below zero is rounded up to it
+
+    def near(self, place: ArrayLike, middle: ArrayLike) -> np.ndarray:
+        """Places (...) at most half a period away from `middle` (...)."""
+        middle = np.asarray(middle, np.float64)
+        return np.asarray(middle + self.apart(np.asarray(place, np.float64), middle))
+
+
 LINEAR = Linear()
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (LINEAR, Log())}
 """What `data.scale` chooses from."""
+
+
+def circle(edges: Sequence[float] | np.ndarray, scale: str, period: float) -> Circular:
+    """The scale of a circle that the edges of bins (K+1,) fill.
+
+    Raises:
+        ConfigError: They do not, or the scale is no linear one, or the period is none.
+    """
+    if scale != LINEAR.name:
+        raise ConfigError(f"bins.period={period:g} is for data.scale=linear, not {scale}: leave one of them out")
+    if not (np.isfinite(period) and period > 0):
+        raise ConfigError(f"bins.period={period:g} must be a number above zero: 360 for degrees")
+    span = edges[-1] - edges[0]
+    if abs(span - period) > 1e-9 * period:
+        raise ConfigError(
+            f"the bins span {edges[0]:g}..{edges[-1]:g}, which is {span:g} and not bins.period={period:g}: set "
+            f"bins.range=[{edges[0]:g},{edges[0] + period:g}], or bins.range=null"
+        )
+    return Circular(period, float(edges[0]))

@@ -6,13 +6,16 @@ from typing import Any
 
 from twostage.options.family import Family
 
-__all__ = ["CHECKS", "COMBINATIONS", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS", "TRACKERS"]
+__all__ = ["ALIGNMENTS", "CHECKS", "COMBINATIONS", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS", "TRACKERS"]
 
 METHODS = Family(
     "method",
     {"two_stage": ("classifier", "regressor"), "direct": ("regressor",), "classifier": ("classifier",)},
 )
 """Which stages a method trains, in this order."""
+
+ALIGNMENTS: Family[Any] = Family("regressor.align", {"none": None, "turn": "twostage.stages.alignment:Turned"})
+"""From a photograph and what stage 1 says of it to what stage 2 is shown: a class built as ``Class(bins)``."""
 
 POOLINGS: Family[Any] = Family(
     "pooling",

@@ -41,6 +41,8 @@ class DataConfig:
     """Do other seeds give other photographs under the same names?"""
     are_files = False
     """Are they photographs that somebody took?"""
+    made_by_turning = False
+    """Are they upright photographs, turned by `turn` degrees at most either way, and the angle is the target?"""
     has_columns = False
     """Is there a table whose columns can name a split?"""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from twostage.options.choices import COMBINATIONS, INTERVALS, METHODS, POOLINGS, TRACKERS
+from twostage.options.choices import ALIGNMENTS, COMBINATIONS, INTERVALS, METHODS, POOLINGS, TRACKERS
 from twostage.options.field import option, part
 
 __all__ = [
@@ -69,6 +69,9 @@ class BinsConfig:
     scheme: str = option("uniform", "bins of equal width or of equal count", choices="uniform quantile")
     range: list[float] | None = option([80.0, 350.0], "lowest and highest edge; null: of the training targets")
     edges: list[float] | None = option(None, "explicit edges instead of count, scheme and range")
+    period: float | None = option(
+        None, "of a target that goes around, as 360 of degrees: the bins fill it, and the last lies beside the first"
+    )
     min_images: int = option(5, "a bin with fewer training images is merged with a neighbour", 0, 1_000_000)
     min_groups: int = option(5, "so is one with images of fewer groups, where groups are known", 0, 1_000_000)
 
@@ -88,6 +91,11 @@ class AugmentConfig:
     noise: float = option(0.0, "largest standard deviation of pixel noise, sRGB in [0, 1]", 0.0, 0.2)
     exposure: float = option(0.0, "standard deviation of a change of exposure, optical density; moves the colour", 0, 1)
     white_balance: float = option(0.0, "the same, of each channel by itself", 0, 1)
+    moves_target: bool | None = option(
+        None,
+        "do turns and mirroring move the target, an angle from upright in degrees, counter-clockwise? true: it moves "
+        "with the photograph; false: it stays; null: it stays, and is refused where the target is an angle",
+    )
 
     @property
     def invariant_views(self) -> tuple[int, ...]:
@@ -95,6 +103,8 @@ class AugmentConfig:
 
         Training shows them; prediction may average over them, and over no others.
         """
+        if self.moves_target:
+            return (0,)
         turns = self.quarter_turns or self.rotation >= 180
         if turns and (self.flips or self.mirror):
             return tuple(range(8))
@@ -128,6 +138,17 @@ class RegressorConfig:
     loss: str = option("huber", "huber: of the error; gaussian: likelihood of the offsets", choices="huber gaussian")
     huber_delta: float = option(0.03, "where the Huber loss turns linear, share of the range", 1e-6, 10.0)
     warm_start: bool = option(True, "start from the classifier's weights")
+    align: str = option(
+        "none",
+        "what it sees: none, the photograph; turn, the photograph turned back by the center of the likeliest bin",
+        choices=ALIGNMENTS,
+    )
+    align_by: str = option(
+        "mix",
+        "the bin by which photographs are turned back in training: true, or what the classifier says, or mix, each in "
+        "half of them",
+        choices="true classifier mix",
+    )
     backbone: Any = field(default=None, metadata={"meaning": "set with +backbone@regressor.backbone=NAME"})
 
 

@@ -31,10 +31,10 @@ def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = No
     options, scale = config.bins, config.data.scale
     if np.ptp(targets) == 0:
         raise DataError(f"all {len(targets)} training targets are {targets[0]:g}: there is nothing to learn")
-    low, high = options.range or (float(targets.min()), float(targets.max()))
+    low, high = options.range or _span(targets, options.period)
     if config.method == "direct":
         edges = options.edges or [low, high]
-        bins = Bins([edges[0], edges[-1]], scale)
+        bins = Bins([edges[0], edges[-1]], scale, options.period)
         return bins, _outside(bins, targets)
     laid, notes = _laid(options, targets, low, high, scale)
     bins = laid.merged(targets, options.min_images)
@@ -42,6 +42,16 @@ def lay_bins(config: Config, targets: np.ndarray, groups: np.ndarray | None = No
         bins = bins.merged(targets, options.min_groups, groups)
     notes += _merged(laid, bins, options, groups is not None)
     return bins, notes + _outside(bins, targets)
+
+
+def _span(targets: np.ndarray, period: float | None) -> tuple[float, float]:
+    """From where to where bins go that take it from the targets (N,): on a circle around it, from half a period below
+    zero if there are targets below zero, else from zero.
+    """
+    if period is None:
+        return float(targets.min()), float(targets.max())
+    low = -period / 2 if targets.min() < 0 else 0.0
+    return low, low + period
 
 
 def _merged(laid: Bins, bins: Bins, options: BinsConfig, grouped: bool) -> list[str]:
@@ -62,6 +72,11 @@ def _listed(bins: Bins) -> str:
 
 def _outside(bins: Bins, targets: np.ndarray) -> list[str]:
     count = int(((targets < bins.edges[0]) | (targets > bins.edges[-1])).sum())
+    if count and bins.period is not None:
+        return [
+            f"{count} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: with "
+            f"bins.period={bins.period:g} they are the same as others inside, and are read as these"
+        ]
     note = (
         f"{count} of {len(targets)} training targets lie outside {bins.edges[0]:g}..{bins.edges[-1]:g}: they belong to "
         f"the end bins, with offsets beyond 1; bins.range=null takes the range from the data"
@@ -86,6 +101,8 @@ def rows_of_bins(parts: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
 def beyond_training(scale: Scale, targets: np.ndarray, parts: np.ndarray) -> list[str]:
     """A sentence where concentrations (N,) of other parts (N,) lie beyond those that are learned from."""
+    if scale.period is not None:  # a circle has no end
+        return []
     places = scale.to(targets)
     train = places[parts == "train"]
     slack = BEYOND_TRAINING * np.ptp(train)
@@ -114,11 +131,11 @@ def spanned_decades(config: Config, targets: np.ndarray) -> float:
 def _laid(options: BinsConfig, targets: np.ndarray, low: float, high: float, scale: str) -> tuple[Bins, list[str]]:
     """The bins as the options say, with edges between levels where targets are few levels."""
     if options.edges:
-        return Bins(options.edges, scale), []
+        return Bins(options.edges, scale, options.period), []
+    bins = Bins.uniform(low, high, options.count, scale, options.period)
+    targets = bins.scale.home(targets)
     if options.scheme == "quantile":
-        bins = Bins.quantile(targets, options.count, low, high, scale)
-    else:
-        bins = Bins.uniform(low, high, options.count, scale)
+        bins = Bins.quantile(targets, options.count, low, high, scale, options.period)
     levels = np.unique(targets)
     if len(levels) > min(MOST_LEVELS * options.count, len(targets) / 2):
         return bins, []

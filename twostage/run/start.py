@@ -242,7 +242,7 @@ def try_networks(config: Config, folder: RunFolder) -> tuple[Start | None, list[
     untrained = [name for name in METHODS[config.method] if not folder.weights(name).is_file()]
     start = load_start(config) if _needs_start(config, untrained) else None
     mean, std = torch.zeros(channels(config.image.color)), torch.ones(channels(config.image.color))
-    bins = Bins([0.0, 1.0])
+    bins = Bins([0.0, config.bins.period or 1.0], period=config.bins.period)
     networks = {name: build_stage(name, config, bins).network for name in METHODS[config.method]}
     notes = [initialize(networks[name], config, name, mean, std, start) for name in untrained]
     notes.append(_undeclared(config, networks))

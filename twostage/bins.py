@@ -182,8 +182,7 @@ class Bins:
         On a circle it is the direction of the sum of arrows (Mardia and Jupp 2000, "Directional statistics", 2.2).
         """
         if self.period is not None:
-            arrows = np.exp(2j * np.pi / self.period * np.asarray(concentrations, np.float64))
-            return self.scale.home(np.angle((np.asarray(weights) * arrows).sum(1)) * self.period / (2 * np.pi))
+            return self.scale.decoded((np.asarray(weights)[..., None] * self.scale.code(concentrations)).sum(1))
         mean = (np.asarray(weights, np.float64) * self.move(concentrations)).sum(1)
         return self.scale.back(self.origin + mean)
 

@@ -48,6 +48,14 @@ class Scale(ABC):
         """Places (...) by the name that lies nearest to `middle` (...): on a line their own."""
         return np.asarray(place, np.float64)
 
+    def code(self, place: ArrayLike) -> np.ndarray:
+        """What a linear function can be fitted to, for places (N,): (N,R), on a line R = 1, themselves."""
+        return np.asarray(place, np.float64)[:, None]
+
+    def decoded(self, code: np.ndarray) -> np.ndarray:
+        """Inverse of `code`: (N,R) -> (N,)."""
+        return code[:, 0]
+
     def shifted(self, concentration: ArrayLike, distance: ArrayLike) -> np.ndarray:
         """Concentrations (...) moved by so much on the scale."""
         return self.back(self.to(concentration) + np.asarray(distance, np.float64))
@@ -124,6 +132,15 @@ class Circular(Linear):
         """Places (...) at most half a period away from `middle` (...)."""
         middle = np.asarray(middle, np.float64)
         return np.asarray(middle + self.apart(np.asarray(place, np.float64), middle))
+
+    def code(self, place: ArrayLike) -> np.ndarray:
+        """Cosine and sine of the angle that a period makes a full one: (N,) -> (N,2)."""
+        angle = 2 * np.pi / self.period * np.asarray(place, np.float64)
+        return np.stack([np.cos(angle), np.sin(angle)], -1)
+
+    def decoded(self, code: np.ndarray) -> np.ndarray:
+        """Direction of arrows (N,2) of any length: (N,)."""
+        return self.home(np.arctan2(code[:, 1], code[:, 0]) * self.period / (2 * np.pi))
 
 
 LINEAR = Linear()

@@ -80,9 +80,8 @@ def measure(work, name, size):
     config = load_config([*overrides, f"runtime.cache_dir={work / 'cache'}", f"run={work / 'run'}"])
     prepared = prepare(config, work / "run")
     stage, device, batch = build_classifier(config, prepared.bins), prepared.device, config.train.batch_size
-    targets = stage.targets(prepared.photos.table.targets)
     prepared.parts[:], prepared.parts[-batch:] = "train", "validation"
-    train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
+    train, validation = prepared.examples("train", stage), prepared.examples("validation", stage)
     still = to_color(to_srgb(train.pixels[:batch], device), config.image.color), train.targets[:batch].to(device)
     plan = choose_plan(stage.to(device), *still, config.runtime.precision)
 
@@ -118,7 +117,7 @@ def measure(work, name, size):
         synchronize()
         return SOME / (time.perf_counter() - begin)
 
-    plain_data = PlainPhotographs(files_of(table)[: SOME + batch], targets, size)
+    plain_data = PlainPhotographs(files_of(table)[: SOME + batch], stage.targets(table.targets), size)
     loader = DataLoader(plain_data, batch, shuffle=True, num_workers=2, persistent_workers=True)
 
     def plain(plan=Plan("float32", channels_last=False)):  # noqa: B008

@@ -43,7 +43,8 @@ def test_each_specimen_is_read_as_by_the_solution_without_it(seed):
 def test_the_solution_is_that_of_all_specimens():
     columns, values, groups = specimens(2, [3, 1, 5, 2, 4])
     found = solve_left_out(columns, values, groups)
-    read = columns @ found.solution[:-1] + found.solution[-1]
+    (solution,) = found.solution
+    read = columns @ solution[:-1] + solution[-1]
     assert np.sqrt(np.mean((read - values) ** 2)) < found.rmse
 
 
@@ -63,7 +64,7 @@ def test_of_the_nearly_best_the_firmest_is_taken():
     both = solve_left_out(np.column_stack([columns, noise]), values, groups)
     assert both.strength <= alone.strength * 30
     fresh = rng.normal(size=(200, 35))
-    new, old = (fresh[:, : len(one.solution) - 1] @ one.solution[:-1] for one in (both, alone))
+    new, old = (fresh[:, : one.solution.shape[1] - 1] @ one.solution[0, :-1] for one in (both, alone))
     assert np.std(new - old) < values.std()
 
 

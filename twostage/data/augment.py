@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +17,16 @@ from torch import Tensor
 from twostage.data.color import exposed
 from twostage.options.run import AugmentConfig
 
-__all__ = ["augment", "dihedral_view", "dihedral_views", "exposures", "moves_color", "undone_view"]
+__all__ = [
+    "Motion",
+    "augment",
+    "augmented",
+    "dihedral_view",
+    "dihedral_views",
+    "exposures",
+    "moves_color",
+    "undone_view",
+]
 
 
 def dihedral_views(images: Tensor) -> list[Tensor]:
@@ -56,19 +66,51 @@ def augment(
     whole: int | None = None,
     share: slice = slice(None),
 ) -> Tensor:
-    """Augment square images, sRGB (N,3,H,W) in [0, 1], each in its own way.
+    """Augment square images, sRGB (N,3,H,W) in [0, 1], each in its own way; the arguments are those of `augmented`."""
+    return augmented(srgb, options, generator, whole, share)[0]
+
+
+@dataclass
+class Motion:
+    """How an angle from upright moves with each of N photographs: degrees become ``sign * degrees + turn``, (N,) each.
+
+    Angles are counted counter-clockwise. A mirror that swaps left and right negates them.
+    """
+
+    sign: Tensor
+    turn: Tensor
+
+    def then(self, where: Tensor, sign: float, turn: Tensor | float) -> None:
+        """Move on, the photographs named in `where` (N,), by another motion."""
+        self.sign = torch.where(where, sign * self.sign, self.sign)
+        self.turn = torch.where(where, sign * self.turn + turn, self.turn)
+
+    def moved(self, degrees: np.ndarray) -> np.ndarray:
+        """Angles (N,) after the motion."""
+        return np.asarray(self.sign.cpu().double().numpy() * degrees + self.turn.cpu().double().numpy())
+
+
+def augmented(
+    srgb: Tensor,
+    options: AugmentConfig,
+    generator: torch.Generator,
+    whole: int | None = None,
+    share: slice = slice(None),
+) -> tuple[Tensor, Motion]:
+    """Augment square images, sRGB (N,3,H,W) in [0, 1], each in its own way, and tell how angles in them have moved.
 
     Args:
         generator: A CPU generator; with the same state the result is the same on every device.
         whole: Where the images are the `share` of a larger batch: its size. Each is changed as it would be there.
     """
     draws = _Draws(generator, len(srgb) if whole is None else whole, share, srgb.device)
-    srgb = _turn_and_flip(srgb, options, draws)
+    motion = Motion(srgb.new_ones(len(srgb)), srgb.new_zeros(len(srgb)))
+    srgb = _turn_and_flip(srgb, options, draws, motion)
     if options.rotation or options.shift or options.scale:
-        srgb = _resample(srgb, options, draws)
+        srgb = _resample(srgb, options, draws, motion)
     if options.brightness or any(options.gamma) or options.noise:
         srgb = _change_light(srgb, options, draws)
-    return exposed(srgb, exposures(draws.normal(4), options)) if _exposes(options) else srgb
+    return (exposed(srgb, exposures(draws.normal(4), options)) if _exposes(options) else srgb), motion
 
 
 @dataclass(frozen=True)
@@ -95,7 +137,7 @@ class _Draws:
         return torch.randn(self.whole, *shape, generator=self.generator)[self.share].to(self.device)
 
 
-def _turn_and_flip(images: Tensor, options: AugmentConfig, draws: _Draws) -> Tensor:
+def _turn_and_flip(images: Tensor, options: AugmentConfig, draws: _Draws, motion: Motion) -> Tensor:
     """Transposition and the two mirrorings generate all 8 symmetries of the square."""
     coin = draws.coins(3)
     if options.quarter_turns and (options.flips or options.mirror):
@@ -108,14 +150,18 @@ def _turn_and_flip(images: Tensor, options: AugmentConfig, draws: _Draws) -> Ten
         transpose, vertical, horizontal = torch.zeros_like(coin[0]), torch.zeros_like(coin[0]), coin[2]
     else:
         return images
+    for mirrored, turn in ((transpose, 90.0), (vertical, 180.0), (horizontal, 0.0)):
+        motion.then(mirrored.flatten(), -1.0, turn)
     images = torch.where(transpose, images.transpose(2, 3), images)
     images = torch.where(vertical, images.flip(2), images)
     return torch.where(horizontal, images.flip(3), images)
 
 
-def _resample(images: Tensor, options: AugmentConfig, draws: _Draws) -> Tensor:
+def _resample(images: Tensor, options: AugmentConfig, draws: _Draws, motion: Motion) -> Tensor:
     """Rotation, shift and scale in one bilinear interpolation; what comes from outside is reflected."""
-    angle = draws.uniform(-options.rotation, options.rotation) * (math.pi / 180)
+    degrees = draws.uniform(-options.rotation, options.rotation)
+    motion.then(torch.ones_like(degrees, dtype=torch.bool), 1.0, degrees)
+    angle = degrees * (math.pi / 180)
     zoom = 1 + draws.uniform(-options.scale, options.scale)
     # affine_grid's coordinates run from -1 to 1, so a shift by a share of the width is twice that share
     shift_x, shift_y = (2 * draws.uniform(-options.shift, options.shift) for _ in range(2))

@@ -43,7 +43,8 @@ class Photographs:
     """A table and its pixels.
 
     `pixels` is uint8 sRGB (N,H,W,3), row by row read from `store`; `digests` tell the files' contents apart (empty for
-    simulated ones); `skipped` maps the name of each photograph that was left out to the reason.
+    simulated ones); `skipped` maps the name of each photograph that was left out to the reason. `upright` are those of
+    data made by turning before they were turned, (N,2H,2W,3) and so finer: training turns them by other angles.
     """
 
     table: Table
@@ -52,6 +53,7 @@ class Photographs:
     store: Store
     skipped: dict[str, str]
     notes: list[str]
+    upright: Rows | None = None
 
 
 def decode_photographs(

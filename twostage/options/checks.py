@@ -113,6 +113,13 @@ def _check_angles(config: Config) -> None:
         )
     if augment.moves_target and config.data.scale == "log":
         raise ConfigError("augment.moves_target is for angles, and data.scale=log is not: leave one of them out")
+    if align != "none" and augment.moves_target is False:
+        raise ConfigError(
+            f"regressor.align={align} turns photographs, and augment.moves_target=false says that this "
+            f"changes no target: leave one of them out"
+        )
+    if bins.period is not None and config.classifier.encoding != "bins":
+        raise ConfigError(f"classifier.encoding={config.classifier.encoding} knows no circle: leave out bins.period")
     if align != "none" and config.method != "two_stage":
         raise ConfigError(f"regressor.align={align} needs what stage 1 says: method=two_stage, not {config.method}")
 

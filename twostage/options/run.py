@@ -271,3 +271,8 @@ class Config:
     def views(self) -> tuple[int, ...]:
         """The turns and flips over which readings are averaged, or with combine.views=auto may be."""
         return (0,) if self.combine.views == "1" else self.augment.invariant_views
+
+    @property
+    def sees_disc(self) -> bool:
+        """Do networks see the disc alone that stays in a photograph however it is turned?"""
+        return bool(self.augment.moves_target and self.augment.rotation) or self.regressor.align != "none"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from twostage.data.augment import Motion
 from twostage.data.splits import splits_table
+from twostage.data.store import Rows
 from twostage.files import as_bytes
 from twostage.options.choices import METHODS
 from twostage.options.flat import options_that_count
@@ -20,6 +22,7 @@ from twostage.run.data import RunData, load_data
 from twostage.run.folder import RunFolder
 from twostage.run.start import Start, try_networks
 from twostage.stages.reading import batches
+from twostage.stages.stage import Stage
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
 from twostage.training.distributed import my_device
@@ -68,15 +71,28 @@ class Prepared(RunData):
         solved = self.folder.stage(METHODS[self.config.method][-1]).refit
         return "1" if solved.is_file() and json.loads(solved.read_text())["views"] == 1 else "8"
 
-    def examples(self, part: str, targets: Tensor) -> Examples:
-        """Photographs for training or validation with what to learn of them, targets (all N,...)."""
+    def examples(self, part: str, stage: Stage) -> Examples:
+        """Photographs for training or validation with what a stage is to learn of them.
+
+        Where angles move with the photographs, training knows the targets when it has turned them.
+        """
         rows = self.training_rows if part == "train" else self.part(part)
-        return Examples(
-            [self.photos.table.images[i] for i in rows],
-            self.pixels(rows),
-            self.learned_targets[rows],
-            targets[torch.from_numpy(rows)],
-        )
+        names = [self.photos.table.images[i] for i in rows]
+        learned = self.learned_targets[rows]
+        scale = self.bins.moved().scale
+        examples = Examples(names, self.pixels(rows), learned, stage.targets(learned), scale=scale)
+        if part != "train" or not self.config.augment.moves_target:
+            return examples
+        upright, angles = self.photos.upright, self.photos.table.targets[rows]
+        if upright is not None:
+            pixels = Rows(upright.array, upright.rows[rows])
+            finer = upright.array.shape[1] // self.config.image.size
+            examples, angles = replace(examples, pixels=pixels, finer=finer), np.zeros(len(rows))
+
+        def moved(some: np.ndarray, motion: Motion) -> Tensor:
+            return stage.targets(self.bins.move(motion.moved(angles[some])))
+
+        return replace(examples, moved=moved)
 
     def identity(self) -> dict[str, str]:
         """What is trained on what: the options that count, and digests of the photographs and their splits."""

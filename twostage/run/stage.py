@@ -21,6 +21,7 @@ from twostage.run.folder import RunFolder
 from twostage.run.length import epochs_of_stages, with_length
 from twostage.run.preparation import Prepared, spread
 from twostage.run.start import initialize
+from twostage.stages.aligned import AlignedRegressor
 from twostage.stages.build import build_classifier, build_stage, is_refitted, starts_from_own_weights, warm_start
 from twostage.stages.classifier import Classifier
 from twostage.stages.encoded import Encoded
@@ -63,12 +64,15 @@ def train_stage(name: str, prepared: Prepared, tell: Callable[[], None]) -> None
     if prepared.folder.weights(name).is_file():
         return
     stage = build_stage(name, config, prepared.bins)
+    if isinstance(stage, AlignedRegressor):
+        stage.follow(_guide(prepared))
     initialize(stage.network, config, name, *prepared.normalization(), prepared.start)
     warm = name != METHODS[config.method][0] and config.regressor.warm_start
     if warm:
         _start_warm(stage, prepared)
     solved = is_refitted(stage.network, config)
-    if solved and prepared.gently and (not warm or config.train.epochs == 0):
+    begun = warm and not isinstance(stage, AlignedRegressor)  # whose readout tells something else
+    if solved and prepared.gently and (not begun or config.train.epochs == 0):
         _solve_first(stage, prepared)
     stage.solved_later = solved and not prepared.gently and not config.train.patience
     _fit(stage, prepared, tell)
@@ -82,6 +86,12 @@ def _start_warm(regressor: Stage, prepared: Prepared) -> None:
         log.warning("regressor.warm_start: the stages differ in %s, which starts from scratch", name)
 
 
+def _guide(prepared: Prepared) -> Callable[[Tensor], Tensor]:
+    """What the classifier says of images (N,C,H,W), (N,K), to a stage that is shown them as it says."""
+    classifier = _trained_classifier(prepared).to(prepared.device).eval()
+    return lambda images: classifier.probabilities(images.to(torch.float32))
+
+
 def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
     classifier = build_classifier(prepared.config, prepared.bins.moved())
     load_weights(prepared.folder.weights("classifier"), classifier)
@@ -90,7 +100,6 @@ def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
 
 def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
     config, folder = prepared.config, prepared.folder.stage(stage.name)
-    targets = stage.targets(prepared.learned_targets)
     rate = config.train.learning_rate * (GENTLE if prepared.gently else 1)
     course = Course(
         replace(config.train, learning_rate=rate),
@@ -100,13 +109,13 @@ def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
         augmentation=config.augment,
         seed=config.seed,
         device=prepared.device,
-        plan=_plan(stage, targets, prepared),
+        plan=_plan(stage, prepared),
         progress=config.runtime.progress,
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         keep_last=stage.solved_later or prepared.gently,
         tell=tell,
     )
-    train, validation = prepared.examples("train", targets), prepared.examples("validation", targets)
+    train, validation = prepared.examples("train", stage), prepared.examples("validation", stage)
     course = with_length(course, stage, train, validation, prepared)
     if not course.epochs:
         prepared.folder.write(folder.history, history_table([]))
@@ -115,7 +124,7 @@ def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
 
 
 @once
-def _plan(stage: Stage, targets: Tensor, prepared: Prepared) -> Plan:
+def _plan(stage: Stage, prepared: Prepared) -> Plan:
     """As the run began, or else as is fastest here; where so little is shown that it would not pay, unmeasured."""
     path, config = prepared.folder.stage(stage.name).plan, prepared.config
     if path.is_file():
@@ -129,7 +138,8 @@ def _plan(stage: Stage, targets: Tensor, prepared: Prepared) -> Plan:
     images = torch.cat(list(batches(prepared.pixels(rows), config.image.color, prepared.device)))
     memory = prepared.photos.store.path.parent / "plans.json"
     measured = stage.to(prepared.device)
-    plan = choose_plan(measured, images, targets[rows].to(prepared.device), config.runtime.precision, memory)
+    targets = stage.targets(prepared.learned_targets[rows]).to(prepared.device)
+    plan = choose_plan(measured, images, targets, config.runtime.precision, memory)
     prepared.folder.write_json(path, asdict(plan))
     return plan
 
@@ -233,8 +243,9 @@ def _solve_few(stage: Stage, prepared: Prepared, views: Sequence[int]) -> dict[s
 
 def _seen(stage: Stage, rows: np.ndarray, prepared: Prepared, views: Sequence[int]) -> Seen:
     groups = prepared.photos.table.groups
-    pooled = _pooled(stage, rows, prepared, views)
-    return Seen(pooled, prepared.learned_targets[rows], None if groups is None else groups[rows])
+    pooled, reference = _pooled(stage, rows, prepared, views)
+    groups = None if groups is None else groups[rows]
+    return Seen(pooled, prepared.learned_targets[rows], groups, reference=reference)
 
 
 def _probabilities(prepared: Prepared, views: Sequence[int]) -> np.ndarray:
@@ -254,8 +265,10 @@ def _ambiguous(stage: Stage, prepared: Prepared) -> np.ndarray:
 
 
 @torch.no_grad()
-def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared, views: Sequence[int]) -> np.ndarray:
-    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read.
+def _pooled(
+    stage: Stage, rows: np.ndarray, prepared: Prepared, views: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pooled vectors (N,P) of photographs, averaged over the views, as they will be read, and their `Seen.reference`.
 
     Where another stage goes on to train from this one, nothing is fitted that its gradients do not see.
     """
@@ -263,8 +276,10 @@ def _pooled(stage: Stage, rows: np.ndarray, prepared: Prepared, views: Sequence[
     fitted = last and not prepared.few  # whom more columns than specimens mislead
     dtype = stage.network.reading_dtype(prepared.device)
     stage.eval().to(dtype)
-    found = []
+    found, references = [], []
     for images in batches(prepared.pixels(rows), prepared.config.image.color, prepared.device):
-        found.append(stage.network.seen(images.to(dtype), views, fitted=fitted).numpy())
+        shown, reference = stage.shown(images.to(dtype))
+        found.append(stage.network.seen(shown, views, fitted=fitted).numpy())
+        references += [] if reference is None else [reference[:, 0].cpu().double().numpy()]
     stage.float()
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(references) if references else None

@@ -257,6 +257,10 @@ def _undeclared(config: Config, networks: dict[str, Network]) -> list[str]:
         if not set(range(alike)) <= set(config.augment.invariant_views):
             backbone = backbone_config_of(config, name).name
             what = "turns and mirroring" if alike == 8 else "turns"
+            if config.augment.moves_target:
+                raise BackboneError(
+                    f"backbone={backbone} is blind to {what}, and the target moves with them: choose another backbone"
+                )
             said.append(
                 f"backbone={backbone} is blind to {what}, which augment does not say to leave the concentration "
                 f"unchanged: where they matter, choose another backbone"

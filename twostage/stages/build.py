@@ -9,8 +9,11 @@ import torch
 from twostage.backbones import build_backbone
 from twostage.bins import Bins
 from twostage.data.color import channels
+from twostage.options.choices import ALIGNMENTS
+from twostage.options.family import resolve
 from twostage.options.run import Config
-from twostage.stages.classifier import Classifier
+from twostage.stages.aligned import AlignedRegressor, reach_of
+from twostage.stages.classifier import CircularClassifier, Classifier
 from twostage.stages.encoded import Encoded, LabelCodes, SoftBins
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
@@ -47,6 +50,7 @@ def _network(config: Config, stage: str, bins: Bins) -> Network:
             channels=count,
             pooling=config.pooling,
             name=backbone_config.name,
+            disc=config.sees_disc,
         )
 
 
@@ -59,13 +63,19 @@ def build_classifier(config: Config, bins: Bins) -> Classifier | Encoded:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             return LabelCodes(network, bins)
-    return Classifier(network, bins, options.smoothing)
+    kind = Classifier if bins.period is None else CircularClassifier
+    return kind(network, bins, options.smoothing)
 
 
 def build_regressor(config: Config, bins: Bins) -> Regressor:
     """An untrained regressor; its weights depend on the seed alone."""
-    network, options = _network(config, "regressor", bins), config.regressor
-    return Regressor(network, bins, options.loss, options.huber_delta, options.overlap)
+    options = config.regressor
+    learns = (options.loss, options.huber_delta, options.overlap)
+    if options.align == "none":
+        return Regressor(_network(config, "regressor", bins), bins, *learns)
+    alignment = resolve(ALIGNMENTS.member(options.align))(bins)
+    network = _network(config, "regressor", reach_of(bins, options.overlap))
+    return AlignedRegressor(network, bins, alignment, options.align_by, *learns)
 
 
 def build_stage(name: str, config: Config, bins: Bins) -> Stage:
@@ -93,5 +103,7 @@ def warm_start(regressor: Stage, classifier: Stage, *, keep_backbone: bool = Fal
     Returns:
         The parts that were not copied because the two networks differ.
     """
-    parts = ("pooling", "readout") if keep_backbone else ("backbone", "pooling", "readout")
+    parts = ["pooling"] if keep_backbone else ["backbone", "pooling"]
+    if not isinstance(regressor, AlignedRegressor):  # which tells something else
+        parts.append("readout")
     return regressor.network.copy_from(classifier.network, parts)

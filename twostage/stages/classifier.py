@@ -17,7 +17,7 @@ from twostage.stages.network import Network
 from twostage.stages.refit import MILD, Seen, if_better, like, solve_few, solve_shared
 from twostage.stages.stage import MeanOfBatch, Stage
 
-__all__ = ["Classifier", "fit_temperature", "log_bin_mass"]
+__all__ = ["CircularClassifier", "Classifier", "fit_temperature", "log_bin_mass"]
 
 FARTHEST = 1e15
 """Standard deviations from an edge; the square of more is no float32."""
@@ -62,8 +62,12 @@ class Classifier(Stage):
 
     def read(self, pooled: Tensor) -> Tensor:
         """The same from pooled vectors (N,P)."""
-        inner, estimate = self._stretched(self.edges[1:-1]), self._stretched(self.network.estimate(pooled)[:, 0])
-        return log_bin_mass((inner - estimate[:, None]) / self.sd) + self.corrections(pooled)
+        return self._spread(self.network.estimate(pooled)) + self.corrections(pooled)
+
+    def _spread(self, code: Tensor) -> Tensor:
+        """Logits (N,K) of estimated concentrations (N,1), without corrections."""
+        inner = self._stretched(self.edges[1:-1])
+        return log_bin_mass((inner - self._stretched(code[:, 0])[:, None]) / self.sd)
 
     def _stretched(self, concentration: Tensor) -> Tensor:
         """As `Bins.stretched`: (N,) -> (N,)."""
@@ -118,9 +122,8 @@ class Classifier(Stage):
     def refit_few(self, seen: Seen) -> LeftOut:
         """Solve the estimate, in place, without corrections, and fit the temperature to what was left out."""
         found = solve_few(self.network, self.corrections, seen)
-        estimate = torch.from_numpy(found.estimate).float().to(self.edges.device)
-        inner = self._stretched(self.edges[1:-1])
-        logits = log_bin_mass((inner - self._stretched(estimate)[:, None]) / self.sd)
+        code = self.bins.scale.code(found.estimate)
+        logits = self._spread(torch.from_numpy(code).float().to(self.edges.device))
         self.temperature.fill_(fit_temperature(logits.cpu().numpy(), self.targets(seen.concentration).numpy()))
         return found
 
@@ -130,6 +133,34 @@ class Classifier(Stage):
         self.eval()
         logits = torch.cat([self(batch).cpu() for batch in images])
         self.temperature.fill_(fit_temperature(logits.numpy(), self.targets(concentration).numpy()))
+
+
+class CircularClassifier(Classifier):
+    """The same on a circle: ``logit_k = arrow(x) . (cos, sin)(center_k) / variance + correction_k(x)``.
+
+    For an arrow of length one that is a von Mises distribution with the spread of the soft targets; a network that does
+    not know the direction gives a shorter arrow, and so bins that are alike. Source: Mardia and Jupp 2000, "Directional
+    statistics", section 3.5.4.
+    """
+
+    directions: Tensor
+
+    def __init__(self, network: Network, bins: Bins, smoothing: float = 0.25) -> None:
+        super().__init__(network, bins, smoothing)
+        self.register_buffer("directions", torch.from_numpy(bins.scale.code(bins.center)).float(), persistent=False)
+
+    def read(self, pooled: Tensor) -> Tensor:
+        """Raw logits (N,K) from pooled vectors (N,P)."""
+        return self._spread(self.network.arrow(pooled)) + self.corrections(pooled)
+
+    def _spread(self, code: Tensor) -> Tensor:
+        """Logits (N,K) of arrows (N,2), without corrections."""
+        angle = self.sd * (2 * math.pi / float(self.bins.period or 1))
+        return code @ self.directions.T / angle**2
+
+    def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Direction (N,) of the mean of the bin centers."""
+        return self.network.direction(self.probabilities(images) @ self.directions)[:, 0]
 
 
 def log_bin_mass(inner: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 from twostage.data.store import Pixels
 from twostage.stages.classifier import Classifier
 from twostage.stages.encoded import Encoded
-from twostage.stages.reading import Reading
+from twostage.stages.reading import Reading, mean_around
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import Stage
 from twostage.stages.two_stage import TwoStage
@@ -55,7 +55,11 @@ class Ensemble(nn.Module):
     def read(self, pixels: Pixels, *, views: Sequence[int] = range(8)) -> Reading:
         """What the members say of uint8 photographs (N,H,W,3) on average, over views as `TwoStage.read`."""
         said = [list(member.read(pixels, views=views)) for member in self.members]
-        return Reading(*(np.mean(one, axis=0) for one in zip(*said, strict=True)))
+        probabilities, offsets, log_scales, first = (np.stack(one) for one in zip(*said, strict=True))
+        if self.bins.period is None:
+            return Reading(*(one.mean(0) for one in (probabilities, offsets, log_scales, first)))
+        around = mean_around(offsets, self.bins.period / self.bins.half_width), mean_around(first, self.bins.period)
+        return Reading(probabilities.mean(0), around[0], log_scales.mean(0), around[1])
 
     def masks(self, pixels: Pixels, *, views: Sequence[int] = range(8)) -> np.ndarray | None:
         """Where the first member looks, as `TwoStage.masks`: the third mask of one is not the third of another."""

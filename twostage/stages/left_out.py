@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from twostage.scale import LINEAR, Scale
+
 __all__ = ["FEW", "LeftOut", "few_rows", "solve_left_out"]
 
 FEW = 60
@@ -31,8 +33,9 @@ LEAST_SPREAD = 1e-3
 class LeftOut:
     """A linear function of P columns, and what it was chosen by.
 
-    `solution` (P + 1), the constant last; `estimate` (N,): each photograph read by the solution without its specimen;
-    `rmse`: of these, each specimen counting the same; `strength`: the candidate that was chosen.
+    `solution` (R, P + 1), the constants last, to the code of the values, R = 1 or on a circle 2; `estimate` (N,): each
+    photograph read by the solution without its specimen; `rmse`: of these, each specimen counting the same; `strength`:
+    the candidate that was chosen.
     """
 
     solution: np.ndarray
@@ -50,7 +53,7 @@ def few_rows(groups: np.ndarray, most: int) -> np.ndarray:
     return np.flatnonzero((place * wanted) // count != ((place - 1) * wanted) // count)
 
 
-def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray) -> LeftOut:
+def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray, scale: Scale = LINEAR) -> LeftOut:
     """Ridge regression on standardised columns, each specimen counting the same.
 
     The residuals without a specimen follow from one inverse: An, Liu and Venkatesh 2007, "Fast cross-validation
@@ -60,29 +63,33 @@ def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray) 
         columns: (N,P).
         values: What to predict, (N,).
         groups: The specimen of each row, (N,), at least two.
+        scale: That of the values.
     """
-    weight = _alike(groups)
-    middle, mean = weight @ values / weight.sum(), weight @ columns / weight.sum()
-    scale = np.maximum(np.sqrt(weight @ (columns - mean) ** 2 / weight.sum()), LEAST_SPREAD)
-    standard = (columns - mean) / scale / np.sqrt(columns.shape[1])
-    root = np.sqrt(weight)
-    target = root * (values - middle)
+    weight, code = _alike(groups), scale.code(values)
+    middle, mean = weight @ code / weight.sum(), weight @ columns / weight.sum()
+    spread = np.maximum(np.sqrt(weight @ (columns - mean) ** 2 / weight.sum()), LEAST_SPREAD)
+    standard = (columns - mean) / spread / np.sqrt(columns.shape[1])
+    root = np.sqrt(weight)[:, None]
+    target = root * (code - middle)
     # weighted columns have no mean, so that the constant is an eigenvector of their kernel, of eigenvalue zero
-    size, turn = np.linalg.eigh((standard * root[:, None]) @ (standard * root[:, None]).T)
-    constant = np.outer(root, root) / weight.sum() * (1 - 1 / (1 + FLAT * weight.sum()))
+    size, turn = np.linalg.eigh((standard * root) @ (standard * root).T)
+    constant = (root @ root.T) / weight.sum() * (1 - 1 / (1 + FLAT * weight.sum()))
     members = [np.flatnonzero(groups == one) for one in pd.unique(groups)]
     found = []
     for strength in STRENGTHS:
         inverse = (turn / (1 + strength * np.maximum(size, 0))) @ turn.T - constant
         dual = inverse @ target
-        missed = np.empty(len(target))
+        missed = np.empty(target.shape)
         for rows in members:
             missed[rows] = np.linalg.solve(inverse[np.ix_(rows, rows)], dual[rows]) / root[rows]
-        found.append((float(np.sqrt(weight @ missed**2 / weight.sum())), strength, dual, missed))
+        estimate = scale.decoded(code - missed)
+        rmse = float(np.sqrt(weight @ scale.apart(estimate, values) ** 2 / weight.sum()))
+        found.append((rmse, strength, dual, estimate))
     best = min(rmse for rmse, *_ in found)
-    rmse, strength, dual, missed = next(one for one in found if one[0] <= NEARLY * best)
-    slope = strength * (standard.T @ (root * dual)) / scale / np.sqrt(columns.shape[1])
-    return LeftOut(np.append(slope, middle + FLAT * (root @ dual) - slope @ mean), values - missed, rmse, strength)
+    rmse, strength, dual, estimate = next(one for one in found if one[0] <= NEARLY * best)
+    slopes = (strength * (standard.T @ (root * dual))).T / spread / np.sqrt(columns.shape[1])
+    constants = middle + FLAT * (root.T @ dual)[0] - slopes @ mean
+    return LeftOut(np.column_stack([slopes, constants]), estimate, rmse, strength)
 
 
 def _alike(groups: np.ndarray) -> np.ndarray:

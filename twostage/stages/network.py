@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,11 +15,14 @@ from twostage.bins import Bins
 from twostage.data.augment import dihedral_view, undone_view
 from twostage.errors import BackboneError
 
-__all__ = ["Network"]
+__all__ = ["Network", "disc_of"]
 
 
 class Network(nn.Module):
     """Images in the network's colour space (N,C,H,W) -> one estimate of the concentration (N,1).
+
+    On a circle the readout gives an arrow, the cosine and the sine of an angle, and its direction is the estimate.
+    Source: Fischer, Dosovitskiy and Brox 2015, "Image orientation estimation with convolutional networks".
 
     Both stages are built on one, so that all that the classifier has learned, up to its estimate, can be carried over
     to the regressor. The normalisation is fixed: mean and spread of each channel over the training set, never of the
@@ -32,18 +36,33 @@ class Network(nn.Module):
     std: Tensor
     shift: Tensor
     spread: Tensor
+    inside: Tensor | None
 
     def __init__(
-        self, backbone: Backbone, bins: Bins, *, size: int, channels: int, pooling: str, name: str = "backbone"
+        self,
+        backbone: Backbone,
+        bins: Bins,
+        *,
+        size: int,
+        channels: int,
+        pooling: str,
+        name: str = "backbone",
+        disc: bool = False,
     ) -> None:
-        """Raises BackboneError if the backbone cannot take images of `size` pixels, or would lose its symmetry."""
+        """`disc`: see the disc alone that stays in the photograph however it is turned, and the mean outside.
+
+        Raises:
+            BackboneError: The backbone cannot take images of `size` pixels, or would lose its symmetry.
+        """
         super().__init__()
         check_size(backbone, size, name)
         if pooling == "flatten" and backbone.symmetry != "none":
             raise BackboneError(
                 f"pooling=flatten would undo the symmetry {backbone.symmetry} of backbone={name}: choose masks or mean"
             )
-        self.precision = torch.float32
+        self.precision, self.size, self.bins = torch.float32, size, bins
+        # where turned photographs are filled from outside, the filling would tell the angle
+        self.register_buffer("inside", disc_of(size) if disc else None, persistent=False)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
         # the readout's output is standardised, roughly, over the range
@@ -51,7 +70,7 @@ class Network(nn.Module):
         self.register_buffer("spread", torch.tensor((bins.edges[-1] - bins.edges[0]) / 4, dtype=torch.float32))
         self.backbone = backbone
         self.pooling = build_pooling(pooling, map_shape(backbone, channels, size, name), channels)
-        self.readout = nn.Linear(self.pooling.width, 1)
+        self.readout = nn.Linear(self.pooling.width, 1 if bins.period is None else 2)
         with torch.no_grad():
             self.readout.weight[:, self.pooling.width - self.pooling.fitted :] = 0.0
 
@@ -128,7 +147,8 @@ class Network(nn.Module):
 
     def normal(self, images: Tensor) -> Tensor:
         """Images in the colour space (N,C,H,W) as the backbone sees them: normalised, in the format of its numbers."""
-        return (images.to(self.mean) - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+        normal = (images.to(self.mean) - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+        return normal if self.inside is None else normal * self.inside.to(normal)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Feature map (N,F,h,w) of images (N,C,H,W), and the images normalised as the backbone saw them."""
@@ -139,17 +159,35 @@ class Network(nn.Module):
 
     def estimate(self, pooled: Tensor) -> Tensor:
         """Estimated concentration (N,1) from pooled vectors (N,P)."""
+        if self.bins.period is not None:
+            return self.direction(self.arrow(pooled))
         estimate: Tensor = self.shift + self.spread * self.readout(pooled)
         return estimate
 
+    def arrow(self, pooled: Tensor) -> Tensor:
+        """On a circle: cosine and sine of the angle, of any length, (N,2), from pooled vectors (N,P)."""
+        arrow: Tensor = self.readout(pooled)
+        return arrow
+
+    def direction(self, arrow: Tensor) -> Tensor:
+        """The concentration (N,1) to which arrows (N,2) point."""
+        period, low = float(self.bins.period or 1), float(self.bins.edges[0])
+        place = torch.atan2(arrow[:, 1:], arrow[:, :1]) * (period / (2 * math.pi))
+        return low + torch.remainder(place - low, period)
+
     @torch.no_grad()
     def set_estimate(self, solution: Tensor) -> None:
-        """Let the estimate be this linear function of the pooled vector: (P + 1,), the constant last, in its unit."""
+        """Let the estimate, or its arrow, be this linear function of the pooled vector, in its unit.
+
+        Args:
+            solution: (R, P + 1), the constants last; R = 1, on a circle 2.
+        """
         standard = solution.double().clone()
-        standard[-1] -= self.shift.cpu().double()
-        standard /= self.spread.cpu().double()
-        self.readout.weight.copy_(standard[:-1])
-        self.readout.bias.copy_(standard[-1])
+        if self.bins.period is None:
+            standard[:, -1] -= self.shift.cpu().double()
+            standard /= self.spread.cpu().double()
+        self.readout.weight.copy_(standard[:, :-1])
+        self.readout.bias.copy_(standard[:, -1])
 
     def copy_from(self, other: Network, parts: Sequence[str]) -> list[str]:
         """Take the weights of `parts` ("backbone", "pooling", "readout") from another network.
@@ -177,3 +215,9 @@ class Network(nn.Module):
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
         return layer
+
+
+def disc_of(size: int) -> Tensor:
+    """The disc (1,1,size,size) that a square holds, one pixel from its sides: 1 inside, 0 outside."""
+    from_middle = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    return (torch.hypot(from_middle[:, None], from_middle) <= size / 2 - 1).float()[None, None]

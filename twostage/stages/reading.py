@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from twostage.data.color import to_color, to_srgb
 from twostage.data.store import Pixels
 from twostage.stages.network import Network
 
-__all__ = ["BATCH", "Reading", "batches", "different_views"]
+__all__ = ["BATCH", "Reading", "batches", "different_views", "mean_around"]
+
+Values = TypeVar("Values", np.ndarray, Tensor)
 
 BATCH = 64
 """Photographs that pass through a network at once where nothing is learned; all at once would be gigabytes."""
@@ -70,3 +73,9 @@ def different_views(networks: Sequence[Network], views: Sequence[int] = range(8)
     alike = min(network.backbone.views_alike for network in networks)
     first_of = {number // alike: number for number in sorted(views, reverse=True)}
     return sorted(first_of.values())
+
+
+def mean_around(said: Values, turn: Values | float) -> Values:
+    """Mean over the first axis (V,...) of numbers that come again after `turn`, near the first of them."""
+    half = turn / 2
+    return said[0] + ((said - said[0] + half) % turn - half).mean(0)

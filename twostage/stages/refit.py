@@ -43,13 +43,15 @@ class Seen:
     """N photographs as the last layer sees them: pooled vectors (N,P), averaged over views, and concentrations (N,).
 
     `groups` (N,) says of which specimen each is, where that is known; `probabilities` (N,K) is what the classifier
-    says of them, where there is one: the weights with which a mixture will use what the bins say.
+    says of them, where there is one: the weights with which a mixture will use what the bins say. `reference` (N,) is
+    how much of the concentration stage 2 is not shown, where it sees photographs that stage 1 has put right.
     """
 
     pooled: np.ndarray
     concentration: np.ndarray
     groups: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    reference: np.ndarray | None = None
 
 
 def if_better(stage: nn.Module, solve: Callable[[], None], measure: Callable[[], float]) -> tuple[float, float]:
@@ -87,8 +89,11 @@ def ridge(columns: np.ndarray, values: np.ndarray, weight: np.ndarray, penalties
 
 def solve_shared(network: Network, train: Seen, validation: Seen, penalties: tuple[float, ...]) -> None:
     """Solve the readout of the shared estimate over all training photographs; validation chooses the penalty."""
-    solutions = ridge(train.pooled, train.concentration, np.ones(len(train.pooled)), penalties)
-    error = with_one(validation.pooled) @ solutions.T - validation.concentration[:, None]
+    scale = network.bins.scale
+    weight, codes = np.ones(len(train.pooled)), scale.code(train.concentration).T
+    solutions = np.stack([ridge(train.pooled, code, weight, penalties) for code in codes], 1)  # (penalties, R, P + 1)
+    said = [scale.decoded(with_one(validation.pooled) @ solution.T) for solution in solutions]
+    error = np.stack([scale.apart(one, validation.concentration) for one in said], 1)
     network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
 
 
@@ -100,7 +105,7 @@ def solve_few(network: Network, corrections: nn.Linear, seen: Seen) -> LeftOut:
     """
     if seen.groups is None:
         raise ValueError("what is left out in turn are specimens: give groups")
-    found = solve_left_out(seen.pooled, seen.concentration, seen.groups)
+    found = solve_left_out(seen.pooled, seen.concentration, seen.groups, network.bins.scale)
     network.set_estimate(torch.from_numpy(found.solution))
     for parameter in corrections.parameters():
         nn.init.zeros_(parameter)

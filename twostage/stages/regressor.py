@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -66,14 +68,34 @@ class Regressor(Stage):
         for name, values in (("center", bins.center), ("half_width", bins.half_width)):
             self.register_buffer(name, torch.from_numpy(values.copy()).float())
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Offsets (N,K) and log-scales (N,K), both in units of the bin's half width."""
-        return self.read(self.network.pooled(images))
+    def forward(self, images: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Offsets (N,K) and log-scales (N,K), both in units of the bin's half width.
 
-    def read(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """The same from pooled vectors (N,P)."""
+        Args:
+            probabilities: What stage 1 says of the images, (N,K), for a regressor that sees them put right.
+        """
+        images, reference = self.shown(images, probabilities)
+        return self.read(self.network.pooled(images), reference)
+
+    def shown(self, images: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """What the network sees of images (N,C,H,W), and by how much of the concentration that falls, (N,1).
+
+        Of this regressor the images themselves, and by nothing, None.
+        """
+        return images, None
+
+    def read(self, pooled: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same as `forward` from pooled vectors (N,P), and what `shown` has told beside the images."""
         corrections, log_scales = self._of_bins(pooled.detach())
-        return (self.network.estimate(pooled) - self.center) / self.half_width + corrections, log_scales
+        place = self.network.estimate(pooled)
+        place = place if reference is None else place + reference
+        return self._apart(place, self.center) / self.half_width + corrections, log_scales
+
+    def _apart(self, place: Tensor, other: Tensor) -> Tensor:
+        """How far places lie above others, on a circle by the shorter way."""
+        if self.bins.period is None:
+            return place - other
+        return torch.remainder(place - other + self.bins.period / 2, self.bins.period) - self.bins.period / 2
 
     def _of_bins(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """What each bin adds to the shared estimate's offset, and its log-scale, (N,K) each."""
@@ -114,7 +136,17 @@ class Regressor(Stage):
             return (each * weight).sum(1).mean()
         left = error.detach() / self.half_width + corrections
         each = self._huber(left * self.half_width) + _negative_log_likelihood(left.detach(), log_scales)
-        return (self._huber(error)[:, 0] + (each * weight).sum(1)).mean()
+        way = error if self.bins.period is None else self._way(pooled, concentration)
+        return (self._huber(way).sum(1) + (each * weight).sum(1)).mean()
+
+    def _way(self, pooled: Tensor, concentration: Tensor) -> Tensor:
+        """On a circle: from where the arrow should point, (N,1), to its tip, (N,2), in the unit of the concentration.
+
+        The direction alone would have no slope to learn by where the arrow is short.
+        """
+        radius = float(self.bins.period or 1) / (2 * math.pi)
+        angle = concentration / radius
+        return radius * (self.network.arrow(pooled) - torch.cat([angle.cos(), angle.sin()], 1))
 
     def _huber(self, error: Tensor) -> Tensor:
         sizes = error / self.half_width.mean()
@@ -186,7 +218,8 @@ class Regressor(Stage):
     @torch.no_grad()
     def _rmse(self, seen: Seen) -> float:
         """Of the mixture."""
-        offsets = self.read(like(self, seen.pooled))[0].cpu().double().numpy()
+        reference = None if seen.reference is None else like(self, seen.reference[:, None])
+        offsets = self.read(like(self, seen.pooled), reference)[0].cpu().double().numpy()
         said = self.bins.mean(self.bins.candidates(offsets), self._weights(seen))
         return float(np.sqrt(np.mean(self.bins.difference(said, seen.concentration) ** 2)))
 

@@ -56,6 +56,10 @@ class Stage(Learner):
     def targets(self, concentration: np.ndarray) -> Tensor:
         """What is to be learned of concentrations (N,), as `loss` takes it: (N,...)."""
 
+    def shown(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What its network sees of images (N,C,H,W), and by how much of the concentration that falls, (N,1) or None."""
+        return images, None
+
     @abstractmethod
     def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
         """Solve the last layer in closed form, in place, where that is better on validation.

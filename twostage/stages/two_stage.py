@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from twostage.bins import Bins
 from twostage.data.augment import dihedral_view
 from twostage.data.store import Pixels
+from twostage.stages.aligned import AlignedRegressor
 from twostage.stages.classifier import Classifier
 from twostage.stages.encoded import Encoded
-from twostage.stages.reading import BATCH, Reading, batches, different_views
+from twostage.stages.reading import BATCH, Reading, batches, different_views, mean_around
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import Stage
 
@@ -56,7 +57,7 @@ class TwoStage(nn.Module):
             probabilities, place = self.classified(self.classifier, self.classifier.network.pooled(images))
             offsets = self.classifier.offsets.expand(len(images), -1)
         if self.regressor is not None:
-            offsets, log_scales = self.regressor(images)
+            offsets, log_scales = self.regressor(images, probabilities)
         return probabilities, offsets, log_scales, place
 
     def classified(self, classifier: Classifier | Encoded, pooled: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,9 +88,13 @@ class TwoStage(nn.Module):
     def masks(self, pixels: Pixels, *, views: Sequence[int] = range(8)) -> np.ndarray | None:
         """Where its last stage looks in uint8 photographs (N,H,W,3): float32 (N,M,h,w), each mask with sum one.
 
-        The mean over `dihedral_views` by number, turned back. None where the pooling has no masks.
+        The mean over `dihedral_views` by number, turned back. None where the pooling has no masks. A stage that sees
+        photographs put right looks at other places: then it is the stage before.
         """
-        network, device = self.stages[-1].network, next(self.parameters()).device
+        looking = self.classifier if isinstance(self.regressor, AlignedRegressor) else self.stages[-1]
+        if looking is None:
+            return None
+        network, device = looking.network, next(self.parameters()).device
         numbers, found = different_views([network], views), []
         for images in batches(pixels, self.color, device):
             masks = network.masks(images.to(self.dtype), numbers)
@@ -105,18 +110,25 @@ class TwoStage(nn.Module):
             centers = classifier.offsets.expand(len(images), -1)
             return _doubles(probable, centers, torch.full_like(centers, torch.nan), place)
         if regressor is None or not regressor.network.reads_fitted:
-            return _mean_of([_doubles(*self._said(dihedral_view(images, number))) for number in numbers])
+            return self._mean_of([_doubles(*self._said(dihedral_view(images, number))) for number in numbers])
         first = _doubles(images.new_ones(len(images), 1), images.new_full((len(images),), torch.nan))
         if classifier is not None:
             views = (classifier.network.pooled(dihedral_view(images, number)) for number in numbers)
-            first = _mean_of([_doubles(*self.classified(classifier, pooled)) for pooled in views])
-        offsets = regressor.read(regressor.network.seen(images, numbers).to(regressor.network.mean))
-        return [first[0], *_doubles(*offsets), first[1]]
+            first = self._mean_of([_doubles(*self.classified(classifier, pooled)) for pooled in views])
+        shown, reference = regressor.shown(images, first[0].to(images))
+        said = regressor.read(regressor.network.seen(shown, numbers).to(regressor.network.mean), reference)
+        return [first[0], *_doubles(*said), first[1]]
+
+    def _mean_of(self, views: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Means over views of what `_said` says of each, or `classified`."""
+        each = [torch.stack(list(said)) for said in zip(*views, strict=True)]
+        if self.bins.period is None:
+            return [said.mean(0) for said in each]
+        means = [said.mean(0) for said in each[:-1]]
+        if len(each) > 2:  # with offsets
+            means[1] = mean_around(each[1], self.bins.period / torch.from_numpy(self.bins.half_width))
+        return [*means, mean_around(each[-1], self.bins.period)]
 
 
 def _doubles(*said: Tensor) -> list[Tensor]:
     return [one.cpu().double() for one in said]
-
-
-def _mean_of(views: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    return [torch.stack(list(said)).mean(0) for said in zip(*views, strict=True)]

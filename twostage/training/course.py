@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostage.data.augment import Motion
 from twostage.data.store import Pixels
 from twostage.options.run import AugmentConfig, TrainConfig
+from twostage.scale import LINEAR, Scale
 from twostage.training.precision import Plan
 
 __all__ = ["Course", "Examples"]
@@ -20,13 +22,19 @@ __all__ = ["Course", "Examples"]
 class Examples:
     """N photographs with what a stage should learn of them.
 
-    `pixels` uint8 (N,H,W,3), `concentration` (N,), `targets` (N,...) as the stage's loss takes them.
+    `pixels` uint8 (N,H,W,3), `concentration` (N,), `targets` (N,...) as the stage's loss takes them. Where the
+    augmentation moves an angle with the photograph, `moved` gives the targets (n,...) of some rows (n,) from their
+    motion; `pixels` may then be `finer` than the network's input by a factor, to be turned before they are averaged.
+    `scale` is that of the concentrations.
     """
 
     names: list[str]
     pixels: Pixels
     concentration: np.ndarray
     targets: Tensor
+    moved: Callable[[np.ndarray, Motion], Tensor] | None = None
+    finer: int = 1
+    scale: Scale = LINEAR
 
 
 def _nobody() -> None:

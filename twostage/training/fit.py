@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from twostage.data.augment import augment
+from twostage.data.augment import augmented
 from twostage.data.color import to_color, to_srgb
 from twostage.errors import ConfigError, RunError, Stopped, TrainingError, some
 from twostage.files import write_atomically
@@ -207,9 +208,11 @@ class _Training:
         generator = torch.Generator().manual_seed(stream_seed(course.seed, course.label, epoch, step, "augment"))
         share = my_share(rows)
         srgb = to_srgb(self.train.pixels[rows[share]], course.device)
-        srgb = augment(srgb, course.augmentation, generator, len(rows), share)
-        targets = self.train.targets[rows]
-        loss = self.loss(to_color(srgb, course.color), targets[share].to(course.device))
+        srgb, motion = augmented(srgb, course.augmentation, generator, len(rows), share)
+        srgb = F.avg_pool2d(srgb, self.train.finer) if self.train.finer > 1 else srgb
+        moved = self.train.moved
+        targets = self.train.targets[rows[share]] if moved is None else moved(rows[share], motion)
+        loss = self.loss(to_color(srgb, course.color), targets.to(course.device))
         if process_count() > 1:  # gradients are averaged over processes: let them count as in one batch
             loss = loss * (process_count() * len(rows[share]) / len(rows))
         value = mean_over_processes(float(loss.detach()))
@@ -275,7 +278,7 @@ class _Training:
             some = targets[number * BATCH : number * BATCH + len(images)].to(course.device)
             estimate = self.kept.estimate(images, some)  # type: ignore[operator]
             found.append(estimate.cpu().double().numpy())
-        error = gather(np.concatenate(found)) - examples.concentration
+        error = examples.scale.apart(gather(np.concatenate(found)), examples.concentration)
         rmse = float(np.sqrt(np.mean(error**2)))
         if not np.isfinite(rmse):
             raise TrainingError(

@@ -14,11 +14,14 @@ __all__ = [
     "SOURCES",
     "CsvConfig",
     "DataConfig",
+    "DigitsConfig",
     "FilesConfig",
     "FolderConfig",
+    "MeasuredConfig",
     "ScenesConfig",
     "SimulatedConfig",
     "Source",
+    "TurnedConfig",
 ]
 
 
@@ -45,6 +48,8 @@ class DataConfig:
     """Are they upright photographs, turned by `turn` degrees at most either way, and the angle is the target?"""
     has_columns = False
     """Is there a table whose columns can name a split?"""
+    made_by_turning = False
+    """Is the target the angle by which an upright photograph was turned, so that it can be turned by others?"""
 
     @property
     def split_column(self) -> str | None:
@@ -128,6 +133,19 @@ class FilesConfig(DataConfig):
     """What the sources have in common whose photographs are files."""
 
     on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+
+    are_files = True
+
+    @property
+    def on_target_error(self) -> str:
+        """What to do with a concentration that cannot be right: stop, or skip."""
+        return "stop"
+
+
+@dataclass
+class MeasuredConfig(FilesConfig):
+    """What those of them have in common whose concentrations somebody has measured and written down."""
+
     on_target_error: str = option(
         "stop",
         "a concentration that is no number, or contradicts a copy's: stop, or skip and list",
@@ -137,11 +155,9 @@ class FilesConfig(DataConfig):
         None, "decimal mark of the concentrations, where they can be read in two ways", choices=". ,"
     )
 
-    are_files = True
-
 
 @dataclass
-class CsvConfig(FilesConfig):
+class CsvConfig(MeasuredConfig):
     """Photographs listed in a table."""
 
     kind: str = "csv"
@@ -167,7 +183,7 @@ class CsvConfig(FilesConfig):
 
 
 @dataclass
-class FolderConfig(FilesConfig):
+class FolderConfig(MeasuredConfig):
     """Photographs in one folder per concentration."""
 
     kind: str = "folder"
@@ -179,6 +195,47 @@ class FolderConfig(FilesConfig):
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return self.root
+
+
+def _turn() -> Any:
+    return option(45.0, "each is turned by an angle up to this, to the left or right, degrees; 180: all angles", 1, 180)
+
+
+@dataclass
+class TurnedConfig(FilesConfig):
+    """Upright photographs, turned; the target is the angle, counter-clockwise."""
+
+    kind: str = "turned"
+    unit: str = option("degrees", "unit of the angle, for reports")
+    root: str = option(MISSING, "folder of upright photographs", place=True)
+    turn: float = _turn()
+    copies: int = option(10, "each photograph comes so many times, turned by another angle each time", 1, 10_000)
+
+    scenes_repeat = False  # copies are alike, and stay together
+    drawn_by_seed = True
+    made_by_turning = True
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return f"{self.root}, turned by up to {self.turn:g} degrees"
+
+
+@dataclass
+class DigitsConfig(DataConfig):
+    """The 1,797 handwritten digits of scikit-learn, turned; the target is the angle, counter-clockwise."""
+
+    kind: str = "digits"
+    unit: str = option("degrees", "unit of the angle, for reports")
+    turn: float = _turn()
+    copies: int = option(3, "each digit comes so many times, turned by another angle each time", 1, 1000)
+
+    scenes_repeat = False  # copies are alike, and stay together
+    drawn_by_seed = True
+    made_by_turning = True
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return f"handwritten digits, turned by up to {self.turn:g} degrees"
 
 
 class Source(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from omegaconf import MISSING
@@ -81,6 +81,10 @@ class DataConfig:
         """Column with the concentration, of tables to predict from."""
         return "target"
 
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with only so many photographs, or as few as it can have."""
+        return self
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return self.kind
@@ -108,6 +112,10 @@ class SimulatedConfig(DataConfig):
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True
 
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with only so many photographs."""
+        return replace(self, count=count)
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return "the simulated assay"
@@ -122,6 +130,10 @@ class ScenesConfig(DataConfig):
 
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True
+
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with only so many photographs."""
+        return replace(self, count=count)
 
     def describe(self) -> str:
         """Where the photographs are from, in words."""
@@ -233,6 +245,10 @@ class DigitsConfig(DataConfig):
     drawn_by_seed = True
     made_by_turning = True
 
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with each digit once."""
+        return replace(self, copies=1)
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return f"handwritten digits, turned by up to {self.turn:g} degrees"
@@ -252,5 +268,7 @@ SOURCES: Family[Source] = Family(
         "scenes": Source(ScenesConfig, "twostage.data.scenes_source:load"),
         "csv": Source(CsvConfig, "twostage.data.files_source:load_csv"),
         "folder": Source(FolderConfig, "twostage.data.files_source:load_folder"),
+        "turned": Source(TurnedConfig, "twostage.data.turned_source:load"),
+        "digits": Source(DigitsConfig, "twostage.data.digits_source:load"),
     },
 )

@@ -81,6 +81,7 @@ def _split(prepared: Prepared) -> str:
     """One paragraph on how photographs came into the parts of the split."""
     config, table = prepared.config, prepared.photos.table
     whole = "whole specimens together" if table.groups is not None else "photograph by photograph"
+    whole = whole if table.blocks is None else "whole blocks of specimens together"
     if config.data.split_column:
         how = f"The column '{config.data.split_column}' of the table names the part of every photograph."
     elif table.split_column:

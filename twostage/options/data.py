@@ -147,11 +147,8 @@ class FilesConfig(DataConfig):
     on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
 
     are_files = True
-
-    @property
-    def on_target_error(self) -> str:
-        """What to do with a concentration that cannot be right: stop, or skip."""
-        return "stop"
+    on_target_error = "stop"
+    """What to do with a concentration that cannot be right; none of those that are not read from somewhere."""
 
 
 @dataclass

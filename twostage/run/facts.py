@@ -107,8 +107,9 @@ def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
     """Whether the test photographs are new to who reads their figures."""
     leaks, openings = prepared.leaks, metrics["n_test_openings"]
     if leaks is None:
-        repeat = prepared.config.data.scenes_repeat
-        found = "Near-duplicates were not looked for" if repeat else "No scene was photographed twice"
+        data = prepared.config.data
+        each_new = not data.scenes_repeat and not data.made_by_turning
+        found = "No scene was photographed twice" if each_new else "Near-duplicates were not looked for"
     else:
         found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
     others = metrics["n_test_openings_of_others"]

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 
@@ -64,6 +65,44 @@ def test_groups_never_straddle(seed):
     share_of_groups = Counter(dict(zip(table.groups.tolist(), parts.tolist(), strict=True)).values())
     for part, share in SHARES.items():
         assert share_of_groups[part] == pytest.approx(60 * share, abs=2), part
+
+
+def in_blocks(blocks=14):
+    """Blocks of 3 to 9 groups, and these of 1 to 12 photographs."""
+    table = grouped()
+    names, of = np.unique(table.groups, return_inverse=True)
+    block_of = np.sort(np.arange(len(names)) % blocks)
+    return replace(table, blocks=np.array([f"b{block_of[i]}" for i in of]))
+
+
+CUTS = [{}, {"folds": 5, "fold": 2}, {"train_share": 0.5}, {"test": 0.0}]
+
+
+@pytest.mark.parametrize("changes", CUTS, ids=str)
+def test_blocks_never_straddle_though_each_is_several_groups(changes):
+    table = in_blocks()
+    for seed in range(3):
+        parts = split(table, seed, **changes)
+        for block in np.unique(table.blocks):
+            assert len(set(parts[table.blocks == block])) == 1
+    assert len(np.unique(table.groups)) > len(np.unique(table.blocks))
+
+
+def test_a_table_keeps_its_blocks_and_splits_csv_tells_them():
+    table = in_blocks()
+    rows = np.array([3, 1])
+    np.testing.assert_array_equal(table.select(rows).blocks, table.blocks[rows])
+    written = pd.read_csv(StringIO(splits_table(table, split(table), [], {})))
+    np.testing.assert_array_equal(written["block"], table.blocks)
+    assert "block" not in splits_table(grouped(), split(grouped()), [], {})
+
+
+def test_test_values_that_cut_a_block_are_refused():
+    table = in_blocks()
+    whole = table.groups == table.groups[0]
+    table = replace(table, columns={"day": np.where(whole, "mon", "tue")})
+    with pytest.raises(DataError, match="1 groups lie in more than one part"):
+        split(table, test_column="day", test_values=["mon"])
 
 
 def test_calibration_may_be_zero():

@@ -43,8 +43,9 @@ class Photographs:
     """A table and its pixels.
 
     `pixels` is uint8 sRGB (N,H,W,3), row by row read from `store`; `digests` tell the files' contents apart (empty for
-    simulated ones); `skipped` maps the name of each photograph that was left out to the reason. `upright` are those of
-    data made by turning before they were turned, (N,2H,2W,3) and so finer: training turns them by other angles.
+    simulated ones); `skipped` maps the name of each photograph that was left out to the reason. `upright`, of data that
+    is made by turning, are the photographs before they were turned, uint8 sRGB (N,2*H,2*W,3), row by row as the table:
+    `pixels` are they, turned once from the original ones by the table's targets.
     """
 
     table: Table

@@ -49,10 +49,11 @@ def split_table(
     """Assign each photograph to a part: (N,) of the words in `PARTS`, and `UNUSED`.
 
     With a `test` of 0 none is for testing, unless a column or a fold says so.
-    Photographs of one group always share a part. Either `split_column` names the part of every row (if none is for
-    validation, it is drawn from the training rows), or the rows whose `test_column` is one of `test_values`, as text or
-    as number, are the test set, or it is one of so many `folds`, or drawn like the others.
-    Only `train_share` of the training photographs is used, whole groups; for one seed the fewer are among the more.
+    Photographs of one group, or of one block, always share a part. Either `split_column` names the part of every row
+    (if none is for validation, it is drawn from the training rows), or the rows whose `test_column` is one of
+    `test_values`, as text or as number, are the test set, or it is one of so many `folds`, or drawn like the others.
+    Only `train_share` of the training photographs is used, whole groups or blocks; for one seed the fewer are among
+    the more.
 
     Raises:
         DataError: A part would be empty, a group would straddle, or a value is unknown.
@@ -66,7 +67,7 @@ def split_table(
         if test_column:
             parts[_rows_with(table, test_column, test_values or [], decimal)] = "test"
         elif folds:
-            parts[fold_numbers(table.targets, table.groups, folds, seed) == fold] = "test"
+            parts[fold_numbers(table.targets, _kept_whole(table), folds, seed) == fold] = "test"
             test = 1 / folds
         else:
             _draw(parts, table, "test", test, 1.0, seed)
@@ -79,6 +80,11 @@ def split_table(
     if train_share < 1:
         _leave_out(parts, table, train_share, seed)
     return parts
+
+
+def _kept_whole(table: Table) -> np.ndarray | None:
+    """Names (N,) of what is never torn apart: blocks, or groups; None: each photograph by itself."""
+    return table.groups if table.blocks is None else table.blocks
 
 
 def _draw_missing(parts: np.ndarray, table: Table, validation: float, calibration: float, seed: int) -> None:
@@ -102,7 +108,8 @@ def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, s
     if share == 0:
         return
     rows = np.flatnonzero(parts == "train")
-    groups = None if table.groups is None else table.groups[rows]
+    whole = _kept_whole(table)
+    groups = None if whole is None else whole[rows]
     pieces = len(rows) if groups is None else len(np.unique(groups))
     if pieces < 2:
         kind = "photographs" if groups is None else "groups"
@@ -116,11 +123,12 @@ def _draw(parts: np.ndarray, table: Table, part: str, share: float, of: float, s
 def _leave_out(parts: np.ndarray, table: Table, share: float, seed: int) -> None:
     """Use `share` of the training groups, the first in one order for all shares."""
     rows = np.flatnonzero(parts == "train")
-    owners = rows if table.groups is None else table.groups[rows]
+    whole = _kept_whole(table)
+    owners = rows if whole is None else whole[rows]
     order = np.random.default_rng([seed, 3]).permutation(np.unique(owners))
     used = round(share * len(order))
     if used < 2:
-        kind = "photographs" if table.groups is None else "groups"
+        kind = "photographs" if whole is None else "groups"
         least = f"choose at least {np.ceil(200 / len(order)) / 100:g}, or " if len(order) > 2 else ""
         raise DataError(f"split.train_share={share:g} of {len(order)} training {kind} leaves {used}: {least}add data")
     parts[rows[~np.isin(owners, order[:used])]] = UNUSED
@@ -202,20 +210,20 @@ def _check(parts: np.ndarray, table: Table, split_column: str | None, tested: bo
                     f"{found}write {part} into rows of column '{split_column}', or leave data.split_column out"
                 )
             raise DataError(f"{found}add data or change split.*")
-    if table.groups is not None:
-        parts_of = pd.Series(parts).groupby(table.groups).nunique()  # sorted by group
+    if (whole := _kept_whole(table)) is not None:
+        parts_of = pd.Series(parts).groupby(whole).nunique()  # sorted by group
         straddling = [str(group) for group in parts_of.index[parts_of > 1]]
         if straddling:
-            shown = [_where(group, table, parts) for group in straddling[:3]]
+            shown = [_where(group, whole, table, parts) for group in straddling[:3]]
             raise DataError(
                 f"{len(straddling)} groups lie in more than one part of the split: "
                 f"{some(shown + straddling[3:], 3)}; photographs of one group must stay together"
             )
 
 
-def _where(group: str, table: Table, parts: np.ndarray) -> str:
+def _where(group: str, groups: np.ndarray, table: Table, parts: np.ndarray) -> str:
     """A group, with one of its photographs in each part that it lies in: "g9 (a.png in test, b.png in train)"."""
-    rows = np.flatnonzero(table.groups == group)
+    rows = np.flatnonzero(groups == group)
     firsts = [rows[parts[rows] == part][0] for part in np.unique(parts[rows])]
     return f"{group} ({', '.join(f'{table.images[i]} in {parts[i]}' for i in firsts)})"
 
@@ -228,6 +236,8 @@ def splits_table(table: Table, parts: np.ndarray, digests: list[str], skipped: d
     frame = pd.DataFrame({"image": table.images, "target": table.targets, "split": parts})
     if table.groups is not None:
         frame.insert(2, "group", table.groups)
+    if table.blocks is not None:
+        frame["block"] = table.blocks
     if digests:
         frame["content"] = digests
     if skipped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +71,7 @@ def _listed(data: DataConfig) -> Table:
 def _drawn(data: DataConfig, config: Config) -> np.ndarray:
     """Photographs of a source that draws them, others than those of the training."""
     with tempfile.TemporaryDirectory() as folder:
-        few = replace(data, count=COUNT)  # type: ignore[call-arg]
+        few = data.with_few(COUNT)
         photographs = load_photographs(few, config.image, config.split, config.seed + 1, Path(folder))
-        return np.array(photographs.pixels[:])
+        rows = np.linspace(0, len(photographs.pixels) - 1, COUNT).round().astype(int)
+        return photographs.pixels[rows]

@@ -141,6 +141,8 @@ def explain(error: Exception) -> ConfigError:
     text = str(error) if not isinstance(error.__cause__, OmegaConfBaseException) else f"{error} {error.__cause__}"
     if found := re.search(r"raised while resolving interpolation: (.*?)\s+full_key:", text, re.S):
         return ConfigError(found[1])  # a message of our own, from a resolver
+    if found := re.search(r"Interpolation key '([\w.]+)' not found\s+full_key: ([\w.]+)", text):
+        return ConfigError(f"{found[2]} is taken from {found[1]}, which these options do not have: give {found[2]}=...")
     if found := re.search(r"Could not override '(?:[\w/]+@)?([\w.]+)'.*Key .* not in", text, re.S):
         return unknown_option(found[1], known_options())
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from omegaconf import MISSING
@@ -14,11 +14,14 @@ __all__ = [
     "SOURCES",
     "CsvConfig",
     "DataConfig",
+    "DigitsConfig",
     "FilesConfig",
     "FolderConfig",
+    "MeasuredConfig",
     "ScenesConfig",
     "SimulatedConfig",
     "Source",
+    "TurnedConfig",
 ]
 
 
@@ -41,10 +44,10 @@ class DataConfig:
     """Do other seeds give other photographs under the same names?"""
     are_files = False
     """Are they photographs that somebody took?"""
-    made_by_turning = False
-    """Are they upright photographs, turned by `turn` degrees at most either way, and the angle is the target?"""
     has_columns = False
     """Is there a table whose columns can name a split?"""
+    made_by_turning = False
+    """Is the target the angle by which an upright photograph was turned, so that it can be turned by others?"""
 
     @property
     def split_column(self) -> str | None:
@@ -76,6 +79,10 @@ class DataConfig:
         """Column with the concentration, of tables to predict from."""
         return "target"
 
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with only so many photographs, or as few as it can have."""
+        return self
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return self.kind
@@ -103,6 +110,10 @@ class SimulatedConfig(DataConfig):
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True
 
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with only so many photographs."""
+        return replace(self, count=count)
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return "the simulated assay"
@@ -118,6 +129,10 @@ class ScenesConfig(DataConfig):
     scenes_repeat = False  # each is drawn from random numbers of its own
     drawn_by_seed = True
 
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with only so many photographs."""
+        return replace(self, count=count)
+
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return "random scenes"
@@ -128,6 +143,16 @@ class FilesConfig(DataConfig):
     """What the sources have in common whose photographs are files."""
 
     on_error: str = option("stop", "a photograph that cannot be read: stop, or skip and list it", choices="stop skip")
+
+    are_files = True
+    on_target_error = "stop"
+    """What to do with a concentration that cannot be right; none of those that are not read from somewhere."""
+
+
+@dataclass
+class MeasuredConfig(FilesConfig):
+    """What those of them have in common whose concentrations somebody has measured and written down."""
+
     on_target_error: str = option(
         "stop",
         "a concentration that is no number, or contradicts a copy's: stop, or skip and list",
@@ -137,11 +162,9 @@ class FilesConfig(DataConfig):
         None, "decimal mark of the concentrations, where they can be read in two ways", choices=". ,"
     )
 
-    are_files = True
-
 
 @dataclass
-class CsvConfig(FilesConfig):
+class CsvConfig(MeasuredConfig):
     """Photographs listed in a table."""
 
     kind: str = "csv"
@@ -167,7 +190,7 @@ class CsvConfig(FilesConfig):
 
 
 @dataclass
-class FolderConfig(FilesConfig):
+class FolderConfig(MeasuredConfig):
     """Photographs in one folder per concentration."""
 
     kind: str = "folder"
@@ -179,6 +202,51 @@ class FolderConfig(FilesConfig):
     def describe(self) -> str:
         """Where the photographs are from, in words."""
         return self.root
+
+
+def _turn() -> Any:
+    return option(45.0, "each is turned by an angle up to this, to the left or right, degrees; 180: all angles", 1, 180)
+
+
+@dataclass
+class TurnedConfig(FilesConfig):
+    """Upright photographs, turned; the target is the angle, counter-clockwise."""
+
+    kind: str = "turned"
+    unit: str = option("degrees", "unit of the angle, for reports")
+    root: str = option(MISSING, "folder of upright photographs", place=True)
+    turn: float = _turn()
+    copies: int = option(10, "each photograph comes so many times, turned by another angle each time", 1, 10_000)
+
+    scenes_repeat = False  # copies are alike, and stay together
+    drawn_by_seed = True
+    made_by_turning = True
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return f"{self.root}, turned by up to {self.turn:g} degrees"
+
+
+@dataclass
+class DigitsConfig(DataConfig):
+    """The 1,797 handwritten digits of scikit-learn, turned; the target is the angle, counter-clockwise."""
+
+    kind: str = "digits"
+    unit: str = option("degrees", "unit of the angle, for reports")
+    turn: float = _turn()
+    copies: int = option(3, "each digit comes so many times, turned by another angle each time", 1, 1000)
+
+    scenes_repeat = False  # copies are alike, and stay together
+    drawn_by_seed = True
+    made_by_turning = True
+
+    def with_few(self, count: int) -> DataConfig:
+        """The same source with each digit once."""
+        return replace(self, copies=1)
+
+    def describe(self) -> str:
+        """Where the photographs are from, in words."""
+        return f"handwritten digits, turned by up to {self.turn:g} degrees"
 
 
 class Source(NamedTuple):
@@ -195,5 +263,7 @@ SOURCES: Family[Source] = Family(
         "scenes": Source(ScenesConfig, "twostage.data.scenes_source:load"),
         "csv": Source(CsvConfig, "twostage.data.files_source:load_csv"),
         "folder": Source(FolderConfig, "twostage.data.files_source:load_folder"),
+        "turned": Source(TurnedConfig, "twostage.data.turned_source:load"),
+        "digits": Source(DigitsConfig, "twostage.data.digits_source:load"),
     },
 )

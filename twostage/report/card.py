@@ -227,7 +227,7 @@ def _limits(facts: CardFacts) -> str:
     if facts.confidence is not None:
         rows.insert(1, "An interval is promised for the share of photographs said above, and not for each photograph.")
     if not facts.are_files:
-        rows.insert(0, "It has learned from simulated photographs alone: on real ones nothing is known of its errors.")
+        rows.insert(0, f"It has learned from {facts.source} alone: on real photographs nothing is known of its errors.")
     return _listed(rows)
 
 

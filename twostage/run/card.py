@@ -80,7 +80,11 @@ def _source(config: Config) -> str:
     """What photographs it has learned from, without saying where they lie."""
     if not config.data.are_files:
         return f"photographs of {config.data.describe()}"
-    how = {"csv": " that a table lists", "folder": " in folders, one for each concentration"}
+    how = {
+        "csv": " that a table lists",
+        "folder": " in folders, one for each concentration",
+        "turned": ", turned by known angles",
+    }
     return f"photographs{how.get(config.data.kind, '')}"
 
 

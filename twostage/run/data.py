@@ -105,7 +105,8 @@ def load_data(config: Config) -> RunData:
     cut = ""
     if config.image.fit == "crop" and photos.table.paths:
         cut = fate(shapes_of(photos.table, facts_of(photos.table, config.runtime.threads)), "crop")
-    notes += [f"{cut}; image.fit=stretch keeps all of them"] if cut else []
+    keeps = "" if config.data.made_by_turning else "; image.fit=stretch keeps all of them"
+    notes += [f"{cut}{keeps}"] if cut else []
     data = RunData(config, photos, parts, bins, notes, pairs, cut)
     if data.leaks is not None and len(data.leaks):
         notes.append(duplicates_message(photos.table.images, parts, data.leaks))

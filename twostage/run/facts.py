@@ -81,6 +81,7 @@ def _split(prepared: Prepared) -> str:
     """One paragraph on how photographs came into the parts of the split."""
     config, table = prepared.config, prepared.photos.table
     whole = "whole specimens together" if table.groups is not None else "photograph by photograph"
+    whole = whole if table.blocks is None else "whole blocks of specimens together"
     if config.data.split_column:
         how = f"The column '{config.data.split_column}' of the table names the part of every photograph."
     elif table.split_column:
@@ -106,8 +107,9 @@ def _seal(prepared: Prepared, metrics: Mapping[str, Any]) -> str:
     """Whether the test photographs are new to who reads their figures."""
     leaks, openings = prepared.leaks, metrics["n_test_openings"]
     if leaks is None:
-        repeat = prepared.config.data.scenes_repeat
-        found = "Near-duplicates were not looked for" if repeat else "No scene was photographed twice"
+        data = prepared.config.data
+        each_new = not data.scenes_repeat and not data.made_by_turning
+        found = "No scene was photographed twice" if each_new else "Near-duplicates were not looked for"
     else:
         found = f"Pairs of near-duplicates in different parts: {len(leaks)}"
     others = metrics["n_test_openings_of_others"]

@@ -15,14 +15,14 @@ import numpy as np
 from twostage.decoding.kinds import SUFFIXES
 from twostage.errors import ConfigError, DataError, NotThereError, number_of, some
 from twostage.files import given_path
-from twostage.tables.files_below import by_parts, walk
+from twostage.tables.files_below import Found, by_parts, walk
 from twostage.tables.locating import Paths
 from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS
 from twostage.tables.numbers import COUNTED, read_numbers
 from twostage.tables.parts import PART_CALLED
 from twostage.tables.table import Table
 
-__all__ = ["find_photographs", "listed_in", "read_folder"]
+__all__ = ["find_photographs", "listed_in", "read_folder", "read_photographs"]
 
 NUMBER = "[0-9]+(?:[.,][0-9]+)*"
 CAMERAS = frozenset("dsc dscf dscn img mvi p pic pxl scan screenshot".split())
@@ -49,15 +49,7 @@ def read_folder(root: str | Path, pattern: str | None = None, decimal: str | Non
     Raises:
         DataError: No such folder, names that are no numbers, or no photographs.
     """
-    root = given_path(root, "data.root")
-    if not root.is_dir():
-        raise NotThereError(f"{root}: no such folder; data.root must hold one folder per concentration, such as 123.5/")
-    found = walk(root)
-    if not found.photographs:
-        left = "".join(f"; {note}" for note in found.notes(root))
-        raise DataError(
-            f"{root}: no photographs; expected files such as {root}/123.5/a.jpg ({some(sorted(SUFFIXES), 9)}){left}"
-        )
+    root, found = _walked(root, "one folder per concentration, such as 123.5/", "123.5/a.jpg")
     notes = found.notes(root)
     paths = found.photographs
     said = _by_pattern(root, paths, pattern, notes) if pattern else _by_folders(root, paths, notes)
@@ -72,6 +64,31 @@ def read_folder(root: str | Path, pattern: str | None = None, decimal: str | Non
         unit=unit,
         notes=notes,
     )
+
+
+def read_photographs(root: str | Path) -> Table:
+    """All photographs below a folder, whatever their paths say, each with a target of zero.
+
+    Raises:
+        DataError: No such folder, or no photographs.
+    """
+    root, found = _walked(root, "photographs", "a.jpg")
+    paths = Paths(root / name for name in found.photographs)
+    return Table(found.photographs, paths, np.zeros(len(paths)), notes=found.notes(root))
+
+
+def _walked(root: str | Path, holds: str, example: str) -> tuple[Path, Found]:
+    """The folder that data.root names, and what lies below it."""
+    root = given_path(root, "data.root")
+    if not root.is_dir():
+        raise NotThereError(f"{root}: no such folder; data.root must hold {holds}")
+    found = walk(root)
+    if not found.photographs:
+        left = "".join(f"; {note}" for note in found.notes(root))
+        raise DataError(
+            f"{root}: no photographs; expected files such as {root}/{example} ({some(sorted(SUFFIXES), 9)}){left}"
+        )
+    return root, found
 
 
 def _concentrations(

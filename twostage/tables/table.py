@@ -27,12 +27,13 @@ USUAL_OF_BOXES = (("x", "left"), ("y", "top"), ("w", "width"), ("h", "height"))
 class Table:
     """N photographs: what the user calls them, where they are, and what is known of them.
 
-    `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None;
-    `columns` holds further columns by name, as text (N,), `split_column` the one of them that names each photograph's
-    part, where the photographs themselves say it. `boxes` (N,) are the `Box` that each row is in its photograph, or
-    None. `rows` tell where each is in the file that lists them, `header` what columns that has, and `folder` where its
-    names start, if there is one; `unit` is what its concentrations are written with. `skipped` maps the name of each
-    row that was left out to the reason; `notes` are lines about how all this was read.
+    `targets` (N,) float64 in the table's unit, NaN where unknown; `groups` (N,) specimen names or None; `blocks` (N,)
+    names of what a split keeps whole though it is several specimens, or None: then it keeps specimens whole. `columns`
+    holds further columns by name, as text (N,), `split_column` the one of them that names each photograph's part, where
+    the photographs themselves say it. `boxes` (N,) are the `Box` that each row is in its photograph, or None. `rows`
+    tell where each is in the file that lists them, `header` what columns that has, and `folder` where its names start,
+    if there is one; `unit` is what its concentrations are written with. `skipped` maps the name of each row that was
+    left out to the reason; `notes` are lines about how all this was read.
     """
 
     images: list[str]
@@ -41,6 +42,7 @@ class Table:
     groups: np.ndarray | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     boxes: np.ndarray | None = None
+    blocks: np.ndarray | None = None
     split_column: str | None = None
     rows: list[str] = field(default_factory=list)
     header: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Table:
             paths=Paths(self.paths[i] for i in rows) if self.paths else [],
             targets=self.targets[rows],
             groups=None if self.groups is None else self.groups[rows],
+            blocks=None if self.blocks is None else self.blocks[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
             boxes=None if self.boxes is None else self.boxes[rows],
             rows=[self.rows[i] for i in rows] if self.rows else [],

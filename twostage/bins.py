@@ -179,11 +179,10 @@ class Bins:
         """Weighted means on the scale of concentrations (N,K), weights (N,K) of sum one: (N,).
 
         Weights of float32 sum to one within a ten millionth: far from zero that would be units, from `origin` not.
-        On a circle it is the direction of the sum of arrows (Mardia and Jupp 2000, "Directional statistics", 2.2).
+        On a circle it is their common direction.
         """
         if self.period is not None:
-            arrows = np.exp(2j * np.pi / self.period * np.asarray(concentrations, np.float64))
-            return self.scale.home(np.angle((np.asarray(weights) * arrows).sum(1)) * self.period / (2 * np.pi))
+            return self.scale.mean(np.asarray(concentrations), np.asarray(weights))
         mean = (np.asarray(weights, np.float64) * self.move(concentrations)).sum(1)
         return self.scale.back(self.origin + mean)
 

@@ -48,6 +48,10 @@ class Scale(ABC):
         """Places (...) by the name that lies nearest to `middle` (...): on a line their own."""
         return np.asarray(place, np.float64)
 
+    def mean(self, place: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weighted means of places (N,K), weights (N,K) of sum one: (N,)."""
+        return np.asarray((weights * place).sum(1))
+
     def shifted(self, concentration: ArrayLike, distance: ArrayLike) -> np.ndarray:
         """Concentrations (...) moved by so much on the scale."""
         return self.back(self.to(concentration) + np.asarray(distance, np.float64))
@@ -118,12 +122,20 @@ class Circular(Linear):
     def home(self, concentration: ArrayLike) -> np.ndarray:
         """Concentrations (...) between `low` and a period above."""
         turned = np.mod(np.asarray(concentration, np.float64) - self.low, self.period)
-        return self.low + np.where(turned < self.period, turned, 0.0)  # a number just below zero is rounded up to it
+        return self.low + np.where(turned == self.period, 0.0, turned)  # a number just below zero is rounded up to it
 
     def near(self, place: ArrayLike, middle: ArrayLike) -> np.ndarray:
         """Places (...) at most half a period away from `middle` (...)."""
         middle = np.asarray(middle, np.float64)
         return np.asarray(middle + self.apart(np.asarray(place, np.float64), middle))
+
+    def mean(self, place: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The direction of the sum of arrows, from `low` on.
+
+        Source: Mardia and Jupp 2000, "Directional statistics", section 2.2.
+        """
+        arrows = np.exp(2j * np.pi / self.period * np.asarray(place, np.float64))
+        return self.home(np.angle((np.asarray(weights) * arrows).sum(1)) * self.period / (2 * np.pi))
 
 
 LINEAR = Linear()

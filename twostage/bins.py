@@ -179,10 +179,10 @@ class Bins:
         """Weighted means on the scale of concentrations (N,K), weights (N,K) of sum one: (N,).
 
         Weights of float32 sum to one within a ten millionth: far from zero that would be units, from `origin` not.
-        On a circle it is the direction of the sum of arrows (Mardia and Jupp 2000, "Directional statistics", 2.2).
+        On a circle it is their common direction.
         """
         if self.period is not None:
-            return self.scale.decoded((np.asarray(weights)[..., None] * self.scale.code(concentrations)).sum(1))
+            return self.scale.mean(np.asarray(concentrations), np.asarray(weights))
         mean = (np.asarray(weights, np.float64) * self.move(concentrations)).sum(1)
         return self.scale.back(self.origin + mean)
 

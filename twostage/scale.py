@@ -49,12 +49,16 @@ class Scale(ABC):
         return np.asarray(place, np.float64)
 
     def code(self, place: ArrayLike) -> np.ndarray:
-        """What a linear function can be fitted to, for places (N,): (N,R), on a line R = 1, themselves."""
-        return np.asarray(place, np.float64)[:, None]
+        """What a linear function can be fitted to, for places (...): (...,R), on a line R = 1, themselves."""
+        return np.asarray(place, np.float64)[..., None]
 
     def decoded(self, code: np.ndarray) -> np.ndarray:
         """Inverse of `code`: (N,R) -> (N,)."""
         return code[:, 0]
+
+    def mean(self, place: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weighted means of places (N,K), weights (N,K) of sum one: (N,)."""
+        return np.asarray((weights * place).sum(1))
 
     def shifted(self, concentration: ArrayLike, distance: ArrayLike) -> np.ndarray:
         """Concentrations (...) moved by so much on the scale."""
@@ -126,7 +130,7 @@ class Circular(Linear):
     def home(self, concentration: ArrayLike) -> np.ndarray:
         """Concentrations (...) between `low` and a period above."""
         turned = np.mod(np.asarray(concentration, np.float64) - self.low, self.period)
-        return self.low + np.where(turned < self.period, turned, 0.0)  # a number just below zero is rounded up to it
+        return self.low + np.where(turned == self.period, 0.0, turned)  # a number just below zero is rounded up to it
 
     def near(self, place: ArrayLike, middle: ArrayLike) -> np.ndarray:
         """Places (...) at most half a period away from `middle` (...)."""
@@ -134,13 +138,20 @@ class Circular(Linear):
         return np.asarray(middle + self.apart(np.asarray(place, np.float64), middle))
 
     def code(self, place: ArrayLike) -> np.ndarray:
-        """Cosine and sine of the angle that a period makes a full one: (N,) -> (N,2)."""
+        """Cosine and sine of the angle that a period makes a full one: (...) -> (...,2)."""
         angle = 2 * np.pi / self.period * np.asarray(place, np.float64)
         return np.stack([np.cos(angle), np.sin(angle)], -1)
 
     def decoded(self, code: np.ndarray) -> np.ndarray:
         """Direction of arrows (N,2) of any length: (N,)."""
         return self.home(np.arctan2(code[:, 1], code[:, 0]) * self.period / (2 * np.pi))
+
+    def mean(self, place: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The direction of the sum of arrows, from `low` on.
+
+        Source: Mardia and Jupp 2000, "Directional statistics", section 2.2.
+        """
+        return self.decoded((np.asarray(weights)[..., None] * self.code(place)).sum(1))
 
 
 LINEAR = Linear()

@@ -119,8 +119,7 @@ def _said(standards: Standards, choice: Choice, output: Path) -> str:
     slope = f", slope {chosen.slope:.4g}" if chosen.slope != 1 else ""
     moved = "the errors are within chance" if chosen.is_none else f"{chosen.offset:+.4g} {unit}".strip() + slope
     lines.append(f"  chosen      {choice.name}: {moved}")
-    lines.append(
-        f"  error of specimens before {rmse(read - wanted):.4g}, after {rmse(after - wanted):.4g} (fitted to them)"
-    )
+    then, now = (rmse(bins.scale.apart(place, wanted)) for place in (read, after))
+    lines.append(f"  error of specimens before {then:.4g}, after {now:.4g} (fitted to them)")
     lines.append(f"Model in {output}: twostage predict run={output} input=...")
     return "\n".join(lines)

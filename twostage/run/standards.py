@@ -69,10 +69,13 @@ class Standards:
 
     def by_specimen(self) -> pd.DataFrame:
         """A row for each specimen: its photographs, means of target and concentration, and its error on the scale."""
-        rows = pd.DataFrame({"specimen": self.judged.groups, "target": self.judged.target})
-        rows["concentration"] = self.prediction.concentration
+        scale = self.model.bins.scale
+        read, wanted = self.prediction.concentration, self.judged.target
+        if scale.period is not None:
+            read, wanted = self.judged.named(scale, read)
+        rows = pd.DataFrame({"specimen": self.judged.groups, "target": wanted, "concentration": read})
         grouped = rows.groupby("specimen", sort=True)
-        table = grouped.mean().assign(error=self.judged.errors(self.model.bins, self.combination))
+        table = grouped.mean().transform(scale.home).assign(error=self.judged.errors(self.model.bins, self.combination))
         table.insert(0, "photographs", grouped.size())
         return table.reset_index()
 
@@ -163,7 +166,8 @@ def _specimens(config: StandardsConfig, trained: Config, table: Table, further: 
 
 def _refuse_outside(bins: Bins, table: Table, groups: np.ndarray) -> None:
     low, high = bins.edges[[0, -1]]
-    outside = (table.targets < low) | (table.targets > high)
+    targets = bins.scale.home(table.targets)  # on a circle all lie inside
+    outside = (targets < low) | (targets > high)
     if outside.any():
         levels = dict(zip(groups[outside], table.targets[outside], strict=True))
         raise DataError(

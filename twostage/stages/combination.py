@@ -27,7 +27,7 @@ def combine(bins: Bins, reading: Reading, method: str = "mixture", target: np.nd
     if method == "oracle":
         if target is None:
             raise ValueError("oracle needs the true concentrations")
-        return candidates[np.arange(len(candidates)), bins.index(target)]
+        return bins.scale.home(candidates[np.arange(len(candidates)), bins.index(target)])
     found: np.ndarray = resolve(COMBINATIONS.member(method))(bins, reading.probabilities, candidates)
     return found
 
@@ -44,7 +44,7 @@ def mixture(bins: Bins, probabilities: np.ndarray, candidates: np.ndarray) -> np
 
 def argmax(bins: Bins, probabilities: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """What the likeliest bin says, (N,)."""
-    return candidates[np.arange(len(candidates)), probabilities.argmax(1)]
+    return bins.scale.home(candidates[np.arange(len(candidates)), probabilities.argmax(1)])
 
 
 def top2(bins: Bins, probabilities: np.ndarray, candidates: np.ndarray) -> np.ndarray:

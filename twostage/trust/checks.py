@@ -122,7 +122,7 @@ def contradicts_itself(seen: Seen) -> dict[int, str]:
     found, bins = {}, seen.bins
     likeliest = np.nan_to_num(seen.reading.probabilities).argmax(1)
     offset = bins.offset(seen.before, likeliest)  # the stages know of no recalibration
-    beside = np.where(offset > 0, likeliest < bins.count - 1, likeliest > 0)
+    beside = np.where(offset > 0, likeliest < bins.count - 1, likeliest > 0) | (bins.period is not None)
     for i in np.flatnonzero((np.abs(offset) > 1 + 2 * CONTRADICTION) & beside):
         k = likeliest[i]
         found[int(i)] = (
@@ -138,10 +138,10 @@ def stages_disagree(seen: Seen) -> dict[int, str]:
     limit, scale = seen.trust.disagreement, seen.bins.scale
     if limit is None:
         return {}
-    apart = np.abs(seen.reading.first - scale.to(seen.before))
+    apart = np.abs(scale.apart(seen.reading.first, scale.to(seen.before)))
     usual = f"{100 * (1 - seen.trust.false_alarm):g} % of specimens they differ by at most {limit:.3g}"
     usual += " decades" if scale.unit("") else ""
-    alone, both = scale.back(seen.reading.first), seen.before
+    alone, both = scale.home(scale.back(seen.reading.first)), seen.before
     return {
         int(i): f"the stages disagree: stage 1 alone reads {alone[i]:.4g}, both together {both[i]:.4g}; in {usual}"
         for i in np.flatnonzero(apart > limit)
@@ -156,13 +156,20 @@ def could_be_elsewhere(seen: Seen) -> dict[int, str]:
     for i, mass in enumerate(np.nan_to_num(seen.probabilities)):
         density = mass / bins.half_width  # a narrow bin has less of anything
         for k in np.flatnonzero(mass >= ELSEWHERE):
-            between = density[min(k, named[i]) + 1 : max(k, named[i])]
-            if len(between) and density[k] > VALLEY * between.min():
+            ways = [density[rows] for rows in _between(bins, int(k), int(named[i]))]
+            if all(len(way) and density[k] > VALLEY * way.min() for way in ways):
                 found[i] = (
                     f"it may as well lie in {bins.edges[k]:g}..{bins.edges[k + 1]:g} (probability {mass[k]:.2g}), and "
                     f"hardly between"
                 )
     return found
+
+
+def _between(bins: Bins, one: int, other: int) -> list[np.ndarray]:
+    """The bins between two; on a circle those on either way."""
+    low, high = min(one, other), max(one, other)
+    ways = [np.arange(low + 1, high)]
+    return ways if bins.period is None else [*ways, np.arange(high + 1, low + bins.count) % bins.count]
 
 
 @gives(Status.LOW_CONFIDENCE)

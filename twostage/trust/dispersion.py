@@ -144,6 +144,7 @@ class Dispersion:
         scale = np.exp(self.log_scale(signs(bins, reading, distance)))
         scale = np.maximum(scale, LEAST_SCALE * np.ptp(bins.places))[:, None]
         means = bins.scale.to(bins.candidates(reading.offsets))
+        means = bins.scale.near(means, bins.scale.mean(means, reading.probabilities)[:, None])
         return Distribution(bins, reading.probabilities, means, np.broadcast_to(scale, means.shape).copy())
 
     def to_json(self) -> dict[str, Any]:
@@ -176,17 +177,16 @@ def _changing(spread: np.ndarray) -> np.ndarray:
 def signs(bins: Bins, reading: Reading, distance: np.ndarray) -> np.ndarray:
     """What tells how wrong a reading may be, (N,len(SIGNS)); zero where it is not known.
 
-    The place of the concentration in the range; the regressor's log-scale; the logarithm of how far the bins differ in
-    what they say; the distance from the photographs of the training.
+    The place of the concentration in the range, on a circle none; the regressor's log-scale; the logarithm of how far
+    the bins differ in what they say; the distance from the photographs of the training.
     """
     place, width = bins.scale.to(bins.candidates(reading.offsets)), np.ptp(bins.places)
-    mean = (reading.probabilities * place).sum(1)
+    mean = bins.scale.mean(place, reading.probabilities)
     scale = (reading.probabilities * (reading.log_scales + np.log(bins.half_width))).sum(1)
-    between = np.sqrt((reading.probabilities * (place - mean[:, None]) ** 2).sum(1))
+    between = np.sqrt((reading.probabilities * bins.scale.apart(place, mean[:, None]) ** 2).sum(1))
     middle = (bins.places[0] + bins.places[-1]) / 2
-    found = np.column_stack(
-        [(mean - middle) / width, scale, np.log(np.maximum(between / width, LEAST_BETWEEN)), distance]
-    )
+    in_range = (mean - middle) / width if bins.period is None else np.zeros(len(mean))
+    found = np.column_stack([in_range, scale, np.log(np.maximum(between / width, LEAST_BETWEEN)), distance])
     return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -204,4 +204,4 @@ def parts_by_specimen(groups: np.ndarray, count: int) -> np.ndarray:
 
 def _squared_errors(bins: Bins, reading: Reading, target: np.ndarray) -> np.ndarray:
     """Of what each bin says, on the scale, (N,K)."""
-    return (bins.scale.to(bins.candidates(reading.offsets)) - bins.scale.to(target)[:, None]) ** 2
+    return bins.scale.error(bins.candidates(reading.offsets), np.asarray(target)[:, None]) ** 2

@@ -33,6 +33,9 @@ class Distribution:
     `weights`, `means` and `scales` are (N,K): the weights of a row have the sum one; means and scales are in the unit
     of the concentration, or in decades where the scale of the bins is logarithmic. Rows of photographs that were
     refused are NaN, and so is all that is asked of them.
+
+    On a circle the means lie within half a period of `middle`. A concentration is taken by its name nearest to that,
+    and quantiles are counted on beyond the circle, so that 350 to 370 degrees is an interval.
     """
 
     bins: Bins
@@ -56,13 +59,25 @@ class Distribution:
         """One after another."""
         return cls(parts[0].bins, *map(np.concatenate, zip(*(part.arrays for part in parts), strict=True)))
 
+    @property
+    def middle(self) -> np.ndarray:
+        """The mean of each, a place on the scale, (N,)."""
+        return self.bins.scale.mean(self.means, self.weights)
+
+    def near(self, concentration: np.ndarray | float) -> np.ndarray:
+        """Places of concentrations, a number, (N,) or (N,M): on a circle those nearest to `middle`."""
+        place = self.bins.scale.to(concentration)
+        if self.bins.period is None:
+            return place
+        return self.bins.scale.near(place, self.middle[:, None] if place.ndim == 2 else self.middle)
+
     def cdf(self, concentration: np.ndarray | float) -> np.ndarray:
         """Probability that the concentration is at most this one: a number, (N,) or (N,M) -> (N,) or (N,M)."""
-        return self._tails(self.bins.scale.to(concentration))[0]
+        return self._tails(self.near(concentration))[0]
 
     def survival(self, concentration: np.ndarray | float) -> np.ndarray:
         """Probability that the concentration is higher: 1 - `cdf`, exact where that is near zero."""
-        return self._tails(self.bins.scale.to(concentration))[1]
+        return self._tails(self.near(concentration))[1]
 
     def density(self, place: np.ndarray) -> np.ndarray:
         """Probability density at places on the scale, (N,M), for each unit of the scale: (N,M)."""
@@ -97,6 +112,8 @@ class Distribution:
 
     def bin_of_median(self) -> np.ndarray:
         """The bin in which each median lies, (N,)."""
+        if self.bins.period is not None:
+            return self.bins.index(self.quantile(0.5))
         return (self._below_edges() <= 0.5).sum(1)
 
     def _below_edges(self) -> np.ndarray:
@@ -105,7 +122,16 @@ class Distribution:
         return self.cdf(np.broadcast_to(inner, (len(self), len(inner))))
 
     def mass(self) -> np.ndarray:
-        """Probability of each bin, (N,K); the first and the last bin have all that lies beyond."""
+        """Probability of each bin, (N,K); the first and the last bin have all that lies beyond.
+
+        On a circle a bin has what lies in it a turn before or after as well, up to one and a half from the middle.
+        """
+        if (period := self.bins.period) is not None:
+            turns = (self.bins.edges + period * np.arange(-2, 3)[:, None]).ravel()
+            middle = self.middle[:, None]
+            below = self._tails(np.clip(turns, middle - 1.5 * period, middle + 1.5 * period))[0]
+            share = np.diff(below.reshape(len(self), 5, -1), axis=-1).sum(1)
+            return np.asarray(share / share.sum(1, keepdims=True))
         below = self._below_edges()
         share = np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))), axis=1)
         return np.where(np.isnan(self.means[:, :1]), np.nan, share)
@@ -115,7 +141,8 @@ class Distribution:
         rng = np.random.default_rng(seed)
         chosen = (rng.random((len(self), count, 1)) > np.cumsum(self.weights, 1)[:, None, :-1]).sum(-1)
         means, scales = (np.take_along_axis(values, chosen, 1) for values in (self.means, self.scales))
-        return self.bins.scale.back(means + scales * rng.standard_t(FREEDOM, chosen.shape))
+        scale = self.bins.scale
+        return scale.home(scale.back(means + scales * rng.standard_t(FREEDOM, chosen.shape)))
 
     def crps(self, concentration: np.ndarray) -> np.ndarray:
         """Continuous ranked probability score against the true concentrations (N,), on the scale: (N,), small is good.
@@ -124,7 +151,7 @@ class Distribution:
         using threshold- and quantile-weighted scoring rules", equation 12.
         """
         found = self.bins.scale.to(self.quantile(np.broadcast_to(LEVELS, (len(self), len(LEVELS)))))
-        above = found - self.bins.scale.to(concentration)[:, None]
+        above = found - self.near(concentration)[:, None]
         return np.asarray(2 * (above * ((above > 0) - LEVELS)).mean(1))
 
     def _tails(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

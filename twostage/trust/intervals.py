@@ -118,12 +118,12 @@ class Conformal(Intervals):
     def strange(distribution: Distribution, concentration: np.ndarray) -> np.ndarray:
         """The distance from the mean, on the scale."""
         scale = distribution.bins.scale
-        return np.abs(scale.error(scale.back((distribution.weights * distribution.means).sum(1)), concentration))
+        return np.abs(scale.error(scale.back(distribution.middle), concentration))
 
     @staticmethod
     def ends(distribution: Distribution, strangeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The mean minus and plus the distance, on the scale."""
-        mean, scale = (distribution.weights * distribution.means).sum(1), distribution.bins.scale
+        mean, scale = distribution.middle, distribution.bins.scale
         return scale.back(mean - strangeness), scale.back(mean + strangeness)
 
 
@@ -144,10 +144,13 @@ class Distributional(Intervals):
 
     @staticmethod
     def ends(distribution: Distribution, strangeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Quantiles at the level in both tails."""
+        """Quantiles at the level in both tails, on a circle at most half a period from the middle."""
         far = np.exp(-np.asarray(strangeness, float)) / 2
         below, above = np.stack([far, 1 - far], 1), np.stack([1 - far, far], 1)
         lower, upper = distribution.quantile_of_tails(below, above).T
+        if (period := distribution.bins.period) is not None:
+            first, last = distribution.middle - period / 2, distribution.middle + period / 2
+            return np.maximum(lower, first), np.minimum(upper, last)
         return lower, upper
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from twostage.bins import Bins
 from twostage.data.store import Pixels
 from twostage.errors import ConfigError
+from twostage.scale import Scale
 from twostage.stages.combination import at_least, combine
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, look
@@ -31,12 +32,12 @@ class Prediction:
     """What was read from N photographs, in the unit of the training table.
 
     `concentration`, `lower`, `upper` float64 (N,), NaN where refused; lower and upper are NaN throughout for a model
-    without intervals. `bin_index` (N,) int64 names the bin in which the concentration lies, -1 where refused;
-    `bin_probabilities` (N,K) say how likely each bin is, calibrated where the model has learned that, and `reading` is
-    what both stages say, its arrays (N,K): NaN where refused. `status` (N,) holds the values of `Status`; `reason` (N,)
-    says why a status is not "ok", or that a number was below the least that there can be. `distribution` is the
-    predictive distribution, None for a model that has not learned it. `unit` is that of the concentrations; may be
-    empty.
+    without intervals; on a circle they are counted on beyond its ends, as 350 to 370 degrees around 358. `bin_index`
+    (N,) int64 names the bin in which the concentration lies, -1 where refused; `bin_probabilities` (N,K) say how likely
+    each bin is, calibrated where the model has learned that, and `reading` is what both stages say, its arrays (N,K):
+    NaN where refused. `status` (N,) holds the values of `Status`; `reason` (N,) says why a status is not "ok", or that
+    a number was below the least that there can be. `distribution` is the predictive distribution, None for a model that
+    has not learned it. `unit` is that of the concentrations; may be empty.
 
     Examples:
         >>> bins = Bins.uniform(80, 350, 9)
@@ -222,7 +223,8 @@ def predict(
     distance = trust.distance(pixels) if distance is None else distance
     distribution = trust.distribution(bins, reading, distance)
     probabilities = reading.probabilities if distribution is None else distribution.mass()
-    lower, upper = (at_least(ends, minimum) for ends in trust.bounds(distribution, len(reading)))
+    bounds = _around(bins.scale, concentration, *trust.bounds(distribution, len(reading)))
+    lower, upper = (at_least(ends, minimum) for ends in bounds)
     seen = Seen(pixels, said, concentration, bins, trust, distance, probabilities, lower, upper, before)
     status, reason = _gravest(
         len(reading), [(Status.OK, _below(concentration, minimum)), *look(seen), (Status.REFUSED, dict(failed or {}))]
@@ -246,6 +248,17 @@ def predict(
         None if distribution is None else Distribution(bins, *map(unless_refused, distribution.arrays)),
         unit,
     )
+
+
+def _around(
+    scale: Scale, concentration: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of intervals (N,), on a circle by the names that lie around the concentrations (N,)."""
+    if scale.period is None:
+        return lower, upper
+    middle = (lower + upper) / 2
+    turn = scale.near(middle, concentration) - middle
+    return lower + turn, upper + turn
 
 
 def _gravest(count: int, found: Sequence[tuple[Status, Mapping[int, str]]]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,12 @@ from twostage.bins import Bins
 from twostage.errors import ConfigError
 from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
+from twostage.scale import Scale
 from twostage.stages.combination import combine
 from twostage.stages.reading import Reading
 from twostage.trust.dispersion import PARTS, Dispersion, alike, parts_by_specimen
 from twostage.trust.distribution import Distribution
-from twostage.trust.drift import Then, of_specimens
+from twostage.trust.drift import Then, of_specimens, together
 from twostage.trust.intervals import Intervals, load_intervals, specimens_needed
 from twostage.trust.typicality import Typicality, upper_limit
 
@@ -49,9 +50,13 @@ class Judged:
 
     def places(self, bins: Bins, combination: str) -> tuple[np.ndarray, np.ndarray]:
         """Where on the scale the specimens (S,) are read, and where they lie: means over the photographs of each."""
-        read = bins.scale.to(combine(bins, self.reading, combination))
-        wanted = bins.scale.to(self.target)
+        read, wanted = self.named(bins.scale, combine(bins, self.reading, combination))
         return of_specimens(read, self.groups), of_specimens(wanted, self.groups)
+
+    def named(self, scale: Scale, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places on the scale of what was read, and of the targets, (N,), beside each other on a circle."""
+        wanted = together(scale, scale.to(self.target), self.groups)
+        return scale.near(scale.to(concentration), wanted), wanted
 
     def errors(self, bins: Bins, combination: str) -> np.ndarray:
         """How far above that they are read, (S,)."""
@@ -189,7 +194,8 @@ class Trust:
 
 def _usual_disagreement(bins: Bins, judged: Judged, combination: str, false_alarm: float) -> float | None:
     """Beyond which the stages differ in a share of specimens, by the worst photograph of each; None without stage 1."""
-    apart = np.abs(judged.reading.first - bins.scale.to(combine(bins, judged.reading, combination)))
+    read = bins.scale.to(combine(bins, judged.reading, combination))
+    apart = np.abs(bins.scale.apart(judged.reading.first, read))
     if not np.isfinite(apart).all():
         return None
     farthest = pd.Series(apart).groupby(judged.groups).max().to_numpy()

@@ -41,8 +41,8 @@ def load(request: Request) -> Photographs:
     found = _large_enough(read_photographs(data.root), image.size, request)
     upright = load_files(found, replace(request, image=replace(image, size=2 * image.size)))
     angles = draw_angles(upright.digests, data.copies, data.turn, request.seed)
-    first = {digest: name for digest, name in zip(upright.digests[::-1], upright.table.images[::-1], strict=True)}
-    table = copies_of(upright.table, angles, np.array([first[digest] for digest in upright.digests]))
+    _, first, of = np.unique(upright.digests, return_index=True, return_inverse=True)
+    table = copies_of(upright.table, angles, groups=np.array(upright.table.images)[first[of]])
     refuse_impossible(table, data)
     store = _turned(upright, angles, request)
     return replace(
@@ -84,7 +84,7 @@ def _turned(upright: Photographs, angles: np.ndarray, request: Request) -> Store
     paths, (count, copies), size = upright.table.paths, angles.shape, request.image.size
 
     def turn(row: int) -> np.ndarray:
-        side = min(FINER * size, int(_shorter_side(paths[row])))
+        side = int(min(FINER * size, _shorter_side(paths[row])))
         return turn_square(decode_photograph(paths[row], side, "crop"), angles[row], size)
 
     def fill(rows: range) -> tuple[np.ndarray, dict[int, str]]:

@@ -91,6 +91,7 @@ def _photographs(photos: Photographs, config: Config) -> dict[str, Any]:
     shapes = shapes_of(table, facts)
     return found | {
         "files": len(facts),
+        "each": "turned copies of" if config.data.made_by_turning else "boxes in",
         "kinds": Counter(map(_kind, facts.values())),
         "sizes": shapes.sizes(),
         "not_square": fate(shapes, config.image.fit),
@@ -210,9 +211,9 @@ def _photograph_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [("", text) for text in left_out[:3]]
     if "kinds" in found:
         enlarged = f"; {found['enlarged']} are smaller and are enlarged" if found["enlarged"] else ""
-        boxes = f"{found['count']} boxes in " if found["files"] < found["count"] else ""
+        several = f"{found['count']} {found['each']} " if found["files"] < found["count"] else ""
         rows += [
-            ("  kind", f"{boxes}{_counted(found['kinds'])}"),
+            ("  kind", f"{several}{_counted(found['kinds'])}"),
             ("  size", f"{_counted(found['sizes'])}; the network sees {found['network_sees']} pixels{enlarged}"),
         ]
         rows += [("", found["not_square"])] if found["not_square"] else []

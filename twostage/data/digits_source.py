@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import scipy
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 from sklearn.datasets import load_digits
 
 from twostage.data.photographs import Photographs, Request, refuse_impossible
@@ -28,7 +28,9 @@ person may have filled in two. It is assumed that each form is another person's;
 """
 LEVELS = 16
 """An original pixel counts the inked ones among 16."""
-SPAN = 12.0
+BLUR, BORDER = 0.7, 4
+"""Standard deviation of the blur, and room for it around a digit, original pixels."""
+SPAN = 13.5
 """So many original pixels fit across the result: turned by any angle, the 8x8 stay within its circle."""
 
 
@@ -62,8 +64,9 @@ def load(request: Request) -> Photographs:
 def draw_digits(digits: np.ndarray, degrees: np.ndarray, side: int) -> np.ndarray:
     """Digits (N,8,8) in 0..16 turned counter-clockwise and drawn, white on black: levels (N,side,side) in 0..255.
 
-    The original pixels are the coefficients of a cubic B-spline, not values that it passes through: each is drawn as a
-    spot that is nearly round, so that nothing but the digit shows where its rows and columns ran.
+    The original pixels are blurred a little, and are then the coefficients of a cubic B-spline, not values that it
+    passes through: each is drawn as a round spot, so that nothing but the digit shows where its rows and columns ran.
+    From such drawings of noise within a round window the angle cannot be told; without the blur it can.
 
     >>> digit = np.zeros((1, 8, 8))
     >>> digit[0, 1, 3:5] = 16  # a bar at the top, which a quarter turn brings to the left
@@ -72,6 +75,8 @@ def draw_digits(digits: np.ndarray, degrees: np.ndarray, side: int) -> np.ndarra
     (True, True)
     """
     axis = SPAN * ((np.arange(side) + 0.5) / side - 0.5)
+    padded = np.pad(digits.astype(np.float64), ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))
+    digits = gaussian_filter(padded, (0, BLUR, BLUR))
     x, y, middle = axis, axis[:, None], (digits.shape[1] - 1) / 2
     drawn = np.empty((len(digits), side, side))
     for one, digit, angle in zip(drawn, digits, np.radians(degrees), strict=True):

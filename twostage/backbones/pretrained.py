@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from twostage.backbones.timm_package import import_timm
 from twostage.errors import BackboneError, some
 from twostage.files import given_path
 
-__all__ = ["load_pretrained"]
+__all__ = ["NETWORK", "load_pretrained"]
+
+NETWORK = "network"
+"""In a file's metadata, timm's name of the network that its weights are for: some have brothers of the same shapes."""
 
 ENOUGH = 0.9
 """Share of a backbone's tensors that must be among the weights: with fewer they are of another depth."""
@@ -31,20 +33,24 @@ def load_pretrained(model: nn.Module, name: str, weights: str | None = None) -> 
             reached or has none.
     """
     if weights is not None:
-        return _copy(_from_file(given_path(weights, "backbone.weights")), model, name, weights)
+        return _copy(_from_file(given_path(weights, "backbone.weights"), name), model, name, weights)
     return _copy(_from_hub(name), model, name, f"the hub's {name}")
 
 
-def _from_file(path: Path) -> dict[str, Tensor]:
+def _from_file(path: Path, name: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise BackboneError(f"backbone.weights={path}: no such file; give a safetensors file of the network's weights")
     try:
-        return dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            intended, tensors = (file.metadata() or {}).get(NETWORK, name), {k: file.get_tensor(k) for k in file.keys()}
     except (SafetensorError, OSError) as error:
         raise BackboneError(
             f"backbone.weights={path}: damaged, or no safetensors file ({' '.join(str(error).split())}); pickles (.pt, "
             f".pth, .bin) are never loaded: convert them with safetensors.torch.save_file"
         ) from error
+    if intended != name:
+        raise BackboneError(f"backbone.weights={path}: weights of {intended}, and not of {name}; say backbone={intended}")
+    return tensors
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:

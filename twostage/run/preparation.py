@@ -21,6 +21,7 @@ from twostage.options.run import Config
 from twostage.run.data import RunData, load_data
 from twostage.run.folder import RunFolder
 from twostage.run.start import Start, try_networks
+from twostage.stages.build import has_trained_weights
 from twostage.stages.reading import batches
 from twostage.stages.stage import Stage
 from twostage.training.course import Examples
@@ -53,7 +54,8 @@ class Prepared(RunData):
 
         Then closed forms come first, chosen by leaving out each specimen, and none is set aside for validation.
         """
-        train, taught = self.config.train, self.start is not None or self.folder.start.is_file()
+        train = self.config.train
+        taught = self.start is not None or self.folder.start.is_file() or has_trained_weights(self.config)
         return self.few and taught and train.refit and not train.patience  # which needs photographs to judge by
 
     @property

@@ -160,9 +160,10 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         """R^2 over the photographs that were read; `predict` warns of those that were not."""
         found, targets = self.predict(X), np.asarray(y, np.float64)
         check_consistent_length(found, targets, sample_weight)
-        read = np.isfinite(found)
+        read, scale = np.isfinite(found), self.predictor_.model.bins.scale
         weight = None if sample_weight is None else np.asarray(sample_weight)[read]
-        return float(r2_score(targets[read], found[read], sample_weight=weight))
+        named = scale.near(targets[read], scale.mean(targets[read]))
+        return float(r2_score(named, scale.near(found[read], named), sample_weight=weight))
 
     def save(self, folder: str | Path) -> None:
         """Write the trained model as a model folder, which ``twostage predict run=FOLDER`` reads too.
@@ -174,8 +175,7 @@ class TwoStageRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         path = given_path(folder, "folder")
-        ours = path.is_dir() and ((path / ESTIMATOR).is_file() or not any(path.iterdir()))
-        if path.exists() and not ours:
+        if path.exists() and not (path.is_dir() and ((path / ESTIMATOR).is_file() or not any(path.iterdir()))):
             raise StorageError(f"{path} is there, and no estimator has saved it: choose another folder")
         for old in path.glob("*.safetensors"):
             old.unlink()

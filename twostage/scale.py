@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from twostage.errors import ConfigError
 
-__all__ = ["LINEAR", "SCALES", "Circular", "Linear", "Log", "Scale", "circle"]
+__all__ = ["LINEAR", "SCALES", "Circular", "Linear", "Log", "Scale", "circle", "scale_of"]
 
 
 class Scale(ABC):
@@ -53,12 +53,16 @@ class Scale(ABC):
         return np.asarray(place, np.float64)[..., None]
 
     def decoded(self, code: np.ndarray) -> np.ndarray:
-        """Inverse of `code`: (N,R) -> (N,)."""
-        return code[:, 0]
+        """Inverse of `code`: (...,R) -> (...)."""
+        return code[..., 0]
 
-    def mean(self, place: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Weighted means of places (N,K), weights (N,K) of sum one: (N,)."""
-        return np.asarray((weights * place).sum(1))
+    def together(self, place: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Places (N,) by the names nearest to the first of their group (N,), so that those of a group have a mean."""
+        return np.asarray(place, np.float64)
+
+    def mean(self, place: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Means of places (...,K), by weights (...,K) of sum one where some are given: (...)."""
+        return np.asarray(place.mean(-1) if weights is None else (weights * place).sum(-1))
 
     def shifted(self, concentration: ArrayLike, distance: ArrayLike) -> np.ndarray:
         """Concentrations (...) moved by so much on the scale."""
@@ -115,6 +119,8 @@ class Circular(Linear):
     >>> degrees = Circular(360, 0)
     >>> degrees.error([1.0, 90.0], [359.0, 100.0]).tolist(), degrees.home([-10.0, 725.0]).tolist()
     ([2.0, -10.0], [350.0, 5.0])
+    >>> degrees.together(np.array([355.0, 5.0]), np.array(["a", "a"])).tolist()
+    [355.0, 365.0]
     """
 
     period: float
@@ -143,20 +149,31 @@ class Circular(Linear):
         return np.stack([np.cos(angle), np.sin(angle)], -1)
 
     def decoded(self, code: np.ndarray) -> np.ndarray:
-        """Direction of arrows (N,2) of any length: (N,)."""
-        return self.home(np.arctan2(code[:, 1], code[:, 0]) * self.period / (2 * np.pi))
+        """Direction of arrows (...,2) of any length: (...)."""
+        return self.home(np.arctan2(code[..., 1], code[..., 0]) * self.period / (2 * np.pi))
 
-    def mean(self, place: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def together(self, place: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Places (N,) at most half a period away from the first of their group (N,)."""
+        _, first, which = np.unique(groups, return_index=True, return_inverse=True)
+        return self.near(place, np.asarray(place)[first[which]])
+
+    def mean(self, place: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """The direction of the sum of arrows, from `low` on.
 
         Source: Mardia and Jupp 2000, "Directional statistics", section 2.2.
         """
-        return self.decoded((np.asarray(weights)[..., None] * self.code(place)).sum(1))
+        arrows = self.code(place)
+        return self.decoded(arrows.sum(-2) if weights is None else (np.asarray(weights)[..., None] * arrows).sum(-2))
 
 
 LINEAR = Linear()
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (LINEAR, Log())}
 """What `data.scale` chooses from."""
+
+
+def scale_of(name: str, period: float | None) -> Scale:
+    """The scale on which errors are counted: `data.scale`, or with `bins.period` a circle, named from zero on."""
+    return SCALES[name] if period is None else Circular(period, 0.0)
 
 
 def circle(edges: Sequence[float] | np.ndarray, scale: str, period: float) -> Circular:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["BASELINES", "color_ridge", "color_statistics"]
+from twostage.scale import Scale
+
+__all__ = ["BASELINES", "color_ridge", "color_statistics", "on_scale"]
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95)
 LEAST_SPREAD = 0.003
@@ -60,6 +64,24 @@ class _Standardized(StandardScaler):
 def color_ridge() -> Pipeline:
     """Ridge regression over standardised colour statistics; its penalty is chosen by leave-one-out on the fit data."""
     return make_pipeline(_Standardized(), RidgeCV(alphas=np.logspace(-4, 4, 25)))
+
+
+def on_scale(regressor: Any, scale: Scale) -> Any:
+    """A regression for places on the scale: on a circle it learns sine and cosine, each by itself.
+
+    >>> from twostage.scale import Circular
+    >>> mean = on_scale(DummyRegressor(), Circular(360, 0))
+    >>> mean.fit(np.zeros((2, 1)), np.array([350.0, 30.0])).predict(np.zeros((1, 1))).round(6).tolist()
+    [10.0]
+    """
+    if scale.period is None:
+        return regressor
+
+    def arrows(places: np.ndarray) -> np.ndarray:
+        return scale.code(places[:, 0])
+
+    both = MultiOutputRegressor(regressor)
+    return TransformedTargetRegressor(both, func=arrows, inverse_func=scale.decoded, check_inverse=False)
 
 
 BASELINES: dict[str, Callable[[int], Any]] = {

@@ -7,10 +7,23 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-__all__ = ["binomial_band", "coverage"]
+from twostage.scale import LINEAR, Scale
+
+__all__ = ["binomial_band", "coverage", "inside"]
 
 NEAR_EDGE = 0.1
 """Share of the whole range on each side that counts as near its edges."""
+
+
+def inside(target: np.ndarray, lower: np.ndarray, upper: np.ndarray, scale: Scale = LINEAR) -> np.ndarray:
+    """Which concentrations (N,) lie within their intervals, ends included, by whichever name they have: (N,).
+
+    >>> from twostage.scale import Circular
+    >>> inside(np.array([5.0, 355.0]), np.array([350.0, 10.0]), np.array([370.0, 20.0]), Circular(360, 0)).tolist()
+    [True, False]
+    """
+    named = target if scale.period is None else scale.near(target, (lower + upper) / 2)
+    return (lower <= named) & (named <= upper)
 
 
 def coverage(
@@ -20,6 +33,7 @@ def coverage(
     part: np.ndarray,
     edges: np.ndarray,
     groups: np.ndarray | None = None,
+    scale: Scale = LINEAR,
 ) -> dict[str, Any]:
     """How often concentrations (N,) lie within their intervals, ends included, as metrics.json can hold it.
 
@@ -27,6 +41,7 @@ def coverage(
         part: In which part of the range each lies, (N,), of those between `edges` (K+1,).
         groups: The specimen of each, (N,), where that is known: a band then counts specimens, since photographs of one
             are near-copies.
+        scale: A circle has no edges to be near to.
 
     Returns:
         `share`, `band` (its 95 % confidence interval), `n`, `n_groups` and mean `width`, overall and in the lists
@@ -35,21 +50,21 @@ def coverage(
     """
     if not len(target) or np.isnan(lower).any():
         return {"share": None}
-    inside, width = (lower <= target) & (target <= upper), upper - lower
+    holds, width = inside(target, lower, upper, scale), upper - lower
 
     def told(rows: np.ndarray) -> dict[str, Any]:
         count = int(rows.sum()) if groups is None else len(np.unique(groups[rows]))
-        share = float(inside[rows].mean())
+        share = float(holds[rows].mean())
         found = {"share": share, "band": binomial_band(share, count), "n": int(rows.sum())}
         return {**found, "n_groups": None if groups is None else count, "width": float(width[rows].mean())}
 
     margin = NEAR_EDGE * (edges[-1] - edges[0])
     near = (target < edges[0] + margin) | (target > edges[-1] - margin)
-    missed = [] if groups is None else [str(one) for one in np.unique(groups) if inside[groups == one].mean() < 0.5]
+    missed = [] if groups is None else [str(one) for one in np.unique(groups) if holds[groups == one].mean() < 0.5]
     return {
         **told(np.ones(len(target), bool)),
         "by_range": [{"low": float(edges[k]), "high": float(edges[k + 1]), **told(part == k)} for k in np.unique(part)],
-        "near_edges": told(near) if near.any() else None,
+        "near_edges": told(near) if near.any() and scale.period is None else None,
         "groups_missed": missed,
     }
 

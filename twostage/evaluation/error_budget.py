@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from twostage.evaluation.metrics import rmse
+from twostage.scale import LINEAR, Scale
 
 __all__ = [
     "DISTANCES",
@@ -42,31 +43,36 @@ def wrong_bin_cost(errors: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame({"rmse": found, "cost": found - found["oracle"], "share": share})
 
 
-def edge_distance(target: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def edge_distance(target: np.ndarray, edges: np.ndarray, scale: Scale = LINEAR) -> np.ndarray:
     """Distance of each concentration (N,) to the nearest inner one of K+1 edges, in widths of its own bin, (N,).
 
-    The outermost edges have no neighbouring bin to be confused with; a single bin has no inner edge: infinity.
+    The outermost edges have no neighbouring bin to be confused with, but on a circle, where they are one edge between
+    two bins; a single bin has no inner edge: infinity.
     """
     target, edges = np.asarray(target, np.float64), np.asarray(edges, np.float64)
     if len(edges) < 3:
         return np.full(len(target), np.inf)
     bins = np.clip(np.searchsorted(edges, target, side="right") - 1, 0, len(edges) - 2)
-    return np.abs(target[:, None] - edges[1:-1]).min(1) / np.diff(edges)[bins]
+    inner = edges[1:-1] if scale.period is None else edges[1:]
+    return np.abs(scale.apart(target[:, None], inner)).min(1) / np.diff(edges)[bins]
 
 
-def border_cost(target: np.ndarray, errors: Mapping[str, np.ndarray], edges: np.ndarray) -> pd.DataFrame:
+def border_cost(
+    target: np.ndarray, errors: Mapping[str, np.ndarray], edges: np.ndarray, scale: Scale = LINEAR
+) -> pd.DataFrame:
     """RMSE against the distance to the nearest inner edge: is it larger at the borders of the bins?
 
     Args:
-        target: Concentrations (N,).
+        target: Places of concentrations (N,).
         errors: Errors (N,) by combination.
-        edges: Edges (K+1,) of the bins.
+        edges: Places of the edges (K+1,) of the bins.
+        scale: On which these are.
 
     Returns:
         One row per class of `DISTANCES` that holds images: `low`, `high` (bin widths), `count`, and the RMSE of each
         combination.
     """
-    distance = edge_distance(target, edges)
+    distance = edge_distance(target, edges, scale)
     rows = []
     for low, high in pairwise(DISTANCES):
         inside = (distance >= low) & ((distance < high) | (high == np.inf))
@@ -88,25 +94,26 @@ def normal_rmse_interval(error: np.ndarray | float, count: np.ndarray | int) -> 
     return error * np.sqrt(count / low), error * np.sqrt(count / high)
 
 
-def errors_by(labels: np.ndarray, target: np.ndarray, error: np.ndarray) -> pd.DataFrame:
+def errors_by(labels: np.ndarray, target: np.ndarray, error: np.ndarray, scale: Scale = LINEAR) -> pd.DataFrame:
     """Errors of each group of images, or of each bin.
 
     Args:
         labels: What tells them apart, (N,).
         target: Concentrations (N,).
         error: Errors (N,).
+        scale: Of the concentrations.
 
     Returns:
         Indexed by label, sorted: `count`, mean `target`, `bias` (mean of predicted minus measured), `sd` of the errors
         (NaN for one image) and `rmse`.
     """
-    frame = pd.DataFrame({"label": labels, "target": target, "error": error})
+    frame = pd.DataFrame({"label": labels, "target": scale.together(target, labels), "error": error})
     frame["square"] = frame["error"] ** 2
     grouped = frame.groupby("label", sort=True)
     return pd.DataFrame(
         {
             "count": grouped.size(),
-            "target": grouped["target"].mean(),
+            "target": grouped["target"].mean().transform(scale.home),
             "bias": grouped["error"].mean(),
             "sd": grouped["error"].std(ddof=1),
             "rmse": np.sqrt(grouped["square"].mean()),

@@ -23,6 +23,7 @@ def laboratory_figures(
     days: np.ndarray | None = None,
     scale_unit: str = "",
     confidence: float = 0.95,
+    period: float | None = None,
 ) -> dict[str, Any]:
     """Agreement, lines, recovery, precision, linearity and limits, ready for JSON.
 
@@ -37,11 +38,12 @@ def laboratory_figures(
         days: Day of each photograph (N,).
         scale_unit: Unit of the concentrations, for the reader.
         confidence: Of all intervals, and share of the differences between the limits of agreement.
+        period: Of a circle, on which there is no percent of a concentration and no line through all of them.
 
     Returns:
         `unit confidence photographs unread specimens agreement agreement_percent proportional_bias lines
         decision_levels bias_at_levels recovery repeatability within_laboratory components linearity limit_of_blank
-        limit_of_detection limit_of_quantitation`; or, where no photograph was read, the first five and `reason`.
+        limit_of_detection limit_of_quantitation`; or, where there are none, the first five and `reason`.
 
     >>> figures = laboratory_figures(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.1, 2.0, 3.2, 4.1]), scale_unit="g/L")
     >>> round(figures["agreement"]["bias"], 3), figures["limit_of_blank"]["value"]
@@ -63,6 +65,8 @@ def laboratory_figures(
     }
     if not len(target):
         return head | {"reason": "no photograph was read"}
+    if period is not None:
+        return head | {"reason": "lines, recovery and limits at the low end are not defined on a circle"}
     with np.errstate(all="ignore"):  # of concentrations beyond 1e150: what is not finite becomes None below
         found = (
             {

@@ -22,8 +22,9 @@ CARD_FORMAT = 1
 def card(model: TrainedModel) -> dict[str, Any]:
     """What is to be known of a model, ready for JSON: no NaN and no infinity, None where something is not known.
 
-    `low` and `high` are the ends of the bins, `edges` (K+1,) all of them; `confidence` is that of the intervals, None
-    for a model without any; `digest` is that of model.json, and `sha256` those of the files with the weights.
+    `low` and `high` are the ends of the bins, `edges` (K+1,) all of them, `period` that of a circle; `confidence` is
+    that of the intervals, None for a model without any; `digest` is that of model.json, and `sha256` those of the files
+    with the weights.
     """
     config, trust = model.config, model.trust
     edges = [float(edge) for edge in model.bins.edges]
@@ -35,6 +36,7 @@ def card(model: TrainedModel) -> dict[str, Any]:
         "low": edges[0],
         "high": edges[-1],
         "edges": edges,
+        "period": model.bins.period,
         "size": config.image.size,
         "fit": config.image.fit,
         "color": config.image.color,

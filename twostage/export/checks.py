@@ -59,6 +59,8 @@ def contradicts_itself(seen: Seen) -> Tensor:
     likeliest = _no_nan(seen.said.probabilities).argmax(1)
     offset = seen.places.offset(seen.before, likeliest)
     far, last = 1 + 2 * CONTRADICTION, seen.places.count - 1
+    if seen.places.period is not None:
+        return offset.abs() > far
     return ((offset > far) & (likeliest < last)) | ((offset < -far) & (likeliest > 0))
 
 
@@ -66,7 +68,7 @@ def stages_disagree(seen: Seen) -> Tensor:
     """Stage 1 alone estimates another concentration than both together read, by more than it usually does."""
     if seen.trust.disagreement is None:
         return torch.zeros_like(seen.is_unlike)
-    return (seen.said.first - seen.places.to_place(seen.before)).abs() > seen.trust.disagreement
+    return seen.places.apart(seen.said.first, seen.places.to_place(seen.before)).abs() > seen.trust.disagreement
 
 
 def could_be_elsewhere(seen: Seen) -> Tensor:
@@ -75,6 +77,12 @@ def could_be_elsewhere(seen: Seen) -> Tensor:
     density = mass / seen.places.half_width
     named = seen.places.index(_no_nan(seen.concentration))[:, None]
     number = torch.arange(seen.places.count)
+    if seen.places.period is not None:  # from the named bin on, once around: between are those of either way
+        around = (named + number) % seen.places.count
+        mass, density = mass.gather(1, around), density.gather(1, around)
+        others = torch.where(number > 0, density, torch.inf)
+        between = torch.maximum(least_between(others), least_between(others.flip(1)).flip(1))
+        return ((mass >= ELSEWHERE) & (density > VALLEY * between)).any(1)
     above = least_between(torch.where(number > named, density, torch.inf))
     below = least_between(torch.where(number < named, density, torch.inf).flip(1)).flip(1)
     between = torch.where(number > named, above, torch.where(number < named, below, torch.inf))

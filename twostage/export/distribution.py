@@ -47,23 +47,32 @@ class Scales(nn.Module):
         place = self.places.of_offsets(said.offsets)
         standard = ((self.signs(said, distance) - self.middle) / self.spread).clamp(-FARTHEST, FARTHEST)
         scale = (self.base + (standard * self.slopes).sum(1)).exp().clamp_min(LEAST_SCALE * self.width)
+        place = self.places.near(place, self.places.average(place, said.probabilities)[:, None])
         return Mixture(said.probabilities, place, scale[:, None].expand_as(place))
 
     def signs(self, said: Said, distance: Tensor) -> Tensor:
         """As `dispersion.signs`: (N,len(SIGNS)), zero where it is not known."""
         place, weights = self.places.of_offsets(said.offsets), said.probabilities
-        mean = (weights * place).sum(1)
+        mean = self.places.average(place, weights)
         scale = (weights * (said.log_scales + self.places.half_width.log())).sum(1)
-        between = (weights * (place - mean[:, None]) ** 2).sum(1).sqrt()
+        between = (weights * self.places.apart(place, mean[:, None]) ** 2).sum(1).sqrt()
         middle = (self.places.low + self.places.high) / 2
         between = (between / self.width).clamp_min(LEAST_BETWEEN).log()
-        found = torch.stack([(mean - middle) / self.width, scale, between, distance], 1)
+        in_range = (mean - middle) / self.width if self.places.period is None else torch.zeros_like(mean)
+        found = torch.stack([in_range, scale, between, distance], 1)
         return torch.where(found.isfinite(), found, 0.0)
 
 
 def bin_mass(places: Places, mixture: Mixture) -> Tensor:
-    """Probability of each bin, (N,K); the first and the last bin have all that lies beyond."""
+    """Probability of each bin, (N,K), as `Distribution.mass`."""
     weights, means, scales = (values[:, None] for values in mixture)
+    if (period := places.period) is not None:
+        turns = (places.edges + period * torch.arange(-2, 3)[:, None]).flatten()
+        middle = places.average(mixture.means, mixture.weights)[:, None]
+        turns = torch.minimum(torch.maximum(turns, middle - 1.5 * period), middle + 1.5 * period)
+        lower = _survival(means - turns[..., None], scales, weights).unflatten(1, (5, -1))
+        share = (lower[..., 1:] - lower[..., :-1]).sum(1)
+        return share / share.sum(1, keepdim=True)
     below = _survival(means - places.to_place(places.edges[1:-1])[:, None], scales, weights)
     one = torch.ones_like(mixture.means[:, :1])
     return torch.cat([below, one], 1) - torch.cat([0 * one, below], 1)
@@ -122,6 +131,9 @@ class Ends(nn.Module):
             inside = self.places.index(self.places.back(median))
         limit = self.limits[inside]
         lower, upper = (self.places.back(end) for end in self.ends(self, mixture, limit, inside))
+        if (period := self.places.period) is not None:  # at most once around
+            middle = self.places.average(mixture.means, mixture.weights)
+            lower, upper = torch.maximum(lower, middle - period / 2), torch.minimum(upper, middle + period / 2)
         return tuple(torch.where(limit.isfinite(), end, torch.nan) for end in (lower, upper))  # type: ignore[return-value]
 
 
@@ -136,7 +148,7 @@ def _distributional(ends: Ends, mixture: Mixture, limit: Tensor, inside: Tensor)
 
 
 def _conformal(ends: Ends, mixture: Mixture, limit: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    mean = (mixture.weights * mixture.means).sum(1)
+    mean = ends.places.average(mixture.means, mixture.weights)
     return mean - limit, mean + limit
 
 

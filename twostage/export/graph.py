@@ -69,7 +69,7 @@ class Conclusion(nn.Module):
         before, concentration = (self._combined(one) for one in (said, moved))
         distance = self.distance(pixels)
         mass, lower, upper = self._distributed(moved, distance)
-        lower, upper = _at_least(lower, self.minimum), _at_least(upper, self.minimum)
+        lower, upper = (_at_least(end, self.minimum) for end in self.places.around(concentration, lower, upper))
         checked = checks.gravest(
             checks.Seen(
                 pixels=pixels,

@@ -145,6 +145,8 @@ class _Expected:
     def _size(self, numbers: np.ndarray) -> np.ndarray:
         """What differences are shares of: the range, or how far numbers (N,) lie from its middle where that is more."""
         bins = self.predictor.model.bins
+        if bins.period is not None:
+            return np.full(numbers.shape, self.range)
         middle = (bins.places[0] + bins.places[-1]) / 2
         return np.fmax(self.range, np.abs(bins.scale.to(numbers) - middle))
 
@@ -196,9 +198,10 @@ class _Expected:
             ExportError: By more than the tolerance.
         """
         same = self.steady(found, "photograph")
-        to, said = self.predictor.model.bins.scale.to, self.prediction
-        shift = to(found["concentration"]) - to(said.concentration)
-        apart = {name: np.abs(to(found[name]) - to(getattr(said, name))) for name in NUMBERS}
+        scale, said = self.predictor.model.bins.scale, self.prediction
+        to, shift = scale.to, scale.error(found["concentration"], said.concentration)
+        turn = to(found["concentration"]) - to(said.concentration) - shift  # beside a seam it may have another name
+        apart = {name: np.abs(to(found[name]) - turn - to(getattr(said, name))) for name in NUMBERS}
         shares = {name: np.nan_to_num(values / self._size(getattr(said, name))) for name, values in apart.items()}
         for name, share in shares.items():
             _refuse(same & (share > TOLERANCE), "photograph", _off(name, found, said))

@@ -276,3 +276,8 @@ class Config:
     def sees_disc(self) -> bool:
         """Do networks see the disc alone that stays in a photograph however it is turned?"""
         return bool(self.augment.moves_target and self.augment.rotation) or self.regressor.align != "none"
+
+    @property
+    def is_angle(self) -> bool:
+        """Does the target go around, or move with a photograph that is turned?"""
+        return self.bins.period is not None or bool(self.augment.moves_target)

@@ -64,7 +64,7 @@ def residuals_by_range(
     """Residuals against concentration, above the RMSE of each range; `ranges` (N,) says which of those of `edges`."""
     figure = new_figure(6.4, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    table = errors_by(ranges, target, error)
+    table = errors_by(ranges, target, error, scale)
     low, high = edges[table.index], edges[table.index + 1]
     size, count = table["rmse"].to_numpy(), table["count"].to_numpy()
     upper.set_xscale(scale.name)
@@ -92,7 +92,7 @@ def residuals_by_group(
     groups: np.ndarray, target: np.ndarray, error: np.ndarray, unit: str, scale: Scale = LINEAR
 ) -> bytes:
     """Residuals of each group (N,), by mean concentration; of more than `MOST_GROUPS` those of the largest RMSE."""
-    table = errors_by(groups, target, error)
+    table = errors_by(groups, target, error, scale)
     shown = table.nlargest(MOST_GROUPS, "rmse").sort_values("target")
     figure = new_figure(6.4, 1.6 + 0.23 * len(shown))
     axes = figure.subplots()

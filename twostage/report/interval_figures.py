@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from twostage.evaluation.coverage import inside
 from twostage.report.canvas import BLUE, GRAY, RED, named, new_figure, png_of
 from twostage.scale import LINEAR, Scale
 
@@ -65,8 +66,8 @@ def coverage_figure(
     shares.set_ylabel("share inside\ntheir intervals")
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
     size, alpha = (14, 0.6) if len(target) <= 1000 else (6, 0.3)
-    inside = (lower <= target) & (target <= upper)
-    for rows, color, label in ((inside, BLUE, "inside"), (~inside, RED, "outside")):
+    holds = inside(target, lower, upper, scale)
+    for rows, color, label in ((holds, BLUE, "inside"), (~holds, RED, "outside")):
         widths.scatter(
             target[rows], (upper - lower)[rows], s=size, alpha=alpha, color=color, edgecolors="none", label=label
         )

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 
 from twostage.bins import Bins
 from twostage.evaluation.agreement import Agreement, bland_altman, replicate_agreement
-from twostage.evaluation.coverage import coverage
+from twostage.evaluation.coverage import coverage, inside
 from twostage.evaluation.error_budget import (
     Reliability,
     border_cost,
@@ -32,6 +32,7 @@ __all__ = ["Outcome", "draw"]
 class Outcome:
     """The test photographs that were read (N of them), `target` and `predicted` (N,) in the table's unit.
 
+    On a circle `predicted` and the interval have the names nearest to `target`, so that points lie on the diagonal.
     Errors are predicted minus measured on the `scale`, in the unit or in decades: `error` (N,) and `by_combination`
     those (N,) of every combination and of "oracle". `probabilities` (N,K) are those that the classifier gives to the
     bins between `edges` (K+1,), `bin_probabilities` (N,K) those that a user gets; `true_bin` (N,); `lower` and `upper`
@@ -97,7 +98,7 @@ class Outcome:
 
     def borders(self) -> pd.DataFrame:
         """RMSE against the distance to the nearest inner edge."""
-        return border_cost(self.scale.to(self.target), self.by_combination, self.scale.to(self.edges))
+        return border_cost(self.scale.to(self.target), self.by_combination, self.scale.to(self.edges), self.scale)
 
     def confusion(self) -> np.ndarray:
         """Photographs by true and likeliest bin, (K,K)."""
@@ -116,16 +117,22 @@ class Outcome:
         """Has every photograph an interval?"""
         return bool(np.isfinite(self.lower).all())
 
+    def inside(self) -> np.ndarray:
+        """Which concentrations lie within their intervals, (N,)."""
+        return inside(self.target, self.lower, self.upper, self.scale)
+
     def coverage(self) -> dict[str, Any]:
         """How often the intervals hold, as `evaluation.coverage` tells it; without any the `reason`."""
         part, edges = self.ranges()
-        found = coverage(self.target, self.lower, self.upper, part, edges, self.groups)
+        found = coverage(self.target, self.lower, self.upper, part, edges, self.groups, self.scale)
         reason = self.no_intervals or "too few specimens were there to learn them from"
         return found if self.has_intervals else found | {"reason": reason}
 
     def laboratory(self) -> dict[str, Any]:
         """The figures that a laboratory asks for, in the table's unit; what was not read is told elsewhere."""
-        found = laboratory_figures(self.target, self.predicted, self.groups, self.days, self.unit)
+        found = laboratory_figures(
+            self.target, self.predicted, self.groups, self.days, self.unit, period=self.scale.period
+        )
         return {name: figure for name, figure in found.items() if name != "unread"}
 
     def summary(self) -> dict[str, Any]:

@@ -115,22 +115,22 @@ def photographs_to_show(error: np.ndarray) -> list[tuple[str, int]]:
 
 
 def _photographs(outcome: Outcome, facts: RunFacts) -> str:
-    error, unit = outcome.error, outcome.unit
-    shown = []
+    error, unit, shown = outcome.error, outcome.unit, []
+    inside, read = outcome.inside(), outcome.scale.home(outcome.predicted)
     for title, row in photographs_to_show(error):
         lines = [
             title,
             facts.images[row],
             f"measured {with_unit(float(outcome.target[row]), unit)}",
-            f"predicted {with_unit(float(outcome.predicted[row]), unit)}",
+            f"predicted {with_unit(float(read[row]), unit)}",
             f"residual {with_unit(float(-error[row]), outcome.error_unit)}",
         ]
         if outcome.has_intervals:
             lower, upper = float(outcome.lower[row]), float(outcome.upper[row])
-            outside = "" if lower <= outcome.target[row] <= upper else ", missed"
+            outside = "" if inside[row] else ", missed"
             lines.append(f"interval {number(lower)} to {number(upper)}{outside}")
         if outcome.has_bins:
-            k = int(np.searchsorted(outcome.edges[1:-1], outcome.predicted[row], side="right"))
+            k = int(np.searchsorted(outcome.edges[1:-1], read[row], side="right"))
             wrong = "" if k == outcome.true_bin[row] else ", wrong"
             lines.append(f"bin {bin_name(outcome.edges, k)}: {percent(outcome.bin_probabilities[row, k])}{wrong}")
         if outcome.groups is not None:

@@ -64,7 +64,9 @@ def _number(axes: Axes, shown: ShownPrediction) -> None:
     ends = [end for end in (shown.lower, shown.upper) if np.isfinite(end)]
     places = shown.scale.to(np.array([shown.concentration, *ends]))
     low, high = places.min(), places.max()
-    beside = BESIDE * (high - low) or np.ptp(shown.scale.to(shown.edges)) / 4
+    beside, edges = BESIDE * (high - low) or np.ptp(shown.scale.to(shown.edges)) / 4, shown.edges
+    if (period := shown.scale.period) is not None:  # once around at most
+        beside, edges = min(beside, (period - high + low) / 2), np.unique([edges - period, edges, edges + period])
     places = np.linspace(low - beside, high + beside, POINTS)
     at = shown.scale.back(places)
     if shown.density is not None:
@@ -73,7 +75,7 @@ def _number(axes: Axes, shown: ShownPrediction) -> None:
     if len(ends) == 2:
         axes.axvspan(*ends, color=RED, alpha=0.15, linewidth=0, label="interval")
     axes.axvline(shown.concentration, color="black", linewidth=1.4, label="read")
-    for edge in shown.edges[(shown.edges > at[0]) & (shown.edges < at[-1])]:
+    for edge in edges[(edges > at[0]) & (edges < at[-1])]:
         axes.axvline(edge, color=BLUE, linewidth=0.8, linestyle=":")
     axes.set_xlim(at[0], at[-1])
     axes.set_ylim(0, 1.05)

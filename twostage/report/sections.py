@@ -29,14 +29,17 @@ MOST_MISSED = 10
 def residuals_section(outcome: Outcome, figures: Mapping[str, bytes]) -> str:
     """Residuals against concentration, and the errors of each bin, or part of the range where there is one bin."""
     ranges, edges = outcome.ranges()
-    errors, part = errors_by(ranges, outcome.target, outcome.error), "bin" if outcome.has_bins else "range"
+    errors = errors_by(ranges, outcome.target, outcome.error, outcome.scale)
+    part = "bin" if outcome.has_bins else "range"
     names = [bin_name(edges, k) for k in errors.index]
+    ends = f"The first and the last {part} also hold what lies beyond them."
+    if outcome.scale.period is not None:
+        ends = f"The last {part} lies beside the first."
     return section(
         f"Residuals, by {part}",
         paragraph(
             f"A residual is measured minus predicted. Black lines are the mean of a {part}; error bars on the RMSE are "
-            f"95 % confidence intervals, if errors are independent and normally distributed. The first and the last "
-            f"{part} also hold what lies beyond them."
+            f"95 % confidence intervals, if errors are independent and normally distributed. {ends}"
         ),
         figure(figures["residuals_by_range"], f"residuals against concentration, and RMSE of each {part}"),
         fold(f"Numbers of each {part}", _errors_table(part, names, errors, outcome)),
@@ -50,7 +53,7 @@ def bin_name(edges: np.ndarray, k: int) -> str:
 
 def groups_section(outcome: Outcome, groups: np.ndarray, figures: Mapping[str, bytes]) -> str:
     """Residuals and errors of each group (N,)."""
-    errors = errors_by(groups, outcome.target, outcome.error)
+    errors = errors_by(groups, outcome.target, outcome.error, outcome.scale)
     shown = errors.nlargest(MOST_GROUPS, "rmse").sort_values("target")
     text = f"The test set is {outcome.described()}; a black bar is the mean of a specimen."
     if len(shown) < len(errors):

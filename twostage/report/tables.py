@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from twostage.report.markup import percent
+
 __all__ = ["closing_table", "key_figures"]
 
 
@@ -56,6 +58,7 @@ def key_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [
         row(f"RMSE ({how})", "rmse"),
         row("mean absolute error", "mae"),
+        *([(f"within 10{unit}", percent(metrics["share_within_10"]))] if "share_within_10" in metrics else []),
         row("bias", "bias"),
         row("largest error", "max_abs_error"),
         row("R2", "r2", ""),

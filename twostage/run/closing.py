@@ -12,7 +12,7 @@ import pandas as pd
 
 from twostage.bins import Bins
 from twostage.errors import RunError
-from twostage.evaluation.baselines import color_ridge, color_statistics
+from twostage.evaluation.baselines import color_ridge, color_statistics, on_scale
 from twostage.evaluation.metrics import regression_metrics, rmse
 from twostage.evaluation.remarks import UNTESTED, remarks
 from twostage.files import as_bytes
@@ -157,7 +157,9 @@ def _outcome(
 ) -> Outcome:
     """What came out for the photographs of the given rows (N,) that were read."""
     bins, read, table = prepared.bins, prediction.is_read, prepared.photos.table
-    target, predicted = table.targets[rows][read], prediction.concentration[read]
+    target, found = table.targets[rows][read], prediction.concentration[read]
+    predicted = bins.scale.near(found, target)
+    turn = predicted - found  # by which the interval goes with it, on a circle
     error = bins.scale.error(predicted, target)
     classifier = predictor.model.network.classifier
     days = table.columns.get(str(prepared.config.data.day_column))
@@ -172,8 +174,8 @@ def _outcome(
         probabilities=prediction.reading.probabilities[read],
         bin_probabilities=prediction.bin_probabilities[read],
         true_bin=bins.index(target),
-        lower=prediction.lower[read],
-        upper=prediction.upper[read],
+        lower=prediction.lower[read] + turn,
+        upper=prediction.upper[read] + turn,
         confidence=prepared.config.intervals.confidence,
         crps=None if prediction.distribution is None else prediction.distribution[read].crps(target),
         temperature=None if classifier is None else float(classifier.temperature),
@@ -198,7 +200,12 @@ def _metrics(
     return {
         **_made_of(prepared, predictor),
         "n_test": len(rows),
-        **regression_metrics(outcome.target, bins.difference(outcome.predicted, outcome.target)),
+        **regression_metrics(
+            outcome.target,
+            bins.difference(outcome.predicted, outcome.target),
+            bins.scale,
+            angle=prepared.config.is_angle,
+        ),
         **_on_scale(outcome),
         **_rmse_of(bins, outcome.target, combined),
         **_rmse_validation(prepared, predictor, by_folds is not None),
@@ -251,9 +258,10 @@ def _baselines(prepared: Prepared, learned: Sequence[tuple[np.ndarray, np.ndarra
     ridge, mean = np.full((2, len(places)), np.nan)
     for train, test in learned:
         some_train = spread(train, 5000)
-        fitted = color_ridge().fit(color_statistics(prepared.pixels(some_train)), places[some_train])
+        model = on_scale(color_ridge(), scale)
+        fitted = model.fit(color_statistics(prepared.pixels(some_train)), places[some_train])
         ridge[test] = fitted.predict(color_statistics(prepared.pixels(test)))
-        mean[test] = places[train].mean()
+        mean[test] = scale.mean(places[train])
     return {"colour_baseline": at_least(scale.back(ridge), minimum), "mean_baseline": scale.back(mean)}
 
 

@@ -19,11 +19,12 @@ from twostage.data.splits import said_of_validation, split_table, splits_table
 from twostage.data.store import Rows
 from twostage.decoding.boxes import same_photograph
 from twostage.errors import DataError, number_of
-from twostage.evaluation.baselines import color_ridge
+from twostage.evaluation.baselines import color_ridge, on_scale
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import Config
 from twostage.run.bins import beyond_training, is_few, lay_bins, rows_of_bins, spanned_decades
+from twostage.scale import scale_of
 from twostage.tables.table import Table
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import specimens_needed
@@ -220,8 +221,9 @@ def _color_note(config: Config, photos: Photographs, rows: np.ndarray) -> str:
     pixels = photos.pixels[rows]
     moved = augment(to_srgb(pixels, torch.device("cpu")), config.augment, torch.Generator().manual_seed(0))
     changed = (moved.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    model = color_ridge().fit(pixels.mean((1, 2)), photos.table.targets[rows])
-    by = rmse(model.predict(changed.mean((1, 2))) - model.predict(pixels.mean((1, 2))))
+    scale = scale_of(config.data.scale, config.bins.period)
+    model = on_scale(color_ridge(), scale).fit(pixels.mean((1, 2)), photos.table.targets[rows])
+    by = rmse(scale.apart(model.predict(changed.mean((1, 2))), model.predict(pixels.mean((1, 2)))))
     return (
         f"augment.brightness, gamma or noise move the colour: to a regression on mean colour the training photographs "
         f"shift by {f'{by:.3g} {config.data.unit}'.rstrip()} (RMS); colour is the signal, so leave them at 0 unless "

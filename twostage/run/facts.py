@@ -141,7 +141,7 @@ def parts_table(prepared: Prepared) -> pd.DataFrame:
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}
         if table.groups is not None:
             row["specimens"] = len(np.unique(table.groups[rows]))
-        for name, value in (("lowest", np.min), ("mean", np.mean), ("highest", np.max)):
+        for name, value in (("lowest", np.min), ("mean", prepared.bins.scale.mean), ("highest", np.max)):
             row[name] = float(value(targets)) if len(rows) else None
         found.append(row)
     if prepared.photos.skipped:

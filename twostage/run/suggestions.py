@@ -40,6 +40,8 @@ def _unit(data: RunData) -> Iterator[Suggestion]:
 def _targets(data: RunData) -> Iterator[Suggestion]:
     config, targets = data.config, data.photos.table.targets
     given = config.bins.edges or config.bins.range or [1.0]
+    if config.is_angle:
+        return
     decades = spanned_decades(config, targets)
     if decades and min(given) > 0:
         yield Suggestion("data.scale=log", f"concentrations span {decades:.1f} decades: judge them in percent")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from twostage.errors import ConfigError, RunError, suggest
-from twostage.evaluation.baselines import BASELINES, color_statistics
+from twostage.evaluation.baselines import BASELINES, color_statistics, on_scale
 from twostage.evaluation.ranking import rank_methods, ranking_text
 from twostage.options.backbones import backbone_config
 from twostage.options.commands import BASELINE_METHODS, NETWORK_METHODS, CompareConfig
@@ -24,7 +24,7 @@ from twostage.report.study_figures import ranking_figure
 from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared, prepare, spread
 from twostage.run.start import try_networks
-from twostage.scale import SCALES
+from twostage.scale import Scale, scale_of
 from twostage.stages.combination import at_least
 from twostage.studies.folder import check_runs, open_study, read_rows
 
@@ -226,7 +226,8 @@ def _baselines(prepared: Prepared, names: list[str]) -> dict[str, np.ndarray]:
     known, unknown = (color_statistics(prepared.pixels(some)) for some in (rows, prepared.part("test")))
     targets, seed = prepared.photos.table.targets[rows], prepared.config.seed
     scale = prepared.bins.scale
-    found = {name: scale.back(BASELINES[name](seed).fit(known, scale.to(targets)).predict(unknown)) for name in names}
+    models = {name: on_scale(BASELINES[name](seed), scale).fit(known, scale.to(targets)) for name in names}
+    found = {name: scale.back(model.predict(unknown)) for name, model in models.items()}
     return {name: at_least(values, prepared.config.data.minimum) for name, values in found.items()}
 
 
@@ -245,7 +246,7 @@ def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
 
 def _errors(read: pd.DataFrame, methods: list[str], config: CompareConfig) -> pd.DataFrame:
     """Errors on the scale, a column per method."""
-    return read[methods].apply(SCALES[config.data.scale].error, target=read["target"])
+    return read[methods].apply(_scale(config).error, target=read["target"])
 
 
 def _seconds(config: CompareConfig, rounds: list[Config], network: _Network | None) -> float:
@@ -275,7 +276,11 @@ def _json(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig) -> di
 
 def _unit(config: CompareConfig) -> str:
     """Of errors."""
-    return SCALES[config.data.scale].unit(config.data.unit)
+    return _scale(config).unit(config.data.unit)
+
+
+def _scale(config: CompareConfig) -> Scale:
+    return scale_of(config.data.scale, config.bins.period)
 
 
 def _text(table: pd.DataFrame, found: pd.DataFrame, config: CompareConfig, folder: Path) -> str:

@@ -17,8 +17,9 @@ from twostage.evaluation.remarks import judged
 from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
+from twostage.report.markup import percent
 from twostage.run.folder import RunFolder
-from twostage.scale import SCALES
+from twostage.scale import scale_of
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["FOLDS", "cross_validate"]
@@ -82,7 +83,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
     read = predictions[predictions["status"] != "refused"]
     target, found = read["target"].to_numpy(), read["concentration"].to_numpy()
     groups = read["group"].to_numpy() if "group" in read else None
-    scale = SCALES[config.data.scale]
+    scale = scale_of(config.data.scale, config.bins.period)
     error = scale.error(found, target)
     low, high = rmse_interval(error, groups)
     weights = np.array([fold["n_test"] - fold["n_refused"] for fold in folds], float)
@@ -103,7 +104,7 @@ def _metrics(predictions: pd.DataFrame, folds: list[dict[str, Any]], config: Con
         "n": len(predictions),
         "n_groups": None if groups is None else len(np.unique(groups)),
         "n_refused": int((predictions["status"] == "refused").sum()),
-        **regression_metrics(target, found - target),
+        **regression_metrics(target, scale.apart(found, target), scale, angle=config.is_angle),
         **on_scale,
         "rmse_low_95": None if np.isnan(low) else low,
         "rmse_high_95": None if np.isnan(high) else high,
@@ -141,6 +142,7 @@ def _text(result: dict[str, Any], folder: Path) -> str:
         "  95 % interval (bootstrap)": interval,
         "bias": figure("bias"),
         "mean absolute error": f"{result['mae']:.4g}{in_unit}",
+        **({f"within 10{in_unit}": percent(result["share_within_10"])} if "share_within_10" in result else {}),
         "largest error": f"{result['max_abs_error']:.4g}{in_unit}",
         "RMSE of each fold": ", ".join(f"{value:.4g}" for value in result["rmse_of_folds"]),
         "RMSE, true bin given (oracle)": figure("rmse_oracle"),

@@ -22,7 +22,7 @@ from twostage.options.flat import options_that_count
 from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.report.study_figures import learning_curve_figure
-from twostage.scale import SCALES, Scale
+from twostage.scale import Scale, scale_of
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["learning_curve"]
@@ -56,7 +56,7 @@ def learning_curve(config: LearningCurveConfig) -> str:
         log.info("training %d of %d, with a share of %g of the training photographs", number, len(shares), share)
         train(training)
     folders = [folder / f"share_{share:g}" for share in shares]
-    errors, groups = _errors(folders, SCALES[config.data.scale])
+    errors, groups = _errors(folders, scale_of(config.data.scale, config.bins.period))
     found = _outcome(_points(shares, folders), errors, groups)
     png = learning_curve_figure(found.points, found.law, (found.then, *found.then_interval), _unit(config))
     study.write(folder / "learning_curve.csv", found.points.to_csv(index=False))
@@ -165,7 +165,7 @@ def _summary(found: _Found, config: LearningCurveConfig) -> dict[str, Any]:
 
 def _unit(config: Config) -> str:
     """Of errors."""
-    return SCALES[config.data.scale].unit(config.data.unit)
+    return scale_of(config.data.scale, config.bins.period).unit(config.data.unit)
 
 
 def _text(found: _Found, config: Config, folder: Path) -> str:

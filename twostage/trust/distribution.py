@@ -81,6 +81,7 @@ class Distribution:
 
     def density(self, place: np.ndarray) -> np.ndarray:
         """Probability density at places on the scale, (N,M), for each unit of the scale: (N,M)."""
+        place = self.bins.scale.near(place, self.middle[:, None])
         z = (place[..., None] - self.means[:, None, :]) / self.scales[:, None, :]
         each = PEAK * np.exp(log_density(z * z)) / self.scales[:, None, :]
         return np.asarray((self.weights[:, None, :] * each).sum(-1))

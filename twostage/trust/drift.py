@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from twostage.scale import Scale
-
-__all__ = ["LEVEL", "Drift", "Then", "drift_of", "ewma", "of_specimens", "together"]
+__all__ = ["LEVEL", "Drift", "Then", "drift_of", "ewma", "of_specimens"]
 
 LEVEL = 0.05
 """A p-value up to it speaks against chance."""
@@ -91,17 +89,6 @@ def of_specimens(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """
     which = np.unique(groups, return_inverse=True)[1]
     return np.asarray(np.bincount(which, values) / np.bincount(which))
-
-
-def together(scale: Scale, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Places (N,) of specimens (N,) by the names nearest to the first of each specimen, so that they have a mean.
-
-    >>> from twostage.scale import Circular
-    >>> together(Circular(360, 0), np.array([355.0, 5.0]), np.array(["a", "a"])).tolist()
-    [355.0, 365.0]
-    """
-    _, first, which = np.unique(groups, return_index=True, return_inverse=True)
-    return scale.near(values, np.asarray(values)[first[which]])
 
 
 def drift_of(errors: np.ndarray, then: Then | None) -> Drift:

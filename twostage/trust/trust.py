@@ -17,7 +17,7 @@ from twostage.stages.combination import combine
 from twostage.stages.reading import Reading
 from twostage.trust.dispersion import PARTS, Dispersion, alike, parts_by_specimen
 from twostage.trust.distribution import Distribution
-from twostage.trust.drift import Then, of_specimens, together
+from twostage.trust.drift import Then, of_specimens
 from twostage.trust.intervals import Intervals, load_intervals, specimens_needed
 from twostage.trust.typicality import Typicality, upper_limit
 
@@ -55,7 +55,7 @@ class Judged:
 
     def named(self, scale: Scale, concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places on the scale of what was read, and of the targets, (N,), beside each other on a circle."""
-        wanted = together(scale, scale.to(self.target), self.groups)
+        wanted = scale.together(scale.to(self.target), self.groups)
         return scale.near(scale.to(concentration), wanted), wanted
 
     def errors(self, bins: Bins, combination: str) -> np.ndarray:

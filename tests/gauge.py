@@ -22,7 +22,9 @@ def draw_gauge(degrees, rng, side=80):
     color = np.clip(shade * light, 0, 1)[..., None] * (1 + rng.normal(0, 0.03, 3)) * rng.uniform(0.8, 1)
     for _ in range(rng.poisson(1.0)):
         at, wide = rng.uniform(-0.3, 0.3, 2), rng.uniform(0.015, 0.05)
-        color = color + rng.uniform(0.2, 0.6) * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * wide**2))[..., None]
+        color = (
+            color + rng.uniform(0.2, 0.6) * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * wide**2))[..., None]
+        )
     small = color.reshape(side, SUPERSAMPLED, side, SUPERSAMPLED, 3).mean((1, 3))
     return (255 * np.clip(small + rng.normal(0, 0.01, small.shape), 0, 1)).round().astype(np.uint8)
 

@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 
 import accuracy
+import angles
 import another_day
 import decoding
 import export
@@ -49,14 +50,15 @@ BENCHES = {
     "few": few.run,
     "limit": limit.run,
     "accuracy": accuracy.run,
+    "angles": angles.run,
     "founding": founding.run,
     "trust": trust.run,
     "another_day": another_day.run,
     "page": page.run,
     "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "another_day", "export", "few", "founding", "page", "trust"}
-LONG = {"accuracy", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "angles", "another_day", "export", "few", "founding", "page", "trust"}
+LONG = {"accuracy", "angles", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -76,10 +76,10 @@ def stages(*overrides, names=("classifier", "regressor"), fitted=("classifier", 
     return TwoStage(bins, built.get("classifier"), built.get("regressor"), config.image.color), config
 
 
-def small_model(*overrides, members=1, **more):
+def small_model(*overrides, members=1, bins=BINS, **more):
     """A whole model with backbones of two layers; `more` goes to `trusted`."""
     tiny = ["backbone.widths=[4,4]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]"]
-    built = [stages(*tiny, *overrides, seed=10 * number) for number in range(members)]
+    built = [stages(*tiny, *overrides, bins=bins, seed=10 * number) for number in range(members)]
     network = Ensemble([member for member, _ in built]) if members > 1 else built[0][0]
-    trust = trusted(np.random.default_rng(0), BINS, built[0][1].intervals.method, **more)
-    return TrainedModel(network.eval(), BINS, built[0][1], {"sha256": {}, "digest": "0"}, trust)
+    trust = trusted(np.random.default_rng(0), bins, built[0][1].intervals.method, **more)
+    return TrainedModel(network.eval(), bins, built[0][1], {"sha256": {}, "digest": "0"}, trust)

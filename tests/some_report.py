@@ -12,9 +12,11 @@ from twostage.report.page import page
 NASTY = "<b>x</b> & \"y\" 'z' $\\alpha$ ü"
 
 
-def some_outcome(count=60, bins=6, unit="µg/L", groups=True, direct=False, seed=0, scale="linear", intervals=True):
+def some_outcome(
+    count=60, bins=6, unit="µg/L", groups=True, direct=False, seed=0, scale="linear", intervals=True, period=None
+):
     rng = np.random.default_rng(seed)
-    grid = Bins.uniform(80, 350, 1 if direct else bins, scale)
+    grid = Bins.uniform(80, 350 if period is None else 80 + period, 1 if direct else bins, scale, period)
     target = rng.uniform(80, 350, count)
     probabilities = grid.soft_targets(target + rng.normal(0, 4, count), 0.25)
     by = {name: rng.normal(0, sd, count) for name, sd in (("mixture", 2), ("argmax", 3), ("top2", 2))}
@@ -51,7 +53,7 @@ def some_metrics(outcome):
         "method": "direct" if outcome.temperature is None else "two_stage",
         "combination": "mixture",
         "unit": outcome.unit,
-        **regression_metrics(outcome.target, outcome.error),
+        **regression_metrics(outcome.target, outcome.error, outcome.scale, angle=outcome.scale.period is not None),
         **{f"rmse_{name}": rmse(values) for name, values in outcome.by_combination.items()},
         "bin_accuracy": 0.9,
         "rmse_colour_baseline": 5.5,

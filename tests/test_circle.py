@@ -3,9 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from twostage.bins import Bins
+from twostage.evaluation.baselines import color_ridge, on_scale
+from twostage.evaluation.coverage import coverage
+from twostage.evaluation.error_budget import border_cost, errors_by
+from twostage.evaluation.metrics import regression_metrics
 from twostage.stages.combination import combine
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, could_be_elsewhere
@@ -76,6 +81,39 @@ class TestTurning:
         assert "low_confidence" in before.status
         crps = before.distribution.crps(new.target)
         np.testing.assert_allclose(after.distribution.crps(other.target), crps, rtol=1e-3)
+
+    def test_figures_of_merit(self, turn, period):
+        by, roll = turn
+        bins, judged = some(period)
+        moved, other = turned(bins, judged, *turn)
+        found = []
+        for grid, known in ((bins, judged), (moved, other)):
+            said, target, scale = combine(grid, known.reading), known.target, grid.scale
+            error = scale.error(said, target)
+            figures = regression_metrics(target, error, scale, angle=True)
+            width, part = 0.02 * np.ptp(grid.places), grid.index(target)
+            ends = (said - width, said + width)
+            held = coverage(target, *ends, part, grid.edges, known.groups, scale)
+            borders = border_cost(target, {"mixture": error}, grid.edges, scale)
+            means = errors_by(known.groups, scale.near(target, said), error, scale)
+            shares = [row["share"] for row in held["by_range"]]
+            found.append((figures, held["share"], np.roll(shares, -roll * (grid is moved)), borders, means))
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+        assert found[0][1] == found[1][1]
+        np.testing.assert_allclose(found[0][2], found[1][2])
+        pd.testing.assert_frame_equal(found[0][3], found[1][3])
+        self.same(moved, found[1][4]["target"].to_numpy(), found[0][4]["target"].to_numpy() + by)
+
+    def test_baselines(self, turn, period):
+        bins, judged = some(period, sd=0.0)
+        scale, (moved, other) = bins.scale, turned(bins, judged, *turn)
+        columns = np.hstack([scale.code(judged.target), np.ones((len(judged), 1))])
+        found = []
+        for grid, known in ((bins, judged), (moved, other)):
+            model = on_scale(color_ridge(), grid.scale).fit(columns, known.target)
+            found.append(model.predict(columns))
+            assert np.abs(grid.scale.error(found[-1], known.target)).mean() < 0.02 * np.ptp(grid.places)
+        self.same(moved, found[1], found[0] + turn[0])
 
     def test_every_combination(self, turn, period):
         by, (bins, judged) = turn[0], some(period)

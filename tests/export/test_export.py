@@ -13,7 +13,7 @@ from helpers import TINY, one_line
 from PIL import Image
 from small_model import small_model
 
-from twostage import Predictor
+from twostage import Bins, Predictor
 from twostage.data.photographs import decode_photographs
 from twostage.data.simulated import render_photographs
 from twostage.errors import ExportError
@@ -59,6 +59,21 @@ def test_the_file_reads_as_the_model_does_whatever_the_batch(exported):
     assert max(agreement.concentration, agreement.ends, agreement.probability) < 1e-4
     assert "intervals" in str(agreement)
     assert "intervals" not in str(replace(agreement, ends=None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "members"),
+    [(["augment.moves_target=false"], 1), (["combine.views=1"], 2), (["combine.views=1", "regressor.align=turn"], 1)],
+    ids=["views", "members", "aligned"],
+)
+def test_a_file_of_a_circle_goes_around(overrides, members):
+    bins = Bins.uniform(0, 360, 4, period=360)
+    angles = ["bins.period=360", "bins.range=[0,360]", "augment.moves_target=true", "pooling=masks"]
+    model = small_model(*angles, *overrides, members=members, bins=bins, max_width=1000.0)
+    assert card(model)["period"] == 360
+    agreement = proof.prove(Predictor(model), to_onnx(model), PIXELS)
+    assert max(agreement.concentration, agreement.ends, agreement.probability) < 1e-5
 
 
 def test_the_file_says_what_it_is_and_nothing_of_the_machine(exported):

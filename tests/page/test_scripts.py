@@ -25,7 +25,7 @@ RUN = """async ([source, settings, name, given]) => {
 def script(browser):
     """Call a function of the page's scripts: script(expression, given) -> what it returns."""
     page = browser.new_page()
-    source = "".join(part(name) for name in ("area.js", "colors.js", "decode.js", "csv.js"))
+    source = "".join(part(name) for name in ("area.js", "colors.js", "decode.js", "csv.js", "bars.js"))
 
     def call(expression, given, **card):
         return page.evaluate(RUN, [source, _settings({"size": 16, "fit": "crop"} | card), expression, given])
@@ -122,3 +122,14 @@ def test_numbers_and_texts_are_written_as_pandas_writes_them(script):
     rows.append(dict.fromkeys(COLUMNS, None) | {"image": "x", "bin_index": 3, "reason": "", "status": "refused"})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"bin_index": "Int64"})
     assert script("csvOf", json.loads(json.dumps(rows))) == frame.to_csv(index=False)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "drawn"),
+    [(20, 40, [[20, 40]]), (350, 370, [[0, 10], [350, 360]]), (-10, 5, [[0, 5], [350, 360]]), (None, None, [])],
+)
+def test_an_interval_on_a_circle_is_drawn_on_both_sides_of_its_seam(script, lower, upper, drawn):
+    row = {"lower": lower, "upper": upper}
+    assert sorted(script("(row) => partsOf(row)", row, edges=[0, 90, 360], period=360)) == drawn
+    line = [] if lower is None else [[lower, upper]]
+    assert script("(row) => partsOf(row)", row, edges=[0, 90, 360], period=None) == line

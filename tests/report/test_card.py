@@ -13,6 +13,7 @@ KINDS = [
     {"direct": True},
     {"groups": False, "unit": ""},
     {"scale": "log"},
+    {"period": 270},
     {"intervals": False},
 ]
 
@@ -31,6 +32,7 @@ def some_card(outcome, **more):
         confidence=0.9 if not outcome.no_intervals else None,
         false_alarm=0.01,
         minimum=None,
+        period=outcome.scale.period,
         n_train=40,
         remarks=[NASTY],
         digest="0123456789abcdef",

@@ -23,6 +23,8 @@ KINDS = [
     {"bins": 60},
     {"groups": False, "unit": ""},
     {"scale": "log"},
+    {"period": 270},
+    {"period": 270, "direct": True, "count": 1},
     {"intervals": False},
     {"intervals": False, "groups": False, "scale": "log"},
 ]

@@ -19,7 +19,7 @@ from twostage.errors import ExportError, some
 from twostage.export.card import card
 from twostage.export.graph import OUTPUTS, Conclusion, Member
 from twostage.export.recording import OPSET, Joined, Known, record, weights_of
-from twostage.export.views import Said
+from twostage.export.views import Near, Said, turns_of
 from twostage.model_folder import TrainedModel
 
 __all__ = ["INPUT", "needed", "to_onnx"]
@@ -60,7 +60,7 @@ def to_onnx(model: TrainedModel) -> bytes:
     members = [Member(member, model.config.views).eval() for member in model.members]
     with torch.no_grad():
         first = members[0](pixels)
-    said = _add_members(joined, members, pixels, list(first))
+    said = _add_members(joined, members, pixels, first, turns_of(model.bins))
     given = {INPUT: pixels, **{name: first[name] for name in Said._fields}}
     conclusion = Conclusion(model).eval()
     known: Known = {INPUT: INPUT, **{name: said[name] for name in Said._fields}, **weights_of(conclusion)}
@@ -90,13 +90,20 @@ def to_onnx(model: TrainedModel) -> bytes:
     return bytes(whole.SerializeToString())
 
 
-def _add_members(joined: Joined, members: list[Member], pixels: Tensor, names: list[str]) -> dict[str, str]:
+def _add_members(
+    joined: Joined, members: list[Member], pixels: Tensor, first: dict[str, Tensor], turns: dict[str, Tensor]
+) -> dict[str, str]:
     """Add what every member says; by what names their means, and the masks of the first, are known then."""
     graphs: dict[Any, Any] = {}
     each = []
     for number, member in enumerate(members):
         if member.kind not in graphs:
-            graphs[member.kind] = record(member, {INPUT: pixels}, names)
+            graphs[member.kind] = record(member, {INPUT: pixels}, list(first))
         each.append(joined.add(graphs[member.kind], f"member_{number}/", {INPUT: INPUT, **weights_of(member)}))
+    for name, turn in turns.items() if len(each) > 1 else ():
+        graph = record(Near(turn), {"said": first[name], "first": first[name].clone()}, ["near"])
+        for number, one in enumerate(each[1:], 1):
+            known = {"said": one[name], "first": each[0][name]}
+            one[name] = joined.add(graph, f"near_{number}/{name}/", known)["near"]
     means = {name: joined.mean([one[name] for one in each], f"mean/{name}") for name in Said._fields}
     return {**each[0], **means}

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from twostage.bins import Bins
 from twostage.data.augment import dihedral_view, undone_view
 from twostage.stages.network import Network
-from twostage.stages.reading import different_views
+from twostage.stages.reading import different_views, mean_around
 from twostage.stages.two_stage import TwoStage
 
-__all__ = ["Said", "Seen", "Stages"]
+__all__ = ["Near", "Said", "Seen", "Stages", "turns_of"]
 
 
 class Said(NamedTuple):
@@ -23,6 +24,26 @@ class Said(NamedTuple):
     offsets: Tensor
     log_scales: Tensor
     first: Tensor
+
+
+def turns_of(bins: Bins) -> dict[str, Tensor]:
+    """After how much the fields of `Said` come again that do, on a circle: (K,) or a number."""
+    if bins.period is None:
+        return {}
+    period = torch.tensor(bins.period, dtype=torch.float64)
+    return {"offsets": period / torch.from_numpy(bins.half_width), "first": period}
+
+
+class Near(nn.Module):
+    """What a member says (N,...), counted from what the `first` says as the shorter way around leads."""
+
+    def __init__(self, turn: Tensor) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def forward(self, said: Tensor, first: Tensor) -> dict[str, Tensor]:
+        """As "near"."""
+        return {"near": first + torch.remainder(said - first + self.turn / 2, self.turn) - self.turn / 2}
 
 
 class Seen(nn.Module):
@@ -52,15 +73,24 @@ class Seen(nn.Module):
 
     def _mean(self, values: Tensor) -> Tensor:
         """Over the views, (V*N,...) -> (N,...)."""
-        return values.unflatten(0, (len(self.numbers), -1)).mean(0)
+        return self._views(values).mean(0)
+
+    def _views(self, values: Tensor) -> Tensor:
+        return values.unflatten(0, (len(self.numbers), -1))
 
     def _turned_back(self, masks: Tensor) -> Tensor:
-        views = masks.unflatten(0, (len(self.numbers), -1)).unbind(0)
+        views = self._views(masks).unbind(0)
         return torch.stack([undone_view(view, n) for view, n in zip(views, self.numbers, strict=True)]).mean(0)
 
-    def said(self, values: Tensor) -> Tensor:
-        """What was said of the vectors, as float64 (N,...): over the views, where each had its own."""
-        return values.double() if self.together else self._mean(values.double())
+    def said(self, values: Tensor, turn: Tensor | None = None) -> Tensor:
+        """What was said of the vectors, as float64 (N,...): over the views, where each had its own.
+
+        Args:
+            turn: After which it comes again, on a circle.
+        """
+        if self.together:
+            return values.double()
+        return self._mean(values.double()) if turn is None else mean_around(self._views(values.double()), turn)
 
 
 class Stages(nn.Module):
@@ -70,7 +100,7 @@ class Stages(nn.Module):
         super().__init__()
         self.member = member
         numbers = different_views([stage.network for stage in member.stages], views)
-        self.classifier, self.regressor = None, None
+        self.classifier, self.regressor, self.turns = None, None, turns_of(member.bins)
         if member.classifier is not None:
             network = member.classifier.network
             self.classifier = Seen(network, numbers, member.regressor is None and network.reads_fitted)
@@ -79,16 +109,20 @@ class Stages(nn.Module):
             self.regressor = Seen(network, numbers, network.reads_fitted)
 
     def forward(self, images: Tensor) -> tuple[Said, Tensor | None]:
-        """As `TwoStage.read` says it, and the masks (N,M,h,w) of the last stage, None without."""
+        """As `TwoStage.read` says it, and the masks (N,M,h,w) as `TwoStage.masks`, None without."""
         count, member = images.shape[0], self.member
         probabilities, first = images.new_ones(count, 1).double(), images.new_full((count,), torch.nan).double()
         offsets, masks = probabilities.new_zeros(count, member.bins.count), None
         log_scales = torch.full_like(offsets, torch.nan)
         if self.classifier is not None and member.classifier is not None:
             pooled, masks = self.classifier(images)
-            probabilities, first = map(self.classifier.said, member.classified(member.classifier, pooled))
+            likely, place = member.classified(member.classifier, pooled)
+            probabilities, first = self.classifier.said(likely), self.classifier.said(place, self.turns.get("first"))
             offsets = member.classifier.offsets.double().expand(count, -1)
         if self.regressor is not None and member.regressor is not None:
-            pooled, masks = self.regressor(images)
-            offsets, log_scales = map(self.regressor.said, member.regressor.read(pooled))
+            shown, reference = member.regressor.shown(images, probabilities.to(images))
+            pooled, looked = self.regressor(shown)
+            masks = looked if reference is None else masks  # of what was put right it looks at other places
+            away, sizes = member.regressor.read(pooled, reference)
+            offsets, log_scales = self.regressor.said(away, self.turns.get("offsets")), self.regressor.said(sizes)
         return Said(probabilities, offsets, log_scales, first), masks

@@ -18,6 +18,15 @@ function placeOf(concentration, edges) {
   return (Math.min(Math.max(bin + share, -0.2), count + 0.2) * WIDTH) / count;
 }
 
+/** Where the interval lies, as pairs of ends: on a circle what is counted on beyond an end lies at the other one. */
+function partsOf(row) {
+  const { edges, period } = settings.card, low = edges[0], high = edges[edges.length - 1];
+  if (row.lower === null || row.upper === null) return [];
+  if (!period) return [[row.lower, row.upper]];
+  const turns = [-period, 0, period].map((turn) => [row.lower + turn, row.upper + turn]);
+  return turns.filter(([from, to]) => from < high && to > low).map(([from, to]) => [Math.max(from, low), Math.min(to, high)]);
+}
+
 function barsOf(row) {
   const { edges } = settings.card, probabilities = row.bin_probabilities, step = WIDTH / probabilities.length;
   const drawn = probabilities.map((p, k) => {
@@ -34,8 +43,8 @@ function barsOf(row) {
     drawn.push(draw("text", { x: k * step, y: SCALE + 17, "text-anchor": anchor }, short(edge)));
   });
   drawn.push(draw("path", { class: "tick", d: `M0 ${SCALE}h${WIDTH}` }));
-  if (row.lower !== null && row.upper !== null) {
-    const [from, to] = [placeOf(row.lower, edges), placeOf(row.upper, edges)];
+  for (const part of partsOf(row)) {
+    const [from, to] = part.map((end) => placeOf(end, edges));
     drawn.push(draw("rect", { class: "band", x: from, y: SCALE - 2.5, width: Math.max(to - from, 1), height: 5 }));
   }
   const x = placeOf(row.concentration, edges);

@@ -32,11 +32,11 @@ COLORS = {
 class CardFacts:
     """What the card tells.
 
-    `edges` (K+1,) of the bins in the `unit`, which may be empty; `source` says what photographs it has learned from,
-    without any path; `metrics` is metrics.json of the run, or of that of its `parent`, the folder that was
-    recalibrated, None where it is not known; `parts` has a row for each part of the split; `confidence` is that of the
-    intervals, None without any; `moved` says in words what a recalibration does to the readings; `standards` counts the
-    specimens that it learned from; `networks` describes the networks in words.
+    `edges` (K+1,) of the bins in the `unit`, which may be empty, `period` that of a circle; `source` says what
+    photographs it has learned from, without any path; `metrics` is metrics.json of the run, or of that of its `parent`,
+    the folder that was recalibrated, None where it is not known; `parts` has a row for each part of the split;
+    `confidence` is that of the intervals, None without any; `moved` says in words what a recalibration does to the
+    readings; `standards` counts the specimens that it learned from; `networks` describes the networks in words.
     """
 
     name: str
@@ -51,6 +51,7 @@ class CardFacts:
     confidence: float | None
     false_alarm: float | None
     minimum: float | None
+    period: float | None
     n_train: int | None
     remarks: Sequence[str]
     digest: str
@@ -136,12 +137,14 @@ def _recalibrated(facts: CardFacts) -> list[str]:
 
 def _reads(facts: CardFacts) -> str:
     low, high = number(facts.edges[0]), with_unit(facts.edges[-1], _plain(facts.unit))
+    around = f"It goes around: {low} and {high} are the same"
+    beyond = "Beyond it the status is `out_of_range`" if facts.period is None else around
     rows = [
         "**Photographs** like those it has learned from: the same vessel or card, the same light, the same way to "
         f"hold the camera. {FIT[facts.fit]} They are made {facts.size} pixels wide and high and read as "
         f"{COLORS[facts.color]}.",
         f"**Range**: {low} to {high}, in {len(facts.edges) - 1} bins with edges at "
-        f"{', '.join(number(edge) for edge in facts.edges)}. Beyond it the status is `out_of_range`.",
+        f"{', '.join(number(edge) for edge in facts.edges)}. {beyond}.",
         "**Of what** it is the concentration, twostage does not know: who hands this model on writes it here.",
         f"**Unit**: {_plain(facts.unit) or 'not given when it was trained: ask who trained it'}.",
     ]

@@ -21,7 +21,8 @@ def laboratory_section(outcome: Outcome, found: Mapping[str, Any], figures: Mapp
         found: As `Outcome.laboratory` gives them.
     """
     if "reason" in found:
-        return section("Laboratory figures", paragraph(f"None: {found['reason']}."))
+        left_out = paragraph(f"Agreement alone: {found['reason']}.")
+        return section("Laboratory figures", left_out, *_agreement(outcome, found, figures))
     counted = (
         "the mean of every specimen counts once"
         if outcome.groups is not None
@@ -54,9 +55,10 @@ def _agreement(outcome: Outcome, found: Mapping[str, Any], figures: Mapping[str,
     rows = _agreement_rows(vars(on_scale), outcome.error_unit)
     if outcome.error_unit != unit:
         rows += _agreement_rows(found["agreement"], unit)
-    rows += _agreement_rows(found["agreement_percent"], "%")
-    trend = found["proportional_bias"]
-    rows.append(["slope of the difference", number(trend["slope"]), span(trend["interval"]), _p(trend)])
+    if "reason" not in found:
+        rows += _agreement_rows(found["agreement_percent"], "%")
+        trend = found["proportional_bias"]
+        rows.append(["slope of the difference", number(trend["slope"]), span(trend["interval"]), _p(trend)])
     return [
         subtitle("Agreement (Bland-Altman)"),
         paragraph(text),

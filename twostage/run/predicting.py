@@ -209,7 +209,8 @@ def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: Predict
         log.info("%d of %d rows are there already: going on", done, len(table))
 
     def taken() -> Iterator[Path]:
-        for path in table.paths[done:]:
+        for row in range(done, len(table)):
+            path = table.paths[row]
             stamps.append(_stamp(path))  # before it is decoded: what changes later is seen to have changed
             yield path
 

@@ -18,6 +18,9 @@ from twostage.options.run_name import sweep_path
 
 __all__ = ["conf_dir", "names_in_group", "register_schemas", "register_timm"]
 
+FAMILIES: dict[str, Any] = {"data": SOURCES, "backbone": BACKBONES}
+"""What the groups of that name choose from."""
+
 
 def conf_dir() -> Path:
     """The folder of configuration files: inside the installed package, or beside it in a checkout."""
@@ -36,7 +39,7 @@ def register_schemas() -> None:
         _schema("schema", name, command.options)
         begin = "config" if issubclass(command.options, Config) else "bare"
         _choose(None, name, f"schema/{name}@_global_", begin)
-    for group, family in (("data", SOURCES), ("backbone", BACKBONES)):
+    for group, family in FAMILIES.items():
         for name, member in family.items():
             _schema(f"schema/{group}", name, member.options)
             if name != "timm":
@@ -50,8 +53,7 @@ def names_in_group(group: str) -> list[str]:
 
 def _members(group: str) -> list[str]:
     """The members of the family that a group chooses from; conf/sweep names them ``${names_of:backbone}``."""
-    families: dict[str, Any] = {"data": SOURCES, "backbone": BACKBONES}
-    return [name for name in families.get(group, ()) if name != "timm"]
+    return [name for name in FAMILIES.get(group, ()) if name != "timm"]
 
 
 def register_timm(value: str) -> None:

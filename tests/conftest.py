@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 from PIL import Image
 
 from twostage.cli import main
@@ -17,6 +18,12 @@ pytest.register_assert_rewrite("helpers")  # before anything imports it, so that
 def one_thread():
     """Tiny networks gain nothing from a second thread, and threads wait for one another on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_store():
+    """Hydra copies all schemas for each command, in a third of a second, and changes nothing of them."""
+    ConfigStore.__deepcopy__ = lambda self, _: self
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from twostage import Bins, load_config
 from twostage.errors import ModelFolderError
-from twostage.model_folder import description_digest, load_model, save_description, save_weights
+from twostage.model_folder import description_digest, load_model, save_description
 from twostage.stages.build import build_stage
+from twostage.stages.weights import save_weights
 
 CPU = torch.device("cpu")
 TINY = ("image.size=32", "bins.count=3", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]")

@@ -45,6 +45,25 @@ def test_known_targets_of_a_new_table_are_read_as_those_of_the_training(trained,
     assert "over the 1 read whose target is known" in err
 
 
+def test_photographs_that_the_model_has_learned_from_are_counted_whatever_they_are_called(trained, run):
+    splits = pd.read_csv(trained / "outputs/a/splits.csv")
+    learned = int((splits["split"] != "test").sum())
+    assert 0 < learned < 40
+    for image in splits["image"]:
+        (trained / f"copy of {image}").write_bytes((trained / image).read_bytes())
+    lines = "".join(f"copy of {image},100\n" for image in splits["image"])
+    command = ("predict", written(trained, "new.csv", f"image,target\n{lines}"), "target_column=target", "decimal=.")
+    told = f"over the 40 read whose target is known; the model has learned from {learned} of them"
+    assert told in run(*command)[2]
+    assert told in run(*command, "run=outputs/a/model")[2]
+    for end in ("", "damaged"):
+        (trained / "outputs/a/splits.csv").write_text(end)
+        status, _, err = run(*command)
+        assert status == 0
+        assert "nobody knows what the model has learned from" in err
+        assert "the model has learned from" not in err.replace("what the model has learned from", "")
+
+
 def test_targets_that_can_be_read_in_two_ways_stay_unknown_until_it_is_said(trained, run):
     name = written(trained, "new.csv", 'image;"conc, mg/l"\np00.png;1.200 mg/L\n')
     status, out, err = run("predict", name)

@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
 
 from twostage.bins import Bins
 from twostage.errors import ConfigError, ModelFolderError
-from twostage.files import given_path, write_atomically, write_json
+from twostage.files import given_path, write_json
 from twostage.options.choices import METHODS
 from twostage.options.compose import to_typed
 from twostage.options.flat import without_places
 from twostage.options.run import Config
-from twostage.stages.build import build_stage
 from twostage.stages.ensemble import Ensemble
 from twostage.stages.two_stage import TwoStage
+from twostage.stages.weights import REPAIR, described_stage, load_weights
 from twostage.trust.recalibration import Recalibration
 from twostage.trust.trust import Trust
 
@@ -34,9 +31,7 @@ __all__ = [
     "described_folder",
     "description_digest",
     "load_model",
-    "load_weights",
     "save_description",
-    "save_weights",
     "weights_name",
 ]
 
@@ -50,7 +45,6 @@ WITHOUT_DIGEST = 3
 MOST_MEMBERS = 1000
 MOST_BYTES = 64 * 2**20
 """A description is some kilobytes long; this leaves room for intervals of any kind."""
-REPAIR = "copy the folder again, or delete this file in the run's folder and give the run's command again"
 
 log = logging.getLogger("twostage")
 
@@ -75,42 +69,6 @@ class TrainedModel:
     def remarks(self) -> list[str]:
         """What must be said beside its numbers."""
         return [str(text) for text in self.description.get("remarks", [])]
-
-
-def save_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's weights and buffers to a .safetensors file, the same bytes for the same values."""
-    state = {name: value.detach().cpu().contiguous() for name, value in sorted(module.state_dict().items())}
-    write_atomically(path, save(state))
-
-
-def load_weights(path: Path, module: nn.Module) -> None:
-    """Fill `module` from a .safetensors file.
-
-    Raises:
-        ModelFolderError: The file is missing, damaged or of another network.
-    """
-    if not path.is_file():
-        raise ModelFolderError(f"{path}: no such weights; train this stage first")
-    try:
-        state = load_file(path)
-        _refuse_no_numbers(path, state, module)
-        module.load_state_dict(state)
-    except (SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{path}: damaged weights ({error}); {REPAIR}") from error
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ModelFolderError(f"{path}: weights of another network: {reason}") from error
-
-
-def _refuse_no_numbers(path: Path, state: dict[str, Tensor], module: nn.Module) -> None:
-    """See that weights are finite numbers of the kind that the module has; others would be converted in silence."""
-    for name, own in module.state_dict().items():
-        if (value := state.get(name)) is None:
-            continue  # which loading tells
-        if value.is_floating_point() != own.is_floating_point() or value.is_complex() != own.is_complex():
-            raise ModelFolderError(f"{path}: damaged weights ({name} holds {value.dtype}, not {own.dtype}); {REPAIR}")
-        if not value.isfinite().all():
-            raise ModelFolderError(f"{path}: damaged weights ({name} holds numbers that are not finite); {REPAIR}")
 
 
 def weights_name(stage: str, member: int = 0) -> str:
@@ -176,10 +134,9 @@ def _member(
     stages: dict[str, Any] = {}
     for name in METHODS[config.method]:
         weights = path / weights_name(name, number)
-        _refuse_other_shapes(weights, path / "model.json", name, config, bins)
+        stages[name] = described_stage(weights, path / "model.json", name, config, bins)
         if description["sha256"].get(weights.name) != _digest(weights):
             raise ModelFolderError(f"{weights}: damaged weights, or those of another training; {REPAIR}")
-        stages[name] = build_stage(name, config, bins)
         load_weights(weights, stages[name])
         stages[name].to(stages[name].network.reading_dtype(device))
     if description["format"] == WITHOUT_DIGEST and "classifier" in stages:
@@ -272,28 +229,4 @@ def _refuse_changed(path: Path, description: dict[str, Any]) -> None:
         log.warning(
             "%s: written by an earlier version, without a digest: a change to bins or options in it is not noticed",
             path,
-        )
-
-
-def _refuse_other_shapes(weights: Path, description: Path, name: str, config: Config, bins: Bins) -> None:
-    """See that the weights are those of the described network, before it takes any memory."""
-    if not weights.is_file():
-        raise ModelFolderError(f"{weights}: no such weights; train this stage first")
-    try:
-        with safe_open(weights, "pt") as file:
-            there = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{weights}: damaged weights ({error}); {REPAIR}") from error
-    try:
-        with torch.device("meta"):
-            described = build_stage(name, config, bins).state_dict()
-    except Exception as error:  # options that are each in range may still make no network
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFolderError(f"{description}: describes no network that can be built ({reason})") from error
-    wanted = {key: tuple(value.shape) for key, value in described.items()}
-    if there != wanted:
-        other = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
-        raise ModelFolderError(
-            f"{weights}: weights of another network than model.json describes: {other[0]} is "
-            f"{there.get(other[0], 'missing')} instead of {wanted.get(other[0], 'missing')}"
         )

@@ -105,8 +105,9 @@ def measure_tables(count, folder, seed=0):
 
 def measure_models(count, folder, seed=0):
     from twostage import Bins, load_config
-    from twostage.model_folder import load_model, save_description, save_weights
+    from twostage.model_folder import load_model, save_description
     from twostage.stages.build import build_stage
+    from twostage.stages.weights import save_weights
 
     tiny = ["image.size=32", "backbone.widths=[4,6]", "backbone.strides=[2,2]", "backbone.dilations=[1,1]", "run=x"]
     config, bins, path = load_config(tiny), Bins.uniform(80, 350, 3), Path(folder) / "model"

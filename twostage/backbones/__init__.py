@@ -47,8 +47,9 @@ def map_shape(backbone: Backbone, in_channels: int, size: int, name: str) -> tup
     """
     training = backbone.training
     backbone.eval()
+    device = next((one.device for one in backbone.parameters()), torch.get_default_device())
     try:
-        with torch.no_grad():
+        with torch.no_grad(), device:
             shape = tuple(backbone(torch.zeros(1, in_channels, size, size)).shape)
     except (RuntimeError, ValueError, AssertionError) as error:
         if isinstance(error, BackboneError):

@@ -33,6 +33,7 @@ from scipy.spatial import cKDTree
 from twostage.data.splits import UNUSED
 from twostage.data.store import Pixels
 from twostage.errors import number_of, some
+from twostage.tables.texts import Texts
 
 __all__ = ["across_parts", "duplicates_message", "joined_groups", "near_duplicates"]
 
@@ -78,7 +79,7 @@ def across_parts(pairs: np.ndarray, parts: np.ndarray) -> np.ndarray:
     return pairs[(first != second) & (first != UNUSED) & (second != UNUSED)]
 
 
-def joined_groups(images: list[str], groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
+def joined_groups(images: list[str] | Texts, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
     """Groups (N,) in which near-duplicates (M,2), and what was one group before, are together.
 
     A joined group is called after its members: groups, or photographs where there were none.
@@ -96,7 +97,7 @@ def joined_groups(images: list[str], groups: np.ndarray | None, pairs: np.ndarra
     return np.array([some(together, 3) for together in members])[component[own]]
 
 
-def duplicates_message(images: list[str], parts: np.ndarray, pairs: np.ndarray) -> str:
+def duplicates_message(images: list[str] | Texts, parts: np.ndarray, pairs: np.ndarray) -> str:
     """One line about near-duplicates (M,2), M > 0, that lie in different parts (N,) of the split."""
     in_test = parts[pairs] == "test"
     first = pairs[np.argsort(~in_test.any(axis=1), kind="stable")]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from twostage.decoding.area import GRAINS, to_square
 from twostage.decoding.boxes import ROUNDED, Box
@@ -104,6 +103,8 @@ def _about_its_middle(box: Box, width: float, height: float) -> Box:
 
 def _at_an_angle(photo: Photo, box: Box, size: int, fit: str) -> np.ndarray:
     """Sample the box along its own directions, two values for each pixel, and average these over areas."""
+    from scipy.ndimage import map_coordinates  # late: most photographs have no such box
+
     scale = photo.scale
     corners = _corners(box) / scale
     whole = [-(-photo.width // scale), -(-photo.height // scale)]

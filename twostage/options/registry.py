@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from twostage.options.run_name import sweep_path
 
 __all__ = ["conf_dir", "names_in_group", "register_schemas", "register_timm"]
 
+FAMILIES: dict[str, Any] = {"data": SOURCES, "backbone": BACKBONES}
+"""What the groups of that name choose from."""
+
 
 def conf_dir() -> Path:
     """The folder of configuration files: inside the installed package, or beside it in a checkout."""
@@ -29,17 +33,15 @@ def register_schemas() -> None:
 
     They lie under schema/, outside the groups that a user chooses from.
     """
-    store, conf = ConfigStore.instance(), conf_dir()
     OmegaConf.register_new_resolver("names_of", lambda group: ",".join(_members(group)), replace=True)
     OmegaConf.register_new_resolver("sweep_path", lambda run: str(sweep_path(str(run))), replace=True)
     for name, command in COMMANDS.items():
-        store.store(group="schema", name=name, node=command.options)
-        if not (conf / f"{name}.yaml").is_file():
-            begin = "config" if issubclass(command.options, Config) else "bare"
-            store.store(name=name, node={"defaults": [f"schema/{name}@_global_", begin, "_self_"]})
-    for group, family in (("data", SOURCES), ("backbone", BACKBONES)):
+        _schema("schema", name, command.options)
+        begin = "config" if issubclass(command.options, Config) else "bare"
+        _choose(None, name, f"schema/{name}@_global_", begin)
+    for group, family in FAMILIES.items():
         for name, member in family.items():
-            store.store(group=f"schema/{group}", name=name, node=member.options)
+            _schema(f"schema/{group}", name, member.options)
             if name != "timm":
                 _choose(group, name, f"/schema/{group}/{name}@_here_")
 
@@ -51,8 +53,7 @@ def names_in_group(group: str) -> list[str]:
 
 def _members(group: str) -> list[str]:
     """The members of the family that a group chooses from; conf/sweep names them ``${names_of:backbone}``."""
-    families: dict[str, Any] = {"data": SOURCES, "backbone": BACKBONES}
-    return [name for name in families.get(group, ()) if name != "timm"]
+    return [name for name in FAMILIES.get(group, ()) if name != "timm"]
 
 
 def register_timm(value: str) -> None:
@@ -62,7 +63,13 @@ def register_timm(value: str) -> None:
             _choose("backbone", name, "/schema/backbone/timm@_here_", name=name)
 
 
-def _choose(group: str, chosen: str, schema: str, **options: str) -> None:
-    """Let ``group=name`` choose a schema, unless a file in conf/ says more."""
-    if not (conf_dir() / group / f"{chosen}.yaml").is_file():
-        ConfigStore.instance().store(group=group, name=chosen, node={"defaults": [schema, "_self_"], **options})
+@cache  # taking one in is slow, and a process may load options many times
+def _schema(group: str, name: str, options: type) -> None:
+    ConfigStore.instance().store(group=group, name=name, node=options)
+
+
+@cache
+def _choose(group: str | None, chosen: str, *schemas: str, **options: str) -> None:
+    """Let ``group=name``, or the command of that name, choose schemas, unless a file in conf/ says more."""
+    if not (conf_dir() / (group or "") / f"{chosen}.yaml").is_file():
+        ConfigStore.instance().store(group=group, name=chosen, node={"defaults": [*schemas, "_self_"], **options})

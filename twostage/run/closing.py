@@ -22,11 +22,11 @@ from twostage.options.flat import flatten, to_plain
 from twostage.predictor import Predictor
 from twostage.report.outcome import Outcome
 from twostage.run.by_folds import ReadByFolds, join_folds, read_by_folds
-from twostage.run.card import write_card
 from twostage.run.data import why_no_intervals
 from twostage.run.facts import parts_table, write_report
 from twostage.run.folder import RunFolder
 from twostage.run.length import spent_seconds
+from twostage.run.model_card import write_model_card
 from twostage.run.preparation import Prepared, spread
 from twostage.run.shown_reading import shown_reading
 from twostage.run.stage import plans_of
@@ -88,7 +88,7 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
     write_report(prepared, rows, prediction, outcome, metrics)
-    write_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
+    write_model_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
     folder.write_json(folder.metrics, metrics)
 
 
@@ -98,7 +98,7 @@ def _close_untested(prepared: Prepared, predictor: Predictor) -> None:
     metrics |= {"n_folds": 0, **_training_cost([prepared.folder]), "remarks": [UNTESTED]}
     _remember(prepared, predictor, metrics["remarks"])
     folder = prepared.folder
-    write_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
+    write_model_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
     folder.write_json(folder.metrics, metrics)
 
 

@@ -21,7 +21,7 @@ from twostage.predictor import Prediction
 from twostage.report.facts import RunFacts
 from twostage.report.outcome import Outcome, draw
 from twostage.report.page import page
-from twostage.run.card import DIGITS
+from twostage.run.model_card import DIGITS
 from twostage.run.preparation import Prepared
 from twostage.tables.parts import PARTS
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from twostage import __version__
+from twostage.data.contents import digests_of
 from twostage.errors import ConfigError, RunError, some
 from twostage.files import given_path, refuse_unwritable
 from twostage.model_folder import description_digest
@@ -26,6 +27,7 @@ from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.reader import open_reader, read_listed, say_with_what
+from twostage.run.start import learned_by
 from twostage.tables.folders import find_photographs, listed_in
 from twostage.tables.growing import Rows, rows_to
 from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried
@@ -53,29 +55,40 @@ ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "de
 class Tally:
     """What is said of all rows at the end: how many of each status, the first refused one's reason, and the errors.
 
-    `squares` is the sum of the squared errors of the `known` that were read and whose target is known.
+    `squares` is the sum of the squared errors of the `known` that were read and whose target is known; the model has
+    `learned` from so many of these.
     """
 
     statuses: dict[str, int] = field(default_factory=dict)
     refused: str = ""
     squares: float = 0.0
     known: int = 0
+    learned: int = 0
 
     @property
     def rows(self) -> int:
         """How many."""
         return sum(self.statuses.values())
 
-    def after(self, frame: pd.DataFrame, prediction: Prediction, targets: np.ndarray) -> Tally:
-        """With further rows."""
+    def after(
+        self,
+        frame: pd.DataFrame,
+        prediction: Prediction,
+        targets: np.ndarray,
+        paths: Sequence[Path],
+        own: frozenset[str],
+    ) -> Tally:
+        """With further rows; `own` are the contents of photographs from which the model has learned."""
         known = np.isfinite(targets) & prediction.is_read
         off = prediction.bins.difference(prediction.concentration[known], targets[known])
+        mine = [path for path, one in zip(paths, known, strict=True) if one and own]
         reasons = frame.loc[frame["status"] == Status.REFUSED.value, "reason"]
         return Tally(
             dict(Counter(self.statuses) + Counter(frame["status"].tolist())),
             self.refused or next(iter(reasons), ""),
             self.squares + float(np.sum(off**2)),
             self.known + int(known.sum()),
+            self.learned + sum(content in own for content in digests_of(mine, 1)),
         )
 
     def __str__(self) -> str:
@@ -145,12 +158,14 @@ def predict(config: PredictConfig, show: Callable[[bytes], object]) -> Tally:
     table, further = _photographs(config, predictor.model.config)
     wanted = Wanted.of(table, further, predictor)
     form.refuse(wanted.columns, table.images)
+    own = learned_by(folder, predictor.model.config) if wanted.any_known else frozenset()
     with rows_to(output, form, _command_of(config, predictor, wanted), show) as rows:
-        tally = _read_into(rows, predictor, wanted, config)
+        tally = _read_into(rows, predictor, wanted, config, own)
     say_with_what(config, predictor, folder)
     if tally.known:
         off = f"{(tally.squares / tally.known) ** 0.5:.4g} {predictor.unit}".strip()
-        log.info("RMSE %s over the %d read whose target is known", off, tally.known)
+        mine = f"; the model has learned from {tally.learned} of them, and reads these better" if tally.learned else ""
+        log.info("RMSE %s over the %d read whose target is known%s", off, tally.known, mine)
     return tally
 
 
@@ -188,7 +203,7 @@ def _command_of(config: PredictConfig, predictor: Predictor, wanted: Wanted) -> 
     }
 
 
-def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: PredictConfig) -> Tally:
+def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: PredictConfig, own: frozenset[str]) -> Tally:
     """Read the photographs whose rows are not there yet, and put their rows; what is said of all of them.
 
     Raises:
@@ -209,7 +224,8 @@ def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: Predict
         log.info("%d of %d rows are there already: going on", done, len(table))
 
     def taken() -> Iterator[Path]:
-        for path in table.paths[done:]:
+        for row in range(done, len(table)):
+            path = table.paths[row]
             stamps.append(_stamp(path))  # before it is decoded: what changes later is seen to have changed
             yield path
 
@@ -219,7 +235,7 @@ def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: Predict
         for prediction in readings if done < len(table) else ():
             part = slice(done, done + len(prediction))
             frame = wanted.frame(prediction, part)
-            tally = tally.after(frame, prediction, table.targets[part])
+            tally = tally.after(frame, prediction, table.targets[part], table.paths[part], own)
             seen.update(wanted.content(part, [stamps.popleft() for _ in range(len(prediction))]))
             frame = for_spreadsheet(frame) if config.spreadsheet else frame
             rows.add(frame, {"tally": asdict(tally), "seen": seen.hexdigest()})

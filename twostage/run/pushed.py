@@ -16,8 +16,8 @@ from twostage.hub.models import upload
 from twostage.model_folder import TrainedModel, described_folder, description_digest, load_model
 from twostage.options.flat import without_places
 from twostage.options.share import PushConfig
-from twostage.run.card import card_of, figures_of
 from twostage.run.folder import CARD, find_run
+from twostage.run.model_card import figures_of, model_card_of
 
 __all__ = ["push", "push_run"]
 
@@ -66,5 +66,5 @@ def _gather(made: Path, folder: Path, model: TrainedModel) -> None:
     if taught := told.get("standards"):
         log.warning("model.json names %s of the standards", number_of(len(taught), "specimen", "specimens"))
     home = folder.parent if folder.name == "model" else folder
-    card = text_of(home / CARD) if (home / CARD).is_file() else card_of(model, folder, figures_of(folder))
+    card = text_of(home / CARD) if (home / CARD).is_file() else model_card_of(model, folder, figures_of(folder))
     write_atomically(made / "README.md", as_bytes(card))

@@ -16,8 +16,8 @@ from twostage.evaluation.metrics import rmse
 from twostage.files import given_path, refuse_unwritable, sync_folder
 from twostage.model_folder import load_model, save_description
 from twostage.options.reading import RecalibrateConfig
-from twostage.run.card import figures_of, write_card
 from twostage.run.folder import CARD
+from twostage.run.model_card import figures_of, write_model_card
 from twostage.run.standards import Standards, read_standards
 from twostage.trust.recalibration import Choice, Recalibration, choose
 from twostage.trust.renewal import renewed
@@ -66,7 +66,9 @@ def recalibrate(config: RecalibrateConfig) -> str:
     for note in notes:
         log.warning("%s", note)
     _write(output, standards, trust, model.recalibration.then(choice.recalibration))
-    write_card(output / CARD, load_model(output, torch.device("cpu")), output, metrics=figures_of(standards.folder))
+    write_model_card(
+        output / CARD, load_model(output, torch.device("cpu")), output, metrics=figures_of(standards.folder)
+    )
     return _said(standards, choice, output)
 
 

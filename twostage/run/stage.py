@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from twostage.errors import RunError
-from twostage.model_folder import load_weights, save_weights
 from twostage.options.choices import METHODS
 from twostage.options.run import Config
 from twostage.run.folder import RunFolder
@@ -30,6 +29,7 @@ from twostage.stages.reading import BATCH, batches, different_views
 from twostage.stages.refit import Seen
 from twostage.stages.stage import Stage
 from twostage.stages.two_stage import TwoStage
+from twostage.stages.weights import load_weights, save_weights
 from twostage.training.checkpoint import Checkpoint
 from twostage.training.course import Course
 from twostage.training.distributed import once, process_count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,7 +26,9 @@ from twostage.stages.build import backbone_config_of, build_stage, has_trained_w
 from twostage.stages.network import Network
 from twostage.starts.shipped import load_shipped
 
-__all__ = ["Start", "initialize", "load_start", "photographs_of", "try_networks"]
+__all__ = ["Start", "initialize", "learned_by", "load_start", "photographs_of", "try_networks"]
+
+log = logging.getLogger("twostage")
 
 LEARNED_FROM = ["train", "validation", "calibration"]
 COLUMNS = {
@@ -170,6 +173,22 @@ def photographs_of(splits: pd.DataFrame, parts: list[str], config: Config) -> pd
     drawn = f"seed {config.seed} {config.image.size} px " + rows["image"] + " " + rows["target"]
     photograph = rows["content"].str.split("/").str[0] if "content" in rows else drawn
     return pd.DataFrame({"image": rows["image"], "photograph": photograph, "group": rows.get("group", "")})
+
+
+def learned_by(folder: Path, config: Config) -> frozenset[str]:
+    """The contents of the files from which the model of a run, or a run's model folder, has learned.
+
+    Empty where its run is not there to tell, or they were no files.
+    """
+    splits = (folder.parent if (folder / "model.json").is_file() else folder) / "splits.csv"
+    if not config.data.are_files or not splits.is_file():
+        return frozenset()
+    try:
+        return frozenset(photographs_of(read_names(splits), LEARNED_FROM, config)["photograph"])
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        log.warning("%s cannot be read (%s), so nobody knows what the model has learned from", splits, reason)
+        return frozenset()
 
 
 def _kind(config: Config, stage: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from twostage.backbones import build_backbone
+from twostage.backbones import Backbone, build_backbone
 from twostage.bins import Bins
 from twostage.data.color import channels
 from twostage.options.choices import ALIGNMENTS, METHODS
@@ -21,6 +21,7 @@ from twostage.stages.stage import Stage
 
 __all__ = [
     "backbone_config_of",
+    "backbone_of",
     "build_classifier",
     "build_regressor",
     "build_stage",
@@ -39,25 +40,28 @@ def backbone_config_of(config: Config, stage: str) -> Any:
     return getattr(config, stage).backbone or config.backbone
 
 
-def _network(config: Config, stage: str, bins: Bins) -> Network:
-    backbone_config = backbone_config_of(config, stage)
-    count = channels(config.image.color)
+def backbone_of(config: Config, stage: str) -> Backbone:
+    """An untrained backbone of a stage."""
+    return build_backbone(backbone_config_of(config, stage), channels(config.image.color))
+
+
+def _network(config: Config, stage: str, bins: Bins, backbone: Backbone | None) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return Network(
-            build_backbone(backbone_config, count),
+            backbone_of(config, stage) if backbone is None else backbone,
             bins,
             size=config.image.size,
-            channels=count,
+            channels=channels(config.image.color),
             pooling=config.pooling,
-            name=backbone_config.name,
+            name=backbone_config_of(config, stage).name,
             disc=config.sees_disc,
         )
 
 
-def build_classifier(config: Config, bins: Bins) -> Classifier | Encoded:
-    """An untrained classifier; its weights depend on the seed alone."""
-    network, options = _network(config, "classifier", bins), config.classifier
+def build_classifier(config: Config, bins: Bins, backbone: Backbone | None = None) -> Classifier | Encoded:
+    """An untrained classifier; its weights depend on the seed alone, unless its backbone is given."""
+    network, options = _network(config, "classifier", bins, backbone), config.classifier
     if options.encoding == "soft_bins":
         return SoftBins(network, bins, options.smoothing)
     if options.encoding == "codes":
@@ -68,20 +72,24 @@ def build_classifier(config: Config, bins: Bins) -> Classifier | Encoded:
     return kind(network, bins, options.smoothing)
 
 
-def build_regressor(config: Config, bins: Bins) -> Regressor:
-    """An untrained regressor; its weights depend on the seed alone."""
+def build_regressor(config: Config, bins: Bins, backbone: Backbone | None = None) -> Regressor:
+    """An untrained regressor; its weights depend on the seed alone, unless its backbone is given."""
     options = config.regressor
     learns = (options.loss, options.huber_delta, options.overlap)
     if options.align == "none":
-        return Regressor(_network(config, "regressor", bins), bins, *learns)
+        return Regressor(_network(config, "regressor", bins, backbone), bins, *learns)
     alignment = resolve(ALIGNMENTS.member(options.align))(bins)
-    network = _network(config, "regressor", reach_of(bins, options.overlap))
+    network = _network(config, "regressor", reach_of(bins, options.overlap), backbone)
     return AlignedRegressor(network, bins, alignment, options.align_by, *learns)
 
 
-def build_stage(name: str, config: Config, bins: Bins) -> Stage:
-    """An untrained stage, by its name; it counts concentrations from `bins.origin`."""
-    return (build_classifier if name == "classifier" else build_regressor)(config, bins.moved())
+def build_stage(name: str, config: Config, bins: Bins, backbone: Backbone | None = None) -> Stage:
+    """An untrained stage, by its name; it counts concentrations from `bins.origin`.
+
+    Args:
+        backbone: The one to stand on; None: one that is made for it.
+    """
+    return (build_classifier if name == "classifier" else build_regressor)(config, bins.moved(), backbone)
 
 
 def is_refitted(network: Network, config: Config) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from twostage.bins import Bins
@@ -193,6 +192,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     Source: Guo et al. 2017, "On calibration of modern neural networks".
     """
+    from scipy.optimize import minimize_scalar  # late: reading does not need it
 
     def cross_entropy(log_temperature: float) -> float:
         scaled = torch.from_numpy(logits).double() / float(np.exp(log_temperature))

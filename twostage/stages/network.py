@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from twostage.backbones import Backbone, check_size, map_shape
 from twostage.backbones.pooling import build_pooling
@@ -210,10 +209,9 @@ class Network(nn.Module):
 
     def per_bin(self, count: int) -> nn.Linear:
         """A linear layer from the pooled vector to one number for each of `count` bins; it starts at zero."""
-        # no random numbers are drawn only to be dropped; on the device at hand, which by itself it would not look for
-        layer = skip_init(nn.Linear, self.pooled_width, count, device=torch.get_default_device())
-        for parameter in layer.parameters():
-            nn.init.zeros_(parameter)
+        layer = nn.Linear(self.pooled_width, count, device="meta")  # no random numbers are drawn only to be dropped
+        layer.weight = nn.Parameter(torch.zeros(count, self.pooled_width))
+        layer.bias = nn.Parameter(torch.zeros(count))
         return layer
 
 

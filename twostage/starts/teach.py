@@ -20,10 +20,10 @@ from twostage.bins import Bins
 from twostage.data.camera import CAMERA, Camera, Photographed, photograph_scenes, scene_targets
 from twostage.data.scenes import Spreads
 from twostage.files import write_json
-from twostage.model_folder import save_weights
 from twostage.options.backbones import CompactConfig
 from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.stages.reading import batches
+from twostage.stages.weights import save_weights
 from twostage.starts.scene_stage import CELLS, SceneStage, targets_of
 from twostage.starts.shipped import FOLDER, network_of
 from twostage.training.course import Course, Examples

@@ -16,11 +16,11 @@ from twostage.decoding.kinds import SUFFIXES
 from twostage.errors import ConfigError, DataError, NotThereError, number_of, some
 from twostage.files import given_path
 from twostage.tables.files_below import Found, by_parts, walk
-from twostage.tables.locating import Paths
 from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS
 from twostage.tables.numbers import COUNTED, read_numbers
 from twostage.tables.parts import PART_CALLED
 from twostage.tables.table import Table
+from twostage.tables.texts import Paths, Texts
 
 __all__ = ["find_photographs", "listed_in", "read_folder", "read_photographs"]
 
@@ -245,19 +245,18 @@ def find_photographs(source: str) -> Table:
     if path.is_dir():
         found = walk(path)
         notes = found.notes(path)
-        paths = Paths(path / name for name in found.photographs)
-        if not paths:
+        texts = [str(path / name) for name in found.photographs]
+        if not texts:
             left = "".join(f"; {note}" for note in notes)
             raise DataError(f"{path}: no photographs in this folder ({some(sorted(SUFFIXES), 9)}){left}")
     elif path.exists():
-        paths = Paths([path])
+        texts = [str(path)]
     else:
         names = (str(Path(name)) for name in glob.iglob(str(path), recursive=True) if os.path.isfile(name))
         texts = sorted(names, key=by_parts)
-        paths = Paths(texts)
-        if not paths:
+        if not texts:
             raise DataError(f"{source}: no such photograph, folder or table, and no file matches it as a pattern")
-    return Table(paths.texts, paths, np.full(len(paths), np.nan), notes=notes)
+    return Table(Texts(texts), Paths(texts), np.full(len(texts), np.nan), notes=notes)
 
 
 def listed_in(stream: BinaryIO) -> Table:
@@ -271,4 +270,4 @@ def listed_in(stream: BinaryIO) -> Table:
     names = [os.fsdecode(line) for line in lines if line]
     if not names:
         raise DataError("input=-: standard input names no photograph; it takes one path a line")
-    return Table(names, Paths(names), np.full(len(names), np.nan))
+    return Table(Texts(names), Paths(names), np.full(len(names), np.nan))

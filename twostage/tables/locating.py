@@ -5,52 +5,21 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import overload
 
 from twostage.decoding.kinds import SUFFIXES
 from twostage.errors import DataError, some
 from twostage.tables.files_below import walk
+from twostage.tables.texts import Paths
 
-__all__ = ["Paths", "Places"]
+__all__ = ["Places"]
 
 MOST = 200_000
 """Files below a folder among which a name is looked for; a whole disk would take too long."""
-
-
-class Paths(Sequence[Path]):
-    """Paths that are held as texts, in a quarter of the memory, and made when they are asked for.
-
-    >>> Paths(["a/b.png", "c.png"])[1:] == [Path("c.png")]
-    True
-    """
-
-    def __init__(self, texts: Iterable[str | Path]) -> None:
-        self.texts = [str(text) for text in texts]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Paths: ...
-
-    def __getitem__(self, index: int | slice) -> Path | Paths:
-        return Paths(self.texts[index]) if isinstance(index, slice) else Path(self.texts[index])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and [*self] == [*other]
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr([*self])
 
 
 @dataclass
@@ -73,18 +42,20 @@ class Places:
         Raises:
             DataError: Two photographs may be meant.
         """
-        paths, otherwise = Paths(self.written(name) for name in names), []
-        for i, name in enumerate(names):
-            if os.path.exists(paths.texts[i]):  # unlike Path.exists, also where no file can be called that
-                continue
-            found = self._called(name)
-            if len(found) > 1:
-                raise DataError(
-                    f"{places[i]}: '{name}' may be {some(found, 3)} below {self.folder}: write the whole path"
-                )
-            if found:
-                paths.texts[i] = str(self.folder / found[0])
-                otherwise.append(f"'{name}' as {found[0]}")
+        otherwise: list[str] = []
+
+        def found() -> Iterator[Path]:
+            for name, place in zip(names, places, strict=True):
+                path = self.written(name)
+                called = [] if os.path.exists(path) else self._called(name)  # no Path.exists: it may be no name at all
+                if len(called) > 1:
+                    raise DataError(
+                        f"{place}: '{name}' may be {some(called, 3)} below {self.folder}: write the whole path"
+                    )
+                otherwise.extend(f"'{name}' as {one}" for one in called)
+                yield self.folder / called[0] if called else path
+
+        paths = Paths(found())
         if not otherwise:
             return paths, []
         return paths, [

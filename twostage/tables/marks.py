@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from twostage.errors import DataError
@@ -27,7 +28,7 @@ class Cell(NamedTuple):
 
 def decimal_marks(
     found: list[Cell],
-    shown: list[str],
+    shown: Sequence[str],
     what: str,
     likely: str,
     option: str,
@@ -125,7 +126,7 @@ def _are_decimals(mark: str, found: list[Cell]) -> bool:
     return (len(set(map(len, rest))) == 1 and not without) or not any(digits.endswith("0") for digits in rest)
 
 
-def _two_readings(found: list[Cell], shown: list[str], proofs: list[str], mark: str, what: str, option: str) -> str:
+def _two_readings(found: list[Cell], shown: Sequence[str], proofs: list[str], mark: str, what: str, option: str) -> str:
     first = proofs.index("?") if "?" in proofs else proofs.index("t")
     cell, other = found[first], DECIMALS[1 - DECIMALS.index(mark)]
     proving = [i for kind in "dt" for i, proof in enumerate(proofs) if proof == kind and i != first]

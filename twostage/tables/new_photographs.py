@@ -19,6 +19,7 @@ from twostage.tables.marks import DECIMALS
 from twostage.tables.numbers import is_number
 from twostage.tables.spreadsheet import Sheet, read_sheet
 from twostage.tables.table import Table, boxes_in, images_folder, photographs_in
+from twostage.tables.texts import Texts
 
 __all__ = ["beside", "for_spreadsheet", "read_new", "with_what_was_tried"]
 
@@ -71,7 +72,7 @@ def read_new(
     boxes = _boxes(sheet, box_columns, usual_boxes, decimal or usual_decimal, notes)
     for note in notes:
         log.warning("%s", note)
-    return Table(names, paths, targets, boxes=boxes, folder=places.folder), further
+    return Table(Texts(names), paths, targets, boxes=boxes, folder=places.folder), further
 
 
 def with_what_was_tried(frame: pd.DataFrame, paths: Sequence[Path], folder: Path | None) -> pd.DataFrame:

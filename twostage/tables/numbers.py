@@ -17,6 +17,7 @@ import numpy as np
 
 from twostage.errors import DataError
 from twostage.tables.marks import DECIMALS, SPACES, THOUSANDS, Cell, are_thousands, decimal_marks, value_of
+from twostage.tables.texts import Texts
 
 __all__ = ["COUNTED", "Numbers", "is_number", "read_numbers"]
 
@@ -99,19 +100,20 @@ def read_numbers(
     >>> read_numbers(["2,5 mg/L", "911 mg/L"], ["row 2", "row 3"], "column 'c'").unit
     'mg/L'
     """
-    taken = [_taken_apart(cell, exponent) for cell in cells]
+    apart = {cell: _taken_apart(cell, exponent) for cell in dict.fromkeys(cells)}  # a table has many alike
+    taken = [apart[cell] for cell in cells]
     shared = _shared(taken, cells, places, what)
     alike = [one if one is not None and one.shared == shared else None for one in taken]
     read = [i for i, one in enumerate(alike) if one is not None]
     found = [one for one in alike if one is not None]
-    shown = [f"{places[i]} '{' '.join(cells[i].split())[:40]}'".strip() for i in read]
+    shown = Texts(f"{places[i]} '{' '.join(cells[i].split())[:40]}'".strip() for i in read)
     notes: list[str] = []
     clear = [typed is not None and typed[i] for i in read]
     texts = [one for one, is_number in zip(found, clear, strict=True) if not is_number]
     if decimal:
         marks = {decimal}
     else:
-        shown = [one for one, is_number in zip(shown, clear, strict=True) if not is_number]
+        shown = Texts(one for one, is_number in zip(shown, clear, strict=True) if not is_number)
         marks = decimal_marks(texts, shown, what, likely, option, notes, any(clear))
     underscore = "_" if are_thousands("_", texts) else ""
     values = np.full(len(cells), math.nan)

@@ -14,8 +14,9 @@ from twostage.decoding.boxes import check_box_columns, read_boxes, refuse_repeat
 from twostage.errors import DataError, number_of, some
 from twostage.files import given_path
 from twostage.tables.header import is_photograph
-from twostage.tables.locating import Paths, Places
+from twostage.tables.locating import Places
 from twostage.tables.spreadsheet import Sheet, read_sheet
+from twostage.tables.texts import Paths, Texts
 
 __all__ = ["Table", "boxes_in", "images_folder", "photographs_in", "read_table", "specimen_columns"]
 
@@ -36,7 +37,7 @@ class Table:
     left out to the reason; `notes` are lines about how all this was read.
     """
 
-    images: list[str]
+    images: list[str] | Texts
     paths: Sequence[Path]
     targets: np.ndarray
     groups: np.ndarray | None = None
@@ -44,7 +45,7 @@ class Table:
     boxes: np.ndarray | None = None
     blocks: np.ndarray | None = None
     split_column: str | None = None
-    rows: list[str] = field(default_factory=list)
+    rows: list[str] | Texts = field(default_factory=list)
     header: list[str] = field(default_factory=list)
     folder: Path | None = None
     unit: str = ""

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 
 from twostage.bins import Bins
 from twostage.stages.reading import Reading
@@ -112,6 +111,8 @@ class Dispersion:
     @classmethod
     def _fitted(cls, found: np.ndarray, judged: _Judged, least: float, penalty: float) -> Dispersion:
         """With one penalty, to signs (N,S)."""
+        from scipy.optimize import minimize  # late: reading does not need it
+
         middle = np.average(found, axis=0, weights=judged.weight)
         spread = np.sqrt(np.average((found - middle) ** 2, axis=0, weights=judged.weight))
         plain = cls(0.0, np.zeros(found.shape[1]), middle, _changing(spread))

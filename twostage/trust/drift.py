@@ -7,7 +7,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 __all__ = ["LEVEL", "Drift", "Then", "drift_of", "ewma", "of_specimens"]
 
@@ -114,7 +114,7 @@ def drift_of(errors: np.ndarray, then: Then | None) -> Drift:
         between = then.sd_of_mean(count)
         sds = (bias - then.bias) / between if between > 0 else None
     if count > 1:
-        half = float(stats.t.ppf(0.975, count - 1) * errors.std(ddof=1) / np.sqrt(count))
+        half = float(stdtrit(count - 1, 0.975) * errors.std(ddof=1) / np.sqrt(count))
         interval = (bias - half, bias + half)
         p_zero = _p_value((errors,), "samples")
         p_then = None if then is None else _p_value((errors, then.errors), "independent")
@@ -123,15 +123,14 @@ def drift_of(errors: np.ndarray, then: Then | None) -> Drift:
 
 def _p_value(samples: tuple[np.ndarray, ...], kind: str) -> float:
     """Two-sided, of the mean of one sample, or of how far the first one's lies above that of the second."""
+    from scipy.stats import permutation_test  # late: reading does not need it
 
     def apart(*given: np.ndarray, axis: int) -> np.ndarray:
         means = [one.mean(axis=axis) for one in given]
         return np.asarray(means[0] if len(means) == 1 else means[0] - means[1])
 
     draws = np.random.default_rng(0)
-    found = stats.permutation_test(
-        samples, apart, permutation_type=kind, vectorized=True, n_resamples=RESAMPLES, rng=draws
-    )
+    found = permutation_test(samples, apart, permutation_type=kind, vectorized=True, n_resamples=RESAMPLES, rng=draws)
     return float(found.pvalue)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
-from sklearn.covariance import OAS
+from scipy.special import stdtrit
 from torch import Tensor
 
 from twostage.data.color import to_color, to_srgb
@@ -147,6 +146,8 @@ def _rings(height: int, width: int) -> np.ndarray:
 
 def _described_by(numbers: np.ndarray) -> Typicality:
     """Without a threshold."""
+    from sklearn.covariance import OAS  # late: reading needs no scikit-learn
+
     mean, spread = numbers.mean(0), numbers.std(0) + LEAST_SPREAD
     standard = (numbers - mean) / spread
     covariance = OAS(assume_centered=True).fit(standard).covariance_ + LEAST_VARIANCE * np.eye(len(mean))
@@ -165,5 +166,5 @@ def upper_limit(values: np.ndarray, false_alarm: float) -> float:
         return float(np.sort(values)[rank - 1])
     if count < 2:
         return float("inf")
-    t = stats.t.ppf(1 - false_alarm, count - 1)
+    t = stdtrit(count - 1, 1 - false_alarm)
     return float(values.mean() + t * values.std(ddof=1) * np.sqrt(1 + 1 / count))

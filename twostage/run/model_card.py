@@ -1,4 +1,4 @@
-"""The card of a model folder, from what the folder and its run know."""
+"""MODEL_CARD.md of a model folder, from what the folder and its run know."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from twostage.options.run import Config
 from twostage.report.card import CardFacts, model_card
 from twostage.trust.recalibration import Recalibration
 
-__all__ = ["DIGITS", "card_of", "figures_of", "write_card"]
+__all__ = ["DIGITS", "figures_of", "model_card_of", "write_model_card"]
 
 DIGITS = 16
 """Of a model's digest, where a person reads it."""
 
 
-def write_card(path: Path, model: TrainedModel, folder: Path, **more: Any) -> None:
-    """Write the card of a model whose `folder` is complete; `more` as in `card_of`."""
-    write_atomically(path, as_bytes(card_of(model, folder, **more)))
+def write_model_card(path: Path, model: TrainedModel, folder: Path, **more: Any) -> None:
+    """Write the card of a model whose `folder` is complete; `more` as in `model_card_of`."""
+    write_atomically(path, as_bytes(model_card_of(model, folder, **more)))
 
 
-def card_of(
+def model_card_of(
     model: TrainedModel,
     folder: Path,
     metrics: Mapping[str, Any] | None = None,

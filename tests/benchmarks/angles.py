@@ -1,9 +1,9 @@
 """Angles: one network or two in series, on turned digits and natural scenes, at the same training time.
 
 "direct" is the naive form: one network, on a circle with a sine and a cosine; "bins": the classifier alone, whose
-reading is the mean of the bins; "two stages" without and with turning back between them. The mean absolute error, RMSE and
-share within 10 degrees are over the test photographs, each in its copies, of all seeds; `spread` is the standard
-deviation of the mean absolute error over seeds.
+reading is the mean of the bins; "two stages" without turning back between them, "in series" with it. Figures are over
+the test photographs, each in its copies, and their means over seeds; `spread` is the standard deviation of the mean
+absolute error over seeds.
 """
 
 import json

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from twostage import load_config
-from twostage.data.augment import augment, dihedral_views, exposures, moves_color
+from twostage.data.augment import augment, augmented, dihedral_views, exposures, moves_color
 from twostage.data.color import to_color
 from twostage.options.run import AugmentConfig
 
@@ -322,3 +322,28 @@ def test_exposures_have_the_spread_that_is_asked_for():
     density = exposures(torch.randn(20_000, 4, generator=generator()), options(exposure=0.1, white_balance=0.03))
     torch.testing.assert_close(density.mean(1).std(), torch.tensor((0.01 + 0.0009 / 3) ** 0.5), rtol=0.03, atol=0)
     torch.testing.assert_close((density[:, 0] - density[:, 1]).std(), torch.tensor(0.03 * 2**0.5), rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rotation": 180.0},
+        {"rotation": 30.0, "shift": 0.02},
+        {"quarter_turns": True},
+        {"quarter_turns": True, "flips": True},
+        {"flips": True},
+        {"mirror": True, "rotation": 45.0},
+        {"quarter_turns": True, "mirror": True, "rotation": 180.0, "scale": 0.1},
+        {"brightness": 0.1},
+    ],
+)
+def test_an_angle_moves_as_told(changed):
+    """A spot that lies 40 degrees from upright is found where the motion says that it went."""
+    turn = np.radians(40)
+    images = spot(-20 * np.sin(turn), -20 * np.cos(turn), count=40)
+    found, motion = augmented(images, options(**changed), generator())
+    x, y = centroid(found)
+    degrees = np.degrees(np.arctan2(-np.asarray(x), -np.asarray(y)))
+    away = np.mod(motion.moved(np.full(40, 40.0)) - degrees + 180, 360) - 180
+    assert np.abs(away).max() < (8 if {"shift", "scale"} & set(changed) else 1)  # the rim is mirrored beyond it
+    assert len(set(np.round(degrees))) > (1 if set(changed) != {"brightness"} else 0)

@@ -68,7 +68,7 @@ def _tensors(packaged: PackagedWeights) -> dict[str, Tensor]:
 
 
 def network_with(tensors: dict[str, Tensor], name: str) -> nn.Module:
-    """timm's network of that name with these tensors, which may have other names but come in the order of its forward.
+    """Timm's network of that name with these tensors, which may have other names but come in the order of its forward.
 
     Raises:
         BackboneError: They are not as many, or one has another shape or is another part of its layer.

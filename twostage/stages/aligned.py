@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from twostage.bins import Bins
 from twostage.stages.alignment import Alignment
@@ -49,6 +49,7 @@ class AlignedRegressor(Regressor):
     ) -> None:
         """`network` estimates the rest: it is built over `reach_of(bins, overlap)`."""
         super().__init__(network, bins, loss, huber_delta, overlap)
+        del self.corrections  # what is put right looks alike in all bins
         self.alignment, self.align_by = alignment, align_by
         self.guides: list[Callable[[Tensor], Tensor]] = []  # in a list, so that it is no part of this stage
 
@@ -62,6 +63,11 @@ class AlignedRegressor(Regressor):
         if not self.guides:
             raise ValueError("an aligned regressor reads what stage 1 says: give probabilities, or a guide to follow")
         return self.guides[0](images)
+
+    def _of_bins(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """No corrections, and the log-scales, (N,K) each."""
+        log_scales = self.log_scale(seen).clamp(-8, 4)
+        return torch.zeros_like(log_scales), log_scales
 
     def shown(self, images: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Images (N,C,H,W) put right by their likeliest bins, and what of the concentration that leaves out, (N,1)."""
@@ -79,7 +85,7 @@ class AlignedRegressor(Regressor):
         rows = torch.arange(len(named), device=named.device)
         pooled, place = self.network.pooled(shown), self.center[:1] + self.half_width[:1] * true[:, :1]
         error = self.network.estimate(pooled) - self._apart(place, reference)
-        log_scales = self.log_scale(pooled.detach()).clamp(-8, 4)
+        _, log_scales = self._of_bins(pooled.detach())
         left = error.detach() / self.half_width
         each = 0.5 * (left * torch.exp(-log_scales)) ** 2 + log_scales
         return (weight[rows, named] * (self._huber(error)[:, 0] + (each * weight).sum(1))).mean()
@@ -101,10 +107,7 @@ class AlignedRegressor(Regressor):
         return (self.network.estimate(self.network.pooled(shown)) + reference)[:, 0]
 
     def refit(self, train: Seen, validation: Seen) -> tuple[float, float]:
-        """Solve the estimate of the rest, in place, where that is better on validation: RMSE there, before and after.
-
-        Bins have no corrections: what is put right looks alike in all of them.
-        """
+        """Solve the estimate of the rest, in place, if that is better on validation: RMSE there, before and after."""
 
         def solve() -> None:
             solve_shared(self.network, self._rest(train), self._rest(validation), PENALTIES)
@@ -113,8 +116,7 @@ class AlignedRegressor(Regressor):
 
     def refit_few(self, seen: Seen) -> LeftOut:
         """Solve the estimate of the rest, in place, where specimens are few."""
-        nothing = nn.Linear(1, 1)  # there are no corrections to leave out
-        return solve_few(self.network, nothing, self._rest(seen))
+        return solve_few(self.network, None, self._rest(seen))
 
     def _rest(self, seen: Seen) -> Seen:
         """The photographs within reach, with what is to be told of them."""

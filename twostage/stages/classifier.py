@@ -20,6 +20,8 @@ __all__ = ["CircularClassifier", "Classifier", "fit_temperature", "log_bin_mass"
 
 FARTHEST = 1e15
 """Standard deviations from an edge; the square of more is no float32."""
+PROBIT = 1.702
+"""A normal distribution function is nearly the logistic one of so many times its argument."""
 FAR_OUT = 1e3
 LEAST_DIFFERENCE = -1e-6
 """Of the logarithms at both ends of a bin."""
@@ -135,11 +137,11 @@ class Classifier(Stage):
 
 
 class CircularClassifier(Classifier):
-    """The same on a circle: ``logit_k = arrow(x) . (cos, sin)(center_k) / variance + correction_k(x)``.
+    """The same on a circle: ``logit_k = sharpness * arrow(x) . (cos, sin)(center_k) + correction_k(x)``.
 
-    For an arrow of length one that is a von Mises distribution with the spread of the soft targets; a network that does
-    not know the direction gives a shorter arrow, and so bins that are alike. Source: Mardia and Jupp 2000, "Directional
-    statistics", section 3.5.4.
+    That is a von Mises distribution, as sharp for an arrow of length one that two neighbours share the probability as
+    in the soft targets. A network that does not know the direction gives a shorter arrow, and so bins that are alike.
+    Source: Mardia and Jupp 2000, "Directional statistics", section 3.5.4.
     """
 
     directions: Tensor
@@ -154,8 +156,13 @@ class CircularClassifier(Classifier):
 
     def _spread(self, code: Tensor) -> Tensor:
         """Logits (N,K) of arrows (N,2), without corrections."""
-        angle = self.sd * (2 * math.pi / float(self.bins.period or 1))
-        return code @ self.directions.T / angle**2
+        return self.sharpness * code @ self.directions.T
+
+    @property
+    def sharpness(self) -> Tensor:
+        """From the slope of a normal distribution function, as of a logistic one, between two neighbours."""
+        radius = float(self.bins.period or 1) / (2 * math.pi)
+        return PROBIT * radius**2 / (self.sd * 2 * float(self.bins.half_width.mean()))
 
     def estimate(self, images: Tensor, targets: Tensor) -> Tensor:
         """Direction (N,) of the mean of the bin centers."""

@@ -97,7 +97,7 @@ def solve_shared(network: Network, train: Seen, validation: Seen, penalties: tup
     network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
 
 
-def solve_few(network: Network, corrections: nn.Linear, seen: Seen) -> LeftOut:
+def solve_few(network: Network, corrections: nn.Linear | None, seen: Seen) -> LeftOut:
     """Solve the readout of the shared estimate by leaving out each specimen, without corrections: each asks for more.
 
     Args:
@@ -107,7 +107,7 @@ def solve_few(network: Network, corrections: nn.Linear, seen: Seen) -> LeftOut:
         raise ValueError("what is left out in turn are specimens: give groups")
     found = solve_left_out(seen.pooled, seen.concentration, seen.groups, network.bins.scale)
     network.set_estimate(torch.from_numpy(found.solution))
-    for parameter in corrections.parameters():
+    for parameter in () if corrections is None else corrections.parameters():
         nn.init.zeros_(parameter)
     return found
 

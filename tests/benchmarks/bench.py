@@ -13,6 +13,7 @@ from pathlib import Path
 import accuracy
 import another_day
 import decoding
+import ends
 import export
 import few
 import fits
@@ -50,13 +51,14 @@ BENCHES = {
     "limit": limit.run,
     "accuracy": accuracy.run,
     "founding": founding.run,
+    "ends": ends.run,
     "trust": trust.run,
     "another_day": another_day.run,
     "page": page.run,
     "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "another_day", "export", "few", "founding", "page", "trust"}
-LONG = {"accuracy", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "another_day", "ends", "export", "few", "founding", "page", "trust"}
+LONG = {"accuracy", "another_day", "ends", "export", "few", "fits", "founding", "page", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -31,6 +31,7 @@ def some_card(outcome, **more):
         confidence=0.9 if not outcome.no_intervals else None,
         false_alarm=0.01,
         minimum=None,
+        limit="none",
         n_train=40,
         remarks=[NASTY],
         digest="0123456789abcdef",

@@ -49,7 +49,9 @@ def _from_file(path: Path, name: str) -> dict[str, Tensor]:
             f".pth, .bin) are never loaded: convert them with safetensors.torch.save_file"
         ) from error
     if intended != name:
-        raise BackboneError(f"backbone.weights={path}: weights of {intended}, and not of {name}; say backbone={intended}")
+        raise BackboneError(
+            f"backbone.weights={path}: weights of {intended}, and not of {name}; say backbone={intended}"
+        )
     return tensors
 
 

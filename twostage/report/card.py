@@ -20,6 +20,12 @@ FIT = {
     "pad": "Photographs that are not square get a border.",
     "crop": "Of photographs that are not square the middle is read.",
 }
+BEYOND = {
+    "none": "Beyond it the status is `out_of_range`.",
+    "clip": "What is read beyond it becomes its nearer end; well beyond it the status is `out_of_range`.",
+    "logistic": "Every number lies in it, and of a photograph that shows more or less nothing tells so.",
+}
+"""By `combine.limit`."""
 COLORS = {
     "srgb": "sRGB",
     "linear": "linear light",
@@ -51,6 +57,7 @@ class CardFacts:
     confidence: float | None
     false_alarm: float | None
     minimum: float | None
+    limit: str
     n_train: int | None
     remarks: Sequence[str]
     digest: str
@@ -141,7 +148,7 @@ def _reads(facts: CardFacts) -> str:
         f"hold the camera. {FIT[facts.fit]} They are made {facts.size} pixels wide and high and read as "
         f"{COLORS[facts.color]}.",
         f"**Range**: {low} to {high}, in {len(facts.edges) - 1} bins with edges at "
-        f"{', '.join(number(edge) for edge in facts.edges)}. Beyond it the status is `out_of_range`.",
+        f"{', '.join(number(edge) for edge in facts.edges)}. {BEYOND[facts.limit]}",
         "**Of what** it is the concentration, twostage does not know: who hands this model on writes it here.",
         f"**Unit**: {_plain(facts.unit) or 'not given when it was trained: ask who trained it'}.",
     ]

@@ -57,6 +57,7 @@ def card_of(
         confidence=trust.confidence if trust.has_intervals else None,
         false_alarm=None if trust.typicality is None else trust.false_alarm,
         minimum=config.data.minimum,
+        limit=config.combine.limit,
         n_train=told.get("n_train"),
         remarks=told.get("remarks", []),
         digest=str(told.get("digest", ""))[:DIGITS],

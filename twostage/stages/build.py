@@ -15,6 +15,7 @@ from twostage.options.run import Config
 from twostage.stages.aligned import AlignedRegressor, reach_of
 from twostage.stages.classifier import CircularClassifier, Classifier
 from twostage.stages.encoded import Encoded, LabelCodes, SoftBins
+from twostage.stages.limits import Limits
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import Stage
@@ -22,6 +23,7 @@ from twostage.stages.stage import Stage
 __all__ = [
     "backbone_config_of",
     "build_classifier",
+    "build_limits",
     "build_regressor",
     "build_stage",
     "has_trained_weights",
@@ -52,6 +54,7 @@ def _network(config: Config, stage: str, bins: Bins) -> Network:
             pooling=config.pooling,
             name=backbone_config.name,
             disc=config.sees_disc,
+            limit=config.combine.limit,
         )
 
 
@@ -66,6 +69,12 @@ def build_classifier(config: Config, bins: Bins) -> Classifier | Encoded:
             return LabelCodes(network, bins)
     kind = Classifier if bins.period is None else CircularClassifier
     return kind(network, bins, options.smoothing)
+
+
+def build_limits(config: Config, bins: Bins) -> Limits:
+    """Beyond which concentrations nothing is said."""
+    ends = None if config.combine.limit == "none" else (float(bins.edges[0]), float(bins.edges[-1]))
+    return Limits(config.data.minimum, ends)
 
 
 def build_regressor(config: Config, bins: Bins) -> Regressor:

@@ -25,7 +25,7 @@ from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared, prepare, spread
 from twostage.run.start import try_networks
 from twostage.scale import SCALES
-from twostage.stages.combination import at_least
+from twostage.stages.build import build_limits
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["compare"]
@@ -227,7 +227,8 @@ def _baselines(prepared: Prepared, names: list[str]) -> dict[str, np.ndarray]:
     targets, seed = prepared.photos.table.targets[rows], prepared.config.seed
     scale = prepared.bins.scale
     found = {name: scale.back(BASELINES[name](seed).fit(known, scale.to(targets)).predict(unknown)) for name in names}
-    return {name: at_least(values, prepared.config.data.minimum) for name, values in found.items()}
+    limits = build_limits(prepared.config, prepared.bins)
+    return {name: limits.cut(values) for name, values in found.items()}
 
 
 def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:

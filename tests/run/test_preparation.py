@@ -71,6 +71,14 @@ def test_photographs_beyond_the_training_range_are_told():
     assert beyond_training(SCALES["log"], np.array([1.0, 100, 120]), np.array(["train", "train", "test"])) == []
 
 
+@pytest.mark.parametrize(("limit", "told"), [("none", 0), ("clip", 1), ("logistic", 1)])
+def test_photographs_that_a_limit_never_reads_are_told(here, limit, told):
+    options = [*TINY, "bins.range=[100,330]", f"combine.limit={limit}", "run=a"]
+    notes = [note for note in prepare(load_config(options), RunFolder(here / "a")).notes if "never says" in note]
+    assert len(notes) == told
+    assert all(f"beyond 100..330, which combine.limit={limit} never says" in note for note in notes)
+
+
 def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(here):
     (said,) = [
         note for note in prepare(load_config([*TINY, "run=a"]), RunFolder(here / "a")).notes if "interval" in note

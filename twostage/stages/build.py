@@ -9,7 +9,7 @@ import torch
 from twostage.backbones import build_backbone
 from twostage.bins import Bins
 from twostage.data.color import channels
-from twostage.options.choices import ALIGNMENTS, METHODS
+from twostage.options.choices import ALIGNMENTS
 from twostage.options.family import resolve
 from twostage.options.run import Config
 from twostage.stages.aligned import AlignedRegressor, reach_of
@@ -26,7 +26,6 @@ __all__ = [
     "build_limits",
     "build_regressor",
     "build_stage",
-    "has_trained_weights",
     "is_refitted",
     "starts_from_own_weights",
     "warm_start",
@@ -96,11 +95,6 @@ def build_stage(name: str, config: Config, bins: Bins) -> Stage:
 def is_refitted(network: Network, config: Config) -> bool:
     """Is the last layer of a stage to be solved after its training?"""
     return config.train.refit and network.pooled_width <= MOST_COLUMNS
-
-
-def has_trained_weights(config: Config) -> bool:
-    """Does a stage's backbone begin with weights that were trained on other photographs?"""
-    return any(backbone_config_of(config, stage).trained_weights for stage in METHODS[config.method])
 
 
 def starts_from_own_weights(config: Config) -> bool:

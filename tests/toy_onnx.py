@@ -24,6 +24,7 @@ def toy_card(size=32, fit="crop", **more):
         "reasons": REASONS,
         "confidence": 0.9,
         "minimum": None,
+        "limit": "none",
         "distance_threshold": None,
         "version": "0.1.0",
         "digest": "0123",

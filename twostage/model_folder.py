@@ -19,7 +19,9 @@ from twostage.options.choices import METHODS
 from twostage.options.compose import to_typed
 from twostage.options.flat import without_places
 from twostage.options.run import Config
+from twostage.stages.build import build_limits
 from twostage.stages.ensemble import Ensemble
+from twostage.stages.limits import Limits
 from twostage.stages.two_stage import TwoStage
 from twostage.stages.weights import REPAIR, described_stage, load_weights
 from twostage.trust.recalibration import Recalibration
@@ -64,6 +66,11 @@ class TrainedModel:
     def members(self) -> list[TwoStage]:
         """The networks whose mean is read: one, or several."""
         return [self.network] if isinstance(self.network, TwoStage) else self.network.members
+
+    @property
+    def limits(self) -> Limits:
+        """Beyond which it says nothing."""
+        return build_limits(self.config, self.bins)
 
     @property
     def remarks(self) -> list[str]:

@@ -197,7 +197,7 @@ class Predictor:
             config.combine.method,
             model.trust,
             failed,
-            config.data.minimum,
+            model.limits,
             recalibration=model.recalibration,
             unit=self.unit,
         )

@@ -84,15 +84,15 @@ class _Read:
         return figures | {name: choice.name == name for name in ("nothing", "offset", "offset and slope")}
 
     def _figures(self, rows, model):
-        rows, config = np.flatnonzero(rows), model.config
-        read, method = self.all[rows], config.combine.method
+        rows = np.flatnonzero(rows)
+        read, method = self.all[rows], model.config.combine.method
         said = predict(
             model.bins,
             self.pixels[rows],
             read.reading,
             method,
             model.trust,
-            minimum=config.data.minimum,
+            limits=model.limits,
             distance=read.distance,
             recalibration=model.recalibration,
         )

@@ -14,6 +14,7 @@ import accuracy
 import angles
 import another_day
 import decoding
+import ends
 import export
 import few
 import fits
@@ -52,6 +53,7 @@ BENCHES = {
     "accuracy": accuracy.run,
     "angles": angles.run,
     "founding": founding.run,
+    "ends": ends.run,
     "trust": trust.run,
     "another_day": another_day.run,
     "page": page.run,
@@ -59,6 +61,8 @@ BENCHES = {
 }
 WITH_OPTIONS = {"accuracy", "angles", "another_day", "export", "few", "founding", "page", "trust"}
 LONG = {"accuracy", "angles", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "another_day", "ends", "export", "few", "founding", "page", "trust"}
+LONG = {"accuracy", "another_day", "ends", "export", "few", "fits", "founding", "page", "sizes", "trust"}
 RESULTS = Path("outputs/bench")
 
 

@@ -11,7 +11,7 @@ from twostage.model_folder import load_model
 from twostage.trust.status import Status
 
 KEYS = (
-    "format name unit scale low high edges size fit color statuses reasons confidence minimum distance_threshold "
+    "format name unit scale low high edges size fit color statuses reasons confidence minimum limit distance_threshold "
     "version digest sha256 remarks method combination backbone pooling members views trained"
 )
 

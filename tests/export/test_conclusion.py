@@ -16,6 +16,7 @@ from twostage.export.proof import open_file
 from twostage.export.recording import OPSET, record, weights_of
 from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS
 from twostage.options.family import resolve
+from twostage.stages.build import build_limits
 from twostage.stages.reading import Reading
 from twostage.trust.prediction import predict
 from twostage.trust.recalibration import Recalibration
@@ -41,14 +42,15 @@ def both(bins, trust, reading, pixels, *overrides, recalibration=None):
     """The prediction, and what the graph says."""
     config = load_config(["run=x", *overrides])
     recalibration = recalibration or Recalibration()
-    model = SimpleNamespace(bins=bins, trust=trust, config=config, recalibration=recalibration)
+    limits = build_limits(config, bins)
+    model = SimpleNamespace(bins=bins, trust=trust, config=config, recalibration=recalibration, limits=limits)
     expected = predict(
         bins,
         pixels,
         reading,
         config.combine.method,
         trust,
-        minimum=config.data.minimum,
+        limits=limits,
         recalibration=recalibration,
     )
     with torch.no_grad():
@@ -95,7 +97,7 @@ def test_combinations_of_every_kind_are_the_same(name, combination):
 
 @pytest.mark.parametrize("unlike", ["flag", "refuse"])
 @pytest.mark.parametrize("recalibration", [None, Recalibration(2.0), Recalibration(-3.0, 0.9)])
-@pytest.mark.parametrize("overrides", [[], ["data.minimum=120"]])
+@pytest.mark.parametrize("overrides", [[], ["data.minimum=120"], ["combine.limit=clip"], ["combine.limit=logistic"]])
 def test_what_changes_a_reading_changes_it_alike(unlike, recalibration, overrides):
     rng, bins = np.random.default_rng(7), BINS["linear"]
     trust = trusted(rng, bins, "distributional", unlike=unlike, specimens=60)
@@ -103,7 +105,9 @@ def test_what_changes_a_reading_changes_it_alike(unlike, recalibration, override
         bins, trust, said(rng, bins, COUNT), pictures(rng, COUNT), *overrides, recalibration=recalibration
     )
     same(bins, expected, found)
-    assert bool(overrides) == any("below data.minimum" in reason for reason in expected.reason)
+    assert ("data.minimum=120" in overrides) == any("below data.minimum" in reason for reason in expected.reason)
+    inside = (np.nanmin(found["lower"]) >= 80) and (np.nanmax(found["upper"]) <= 350)
+    assert inside == any("combine.limit" in option for option in overrides)
 
 
 def test_a_model_that_has_learned_nothing_about_trust_is_concluded_from_too():
@@ -135,19 +139,23 @@ def test_every_sentence_is_said_and_is_that_of_the_check():
     said_by = {}
     for more in ({"disagreement": 20.0, "max_width": 30.0}, {"unlike": "refuse"}):
         trust = trusted(rng, bins, "distributional", **more)
-        expected, found = both(bins, trust, said(rng, bins, 400), pictures(rng, 400), "data.minimum=100")
+        expected, found = both(
+            bins, trust, said(rng, bins, 400), pictures(rng, 400), "data.minimum=100", "combine.limit=clip"
+        )
         for number, reason in zip(found["reason"], expected.reason, strict=True):
             said_by.setdefault(REASONS[number], set()).add(reason.split(":")[0].split(" ")[0])
     assert set(said_by) == set(REASONS)
     for sentence, theirs in said_by.items():
-        begin = {"": "", "read below": "read", "outside": "outside"}.get(sentence, sentence.split(":")[0].split(" ")[0])
+        begin = {"": "", "read below": "read", "read beyond": "read", "outside": "outside"}.get(
+            sentence, sentence.split(":")[0].split(" ")[0]
+        )
         assert theirs == {begin}, sentence
 
 
 def test_the_graph_has_every_member_of_the_families():
     assert set(COMBINED) == set(COMBINATIONS)
     assert set(ENDS) == set(INTERVALS)
-    assert list(CHECKED) == ["minimum", *CHECKS]
+    assert list(CHECKED) == ["limits", *CHECKS]
     for name, rules in CHECKED.items():
         if name in CHECKS:
             assert {status for _, status, _ in rules} == {resolve(CHECKS[name]).status}

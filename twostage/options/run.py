@@ -187,6 +187,12 @@ class CombineConfig:
     """From both stages to one concentration."""
 
     method: str = option("mixture", "how bins and offsets become one concentration", choices=COMBINATIONS)
+    limit: str = option(
+        "none",
+        "what is said beyond the range of the bins: none, the number as it was read; clip, the nearer end; logistic, "
+        "estimates are bent into the range, in training already",
+        choices="none clip logistic",
+    )
     views: str = option(
         "8",
         "views averaged in prediction; 8: the turns and flips that augment allows; auto: one, where its error is at "

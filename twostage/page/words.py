@@ -70,7 +70,8 @@ def card_rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _meaning(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
     unit = card.get("unit") or "no unit given"
     if card.get("low") is not None and card.get("high") is not None:
-        yield "Range", f"{card['low']:g} to {card['high']:g}, {unit}"
+        cut = "; what is read beyond becomes the nearer end" if card.get("limit", "none") != "none" else ""
+        yield "Range", f"{card['low']:g} to {card['high']:g}, {unit}{cut}"
     confidence = card.get("confidence")
     if confidence:
         share = f"{100 * confidence:g} of 100"

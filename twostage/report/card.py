@@ -20,6 +20,12 @@ FIT = {
     "pad": "Photographs that are not square get a border.",
     "crop": "Of photographs that are not square the middle is read.",
 }
+BEYOND = {
+    "none": "Beyond it the status is `out_of_range`.",
+    "clip": "What is read beyond it becomes its nearer end; well beyond it the status is `out_of_range`.",
+    "logistic": "Every number lies in it, and of a photograph that shows more or less nothing tells so.",
+}
+"""By `combine.limit`."""
 COLORS = {
     "srgb": "sRGB",
     "linear": "linear light",
@@ -52,6 +58,7 @@ class CardFacts:
     false_alarm: float | None
     minimum: float | None
     period: float | None
+    limit: str
     n_train: int | None
     remarks: Sequence[str]
     digest: str
@@ -137,14 +144,14 @@ def _recalibrated(facts: CardFacts) -> list[str]:
 
 def _reads(facts: CardFacts) -> str:
     low, high = number(facts.edges[0]), with_unit(facts.edges[-1], _plain(facts.unit))
-    around = f"It goes around: {low} and {high} are the same"
-    beyond = "Beyond it the status is `out_of_range`" if facts.period is None else around
+    around = f"It goes around: {low} and {high} are the same."
+    beyond = BEYOND[facts.limit] if facts.period is None else around
     rows = [
         "**Photographs** like those it has learned from: the same vessel or card, the same light, the same way to "
         f"hold the camera. {FIT[facts.fit]} They are made {facts.size} pixels wide and high and read as "
         f"{COLORS[facts.color]}.",
         f"**Range**: {low} to {high}, in {len(facts.edges) - 1} bins with edges at "
-        f"{', '.join(number(edge) for edge in facts.edges)}. {beyond}.",
+        f"{', '.join(number(edge) for edge in facts.edges)}. {beyond}",
         "**Of what** it is the concentration, twostage does not know: who hands this model on writes it here.",
         f"**Unit**: {_plain(facts.unit) or 'not given when it was trained: ask who trained it'}.",
     ]

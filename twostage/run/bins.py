@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from twostage.bins import Bins
-from twostage.errors import DataError, some
+from twostage.errors import DataError, number_of, some
 from twostage.options.run import BinsConfig, Config
 from twostage.scale import Scale
 from twostage.stages.left_out import FEW
 from twostage.tables.parts import PARTS
 
-__all__ = ["beyond_training", "is_few", "lay_bins", "rows_of_bins", "spanned_decades"]
+__all__ = ["beyond_training", "is_few", "lay_bins", "never_said", "rows_of_bins", "spanned_decades"]
 
 MOST_LEVELS = 4
 """Different targets per bin; more are no levels, and no edge need avoid them."""
@@ -114,6 +114,18 @@ def beyond_training(scale: Scale, targets: np.ndarray, parts: np.ndarray) -> lis
     return [
         f"photographs with concentrations beyond {low:g}..{high:g}, those that are learned from: {', '.join(found)}; a "
         f"network reads them badly, so train on more levels, or split otherwise"
+    ]
+
+
+def never_said(limit: str, bins: Bins, targets: np.ndarray) -> list[str]:
+    """A sentence where `combine.limit` keeps readings from concentrations that photographs have, (N,)."""
+    low, high = bins.edges[[0, -1]]
+    beyond = int(((targets < low) | (targets > high)).sum())
+    if limit == "none" or not beyond:
+        return []
+    return [
+        f"{number_of(beyond, 'photograph has a concentration', 'photographs have concentrations')} beyond "
+        f"{low:g}..{high:g}, which combine.limit={limit} never says: set a wider bins.range, or combine.limit=none"
     ]
 
 

@@ -31,7 +31,8 @@ from twostage.run.preparation import Prepared, spread
 from twostage.run.shown_reading import shown_reading
 from twostage.run.stage import plans_of
 from twostage.run.trusted import learn_trust
-from twostage.stages.combination import at_least, combine
+from twostage.stages.build import build_limits
+from twostage.stages.combination import combine
 from twostage.training.distributed import once
 from twostage.trust.prediction import Prediction
 from twostage.trust.status import Status
@@ -73,9 +74,9 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     read = prediction.is_read
     if not read.any():
         raise RunError(f"none of the {len(rows)} test photographs was read: {prediction.reason[0]}")
-    bins, minimum = prepared.bins, prepared.config.data.minimum
+    bins, limits = prepared.bins, build_limits(prepared.config, prepared.bins)
     combined = {
-        method: at_least(combine(bins, prediction.reading[read], method, targets[read]), minimum)
+        method: limits.cut(combine(bins, prediction.reading[read], method, targets[read]))
         for method in (*COMBINATIONS, "oracle")
     }
     combinations = frame.loc[read, ["image", "target"]].assign(**combined)
@@ -253,7 +254,7 @@ def _baselines(prepared: Prepared, learned: Sequence[tuple[np.ndarray, np.ndarra
     Args:
         learned: Rows to learn from and rows to read, once or for each fold; others stay NaN.
     """
-    scale, minimum = prepared.bins.scale, prepared.config.data.minimum
+    scale, limits = prepared.bins.scale, build_limits(prepared.config, prepared.bins)
     places = scale.to(prepared.photos.table.targets)
     ridge, mean = np.full((2, len(places)), np.nan)
     for train, test in learned:
@@ -262,7 +263,7 @@ def _baselines(prepared: Prepared, learned: Sequence[tuple[np.ndarray, np.ndarra
         fitted = model.fit(color_statistics(prepared.pixels(some_train)), places[some_train])
         ridge[test] = fitted.predict(color_statistics(prepared.pixels(test)))
         mean[test] = scale.mean(places[train])
-    return {"colour_baseline": at_least(scale.back(ridge), minimum), "mean_baseline": scale.back(mean)}
+    return {"colour_baseline": limits.cut(scale.back(ridge)), "mean_baseline": scale.back(mean)}
 
 
 def _training_cost(folders: Sequence[RunFolder]) -> dict[str, float]:

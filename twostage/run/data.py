@@ -23,7 +23,7 @@ from twostage.evaluation.baselines import color_ridge, on_scale
 from twostage.evaluation.metrics import rmse
 from twostage.files import given_path
 from twostage.options.run import Config
-from twostage.run.bins import beyond_training, is_few, lay_bins, rows_of_bins, spanned_decades
+from twostage.run.bins import beyond_training, is_few, lay_bins, never_said, rows_of_bins, spanned_decades
 from twostage.scale import scale_of
 from twostage.tables.table import Table
 from twostage.training.distributed import first_process_first, is_first_process, once
@@ -100,6 +100,7 @@ def load_data(config: Config) -> RunData:
     learned = parts.copy()
     learned[rows_of_bins(parts, photos.table.groups)] = "train"
     notes = [*photos.notes, *beyond_training(bins.scale, photos.table.targets, learned), *notes]
+    notes += never_said(config.combine.limit, bins, photos.table.targets)
     notes += _left_out(photos.skipped) + _without_intervals(config, photos.table, parts)
     if decades := spanned_decades(config, photos.table.targets):
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")

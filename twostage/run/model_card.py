@@ -58,6 +58,7 @@ def model_card_of(
         false_alarm=None if trust.typicality is None else trust.false_alarm,
         minimum=config.data.minimum,
         period=model.bins.period,
+        limit=config.combine.limit,
         n_train=told.get("n_train"),
         remarks=told.get("remarks", []),
         digest=str(told.get("digest", ""))[:DIGITS],

@@ -22,7 +22,7 @@ from twostage.model_folder import load_model
 from twostage.options.choices import METHODS
 from twostage.options.run import Config
 from twostage.run.folder import RunFolder
-from twostage.stages.build import backbone_config_of, build_stage, has_trained_weights, is_refitted
+from twostage.stages.build import backbone_config_of, build_stage, is_refitted
 from twostage.stages.network import Network
 from twostage.starts.shipped import load_shipped
 
@@ -119,10 +119,11 @@ def _takes_shipped(config: Config) -> bool:
     """Are the photographs real ones, and the networks, without weights of their own, like the start that ships?"""
     if not config.data.are_files:
         return False
-    if has_trained_weights(config):
+    stages = METHODS[config.method]
+    if any(backbone_config_of(config, stage).trained_weights for stage in stages):
         return False
     start = _shipped()
-    return not any(start.different(config, stage) for stage in METHODS[config.method])
+    return not any(start.different(config, stage) for stage in stages)
 
 
 def _shipped() -> Start:

@@ -9,6 +9,7 @@ import numpy as np
 from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.preparation import Prepared, spread
+from twostage.stages.build import build_limits
 from twostage.stages.reading import Reading
 from twostage.trust.intervals import specimens_needed
 from twostage.trust.prediction import Prediction, predict
@@ -63,6 +64,7 @@ def learn_by_folds(
         the others teach.
     """
     config, settings = prepared.config, settings_of(prepared.config)
+    limits = build_limits(config, prepared.bins)
     specimens, parts = prepared.specimens[rows], []
     left = min(len(np.unique(np.delete(specimens, fold))) for fold in folds)
     if left < specimens_needed(settings.confidence):  # then each specimen by all others
@@ -71,9 +73,7 @@ def learn_by_folds(
         others = np.setdiff1d(np.arange(len(rows)), fold)
         trust = _of_read(prepared, settings, rows[others], reading[others])
         pixels = prepared.pixels(rows[fold])
-        parts.append(
-            predict(prepared.bins, pixels, reading[fold], config.combine.method, trust, minimum=config.data.minimum)
-        )
+        parts.append(predict(prepared.bins, pixels, reading[fold], config.combine.method, trust, limits=limits))
     order = np.argsort(np.concatenate(list(folds)))
     return _of_read(prepared, settings, rows, reading), Prediction.joined(parts).select(order)
 

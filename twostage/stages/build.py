@@ -9,12 +9,13 @@ import torch
 from twostage.backbones import Backbone, build_backbone
 from twostage.bins import Bins
 from twostage.data.color import channels
-from twostage.options.choices import ALIGNMENTS, METHODS
+from twostage.options.choices import ALIGNMENTS
 from twostage.options.family import resolve
 from twostage.options.run import Config
 from twostage.stages.aligned import AlignedRegressor, reach_of
 from twostage.stages.classifier import CircularClassifier, Classifier
 from twostage.stages.encoded import Encoded, LabelCodes, SoftBins
+from twostage.stages.limits import Limits
 from twostage.stages.network import Network
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import Stage
@@ -23,9 +24,9 @@ __all__ = [
     "backbone_config_of",
     "backbone_of",
     "build_classifier",
+    "build_limits",
     "build_regressor",
     "build_stage",
-    "has_trained_weights",
     "is_refitted",
     "starts_from_own_weights",
     "warm_start",
@@ -56,6 +57,7 @@ def _network(config: Config, stage: str, bins: Bins, backbone: Backbone | None) 
             pooling=config.pooling,
             name=backbone_config_of(config, stage).name,
             disc=config.sees_disc,
+            limit=config.combine.limit,
         )
 
 
@@ -70,6 +72,12 @@ def build_classifier(config: Config, bins: Bins, backbone: Backbone | None = Non
             return LabelCodes(network, bins)
     kind = Classifier if bins.period is None else CircularClassifier
     return kind(network, bins, options.smoothing)
+
+
+def build_limits(config: Config, bins: Bins) -> Limits:
+    """Beyond which concentrations nothing is said."""
+    ends = None if config.combine.limit == "none" else (float(bins.edges[0]), float(bins.edges[-1]))
+    return Limits(config.data.minimum, ends)
 
 
 def build_regressor(config: Config, bins: Bins, backbone: Backbone | None = None) -> Regressor:
@@ -95,11 +103,6 @@ def build_stage(name: str, config: Config, bins: Bins, backbone: Backbone | None
 def is_refitted(network: Network, config: Config) -> bool:
     """Is the last layer of a stage to be solved after its training?"""
     return config.train.refit and network.pooled_width <= MOST_COLUMNS
-
-
-def has_trained_weights(config: Config) -> bool:
-    """Does a stage's backbone begin with weights that were trained on other photographs?"""
-    return any(backbone_config_of(config, stage).trained_weights for stage in METHODS[config.method])
 
 
 def starts_from_own_weights(config: Config) -> bool:

@@ -9,7 +9,7 @@ from twostage.options.choices import COMBINATIONS
 from twostage.options.family import resolve
 from twostage.stages.reading import Reading
 
-__all__ = ["argmax", "at_least", "combine", "mixture", "top2"]
+__all__ = ["argmax", "combine", "mixture", "top2"]
 
 
 def combine(bins: Bins, reading: Reading, method: str = "mixture", target: np.ndarray | None = None) -> np.ndarray:
@@ -30,11 +30,6 @@ def combine(bins: Bins, reading: Reading, method: str = "mixture", target: np.nd
         return bins.scale.home(candidates[np.arange(len(candidates)), bins.index(target)])
     found: np.ndarray = resolve(COMBINATIONS.member(method))(bins, reading.probabilities, candidates)
     return found
-
-
-def at_least(concentration: np.ndarray, minimum: float | None) -> np.ndarray:
-    """Concentrations (N,), none of them below the least that there can be; NaN stays."""
-    return concentration if minimum is None else np.maximum(concentration, minimum)
 
 
 def mixture(bins: Bins, probabilities: np.ndarray, candidates: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from twostage.scale import LINEAR, Scale
+from twostage.bins import Bins
+from twostage.stages.limits import Straight
 
 __all__ = ["FEW", "LeftOut", "few_rows", "solve_left_out"]
 
@@ -27,6 +28,8 @@ FLAT = 1e4
 """Strength of the constant, which is as good as free."""
 LEAST_SPREAD = 1e-3
 """A column that varies less is not enlarged to the size of the others: in another photograph it may vary."""
+LINE = Straight(Bins([0.0, 1.0]))
+"""Values are what the solution says."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def few_rows(groups: np.ndarray, most: int) -> np.ndarray:
     return np.flatnonzero((place * wanted) // count != ((place - 1) * wanted) // count)
 
 
-def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray, scale: Scale = LINEAR) -> LeftOut:
+def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray, bend: Straight = LINE) -> LeftOut:
     """Ridge regression on standardised columns, each specimen counting the same.
 
     The residuals without a specimen follow from one inverse: An, Liu and Venkatesh 2007, "Fast cross-validation
@@ -63,9 +66,10 @@ def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray, 
         columns: (N,P).
         values: What to predict, (N,).
         groups: The specimen of each row, (N,), at least two.
-        scale: That of the values.
+        bend: From what the solution says to the values.
     """
-    weight, code = _alike(groups), scale.code(values)
+    alike, code = _alike(groups), bend.code(values)
+    weight = alike * bend.slope(values) ** 2
     middle, mean = weight @ code / weight.sum(), weight @ columns / weight.sum()
     spread = np.maximum(np.sqrt(weight @ (columns - mean) ** 2 / weight.sum()), LEAST_SPREAD)
     standard = (columns - mean) / spread / np.sqrt(columns.shape[1])
@@ -82,8 +86,8 @@ def solve_left_out(columns: np.ndarray, values: np.ndarray, groups: np.ndarray, 
         missed = np.empty(target.shape)
         for rows in members:
             missed[rows] = np.linalg.solve(inverse[np.ix_(rows, rows)], dual[rows]) / root[rows]
-        estimate = scale.decoded(code - missed)
-        rmse = float(np.sqrt(weight @ scale.apart(estimate, values) ** 2 / weight.sum()))
+        estimate = bend.decoded(code - missed)
+        rmse = float(np.sqrt(alike @ bend.scale.apart(estimate, values) ** 2 / alike.sum()))
         found.append((rmse, strength, dual, estimate))
     best = min(rmse for rmse, *_ in found)
     rmse, strength, dual, estimate = next(one for one in found if one[0] <= NEARLY * best)

@@ -13,6 +13,7 @@ from twostage.backbones.pooling import build_pooling
 from twostage.bins import Bins
 from twostage.data.augment import dihedral_view, undone_view
 from twostage.errors import BackboneError
+from twostage.stages.limits import BENDS
 
 __all__ = ["Network", "disc_of"]
 
@@ -47,8 +48,12 @@ class Network(nn.Module):
         pooling: str,
         name: str = "backbone",
         disc: bool = False,
+        limit: str = "none",
     ) -> None:
         """`disc`: see the disc alone that stays in the photograph however it is turned, and the mean outside.
+
+        Args:
+            limit: As `combine.limit`: are estimates bent into the range of the bins?
 
         Raises:
             BackboneError: The backbone cannot take images of `size` pixels, or would lose its symmetry.
@@ -60,6 +65,7 @@ class Network(nn.Module):
                 f"pooling=flatten would undo the symmetry {backbone.symmetry} of backbone={name}: choose masks or mean"
             )
         self.precision, self.size, self.bins = torch.float32, size, bins
+        self.bend = BENDS[limit](bins)
         # where turned photographs are filled from outside, the filling would tell the angle
         self.register_buffer("inside", disc_of(size) if disc else None, persistent=False)
         self.register_buffer("mean", torch.zeros(channels))
@@ -160,8 +166,7 @@ class Network(nn.Module):
         """Estimated concentration (N,1) from pooled vectors (N,P)."""
         if self.bins.period is not None:
             return self.direction(self.arrow(pooled))
-        estimate: Tensor = self.shift + self.spread * self.readout(pooled)
-        return estimate
+        return self.bend(self.shift + self.spread * self.readout(pooled))
 
     def arrow(self, pooled: Tensor) -> Tensor:
         """On a circle: cosine and sine of the angle, of any length, (N,2), from pooled vectors (N,P)."""
@@ -176,7 +181,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def set_estimate(self, solution: Tensor) -> None:
-        """Let the estimate, or its arrow, be this linear function of the pooled vector, in its unit.
+        """Let the estimate before it is bent, or its arrow, be this linear function of the pooled vector, in its unit.
 
         Args:
             solution: (R, P + 1), the constants last; R = 1, on a circle 2.

@@ -89,11 +89,11 @@ def ridge(columns: np.ndarray, values: np.ndarray, weight: np.ndarray, penalties
 
 def solve_shared(network: Network, train: Seen, validation: Seen, penalties: tuple[float, ...]) -> None:
     """Solve the readout of the shared estimate over all training photographs; validation chooses the penalty."""
-    scale = network.bins.scale
-    weight, codes = np.ones(len(train.pooled)), scale.code(train.concentration).T
+    bend = network.bend
+    weight, codes = bend.slope(train.concentration) ** 2, bend.code(train.concentration).T
     solutions = np.stack([ridge(train.pooled, code, weight, penalties) for code in codes], 1)  # (penalties, R, P + 1)
-    said = [scale.decoded(with_one(validation.pooled) @ solution.T) for solution in solutions]
-    error = np.stack([scale.apart(one, validation.concentration) for one in said], 1)
+    said = [bend.decoded(with_one(validation.pooled) @ solution.T) for solution in solutions]
+    error = np.stack([bend.scale.apart(one, validation.concentration) for one in said], 1)
     network.set_estimate(torch.from_numpy(solutions[(error**2).mean(0).argmin()]))
 
 
@@ -105,7 +105,7 @@ def solve_few(network: Network, corrections: nn.Linear | None, seen: Seen) -> Le
     """
     if seen.groups is None:
         raise ValueError("what is left out in turn are specimens: give groups")
-    found = solve_left_out(seen.pooled, seen.concentration, seen.groups, network.bins.scale)
+    found = solve_left_out(seen.pooled, seen.concentration, seen.groups, network.bend)
     network.set_estimate(torch.from_numpy(found.solution))
     for parameter in () if corrections is None else corrections.parameters():
         nn.init.zeros_(parameter)

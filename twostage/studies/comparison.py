@@ -25,7 +25,7 @@ from twostage.run.folder import RunFolder
 from twostage.run.preparation import Prepared, prepare, spread
 from twostage.run.start import try_networks
 from twostage.scale import Scale, scale_of
-from twostage.stages.combination import at_least
+from twostage.stages.build import build_limits
 from twostage.studies.folder import check_runs, open_study, read_rows
 
 __all__ = ["compare"]
@@ -227,8 +227,8 @@ def _baselines(prepared: Prepared, names: list[str]) -> dict[str, np.ndarray]:
     targets, seed = prepared.photos.table.targets[rows], prepared.config.seed
     scale = prepared.bins.scale
     models = {name: on_scale(BASELINES[name](seed), scale).fit(known, scale.to(targets)) for name in names}
-    found = {name: scale.back(model.predict(unknown)) for name, model in models.items()}
-    return {name: at_least(values, prepared.config.data.minimum) for name, values in found.items()}
+    limits = build_limits(prepared.config, prepared.bins)
+    return {name: limits.cut(scale.back(model.predict(unknown))) for name, model in models.items()}
 
 
 def _ranked(found: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:

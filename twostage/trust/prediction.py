@@ -13,7 +13,8 @@ from twostage.bins import Bins
 from twostage.data.store import Pixels
 from twostage.errors import ConfigError
 from twostage.scale import Scale
-from twostage.stages.combination import at_least, combine
+from twostage.stages.combination import combine
+from twostage.stages.limits import Limits
 from twostage.stages.reading import Reading
 from twostage.trust.checks import Seen, look
 from twostage.trust.distribution import Distribution
@@ -36,7 +37,7 @@ class Prediction:
     (N,) int64 names the bin in which the concentration lies, -1 where refused; `bin_probabilities` (N,K) say how likely
     each bin is, calibrated where the model has learned that, and `reading` is what both stages say, its arrays (N,K):
     NaN where refused. `status` (N,) holds the values of `Status`; `reason` (N,) says why a status is not "ok", or that
-    a number was below the least that there can be. `distribution` is the predictive distribution, None for a model that
+    a number was beyond a limit. `distribution` is the predictive distribution, None for a model that
     has not learned it. `unit` is that of the concentrations; may be empty.
 
     Examples:
@@ -200,7 +201,7 @@ def predict(
     method: str,
     trust: Trust | None = None,
     failed: Mapping[int, str] | None = None,
-    minimum: float | None = None,
+    limits: Limits | None = None,
     distance: np.ndarray | None = None,
     recalibration: Recalibration | None = None,
     unit: str = "",
@@ -210,13 +211,14 @@ def predict(
     Args:
         method: How bins and offsets become one concentration, a member of `COMBINATIONS`.
         trust: What the model has learned about how far it may be believed.
-        minimum: The least concentration that there can be: what is read below it becomes it, and the reason says so.
+        limits: What is read beyond them becomes the nearer one, and the reason says so; ends of intervals likewise. The
+            checks see what was read.
         failed: Rows that could not be decoded, with the reason.
         distance: How far the photographs lie from those of the training, (N,), where that is known already.
         recalibration: By how much all that is read is to be moved.
         unit: Of the concentrations.
     """
-    trust, said = trust or Trust(), reading
+    trust, limits, said = trust or Trust(), limits or Limits(), reading
     reading = reading if recalibration is None else recalibration.apply(bins, reading)
     concentration = combine(bins, reading, method)
     before = concentration if reading is said else combine(bins, said, method)
@@ -224,17 +226,16 @@ def predict(
     distribution = trust.distribution(bins, reading, distance)
     probabilities = reading.probabilities if distribution is None else distribution.mass()
     bounds = _around(bins.scale, concentration, *trust.bounds(distribution, len(reading)))
-    lower, upper = (at_least(ends, minimum) for ends in bounds)
+    lower, upper = map(limits.cut, bounds)
     seen = Seen(pixels, said, concentration, bins, trust, distance, probabilities, lower, upper, before)
-    status, reason = _gravest(
-        len(reading), [(Status.OK, _below(concentration, minimum)), *look(seen), (Status.REFUSED, dict(failed or {}))]
-    )
+    found = [(Status.OK, limits.reasons(concentration)), *look(seen), (Status.REFUSED, dict(failed or {}))]
+    status, reason = _gravest(len(reading), found)
     refused = status == Status.REFUSED.value
 
     def unless_refused(values: np.ndarray) -> np.ndarray:
         return np.where(refused if values.ndim == 1 else refused[:, None], np.nan, values)
 
-    concentration = at_least(unless_refused(concentration), minimum)
+    concentration = limits.cut(unless_refused(concentration))
     return Prediction(
         bins,
         Reading(*map(unless_refused, reading)),
@@ -269,9 +270,3 @@ def _gravest(count: int, found: Sequence[tuple[Status, Mapping[int, str]]]) -> t
             if given.gravity >= status[i].gravity:
                 status[i], reason[i] = given, why
     return np.array([one.value for one in status], dtype=str), np.array(reason, dtype=str)
-
-
-def _below(concentration: np.ndarray, minimum: float | None) -> dict[int, str]:
-    """Rows that were read below the least concentration, with what was read."""
-    rows = [] if minimum is None else np.flatnonzero(concentration < minimum).tolist()
-    return {i: f"read as {concentration[i]:.4g}, below data.minimum={minimum:g}" for i in rows}

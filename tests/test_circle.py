@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from twostage import load_config
 from twostage.bins import Bins
+from twostage.errors import ConfigError
 from twostage.evaluation.baselines import color_ridge, on_scale
 from twostage.evaluation.coverage import coverage
 from twostage.evaluation.error_budget import border_cost, errors_by
@@ -171,6 +173,16 @@ class TestCircle:
         assert ((drawn >= 0) & (drawn < period)).all()
         shares = np.array([np.bincount(bins.index(row), minlength=K) / 4000 for row in drawn])
         np.testing.assert_allclose(shares[:5], mass[:5], atol=0.03)
+
+    def test_of_no_photographs_there_is_nothing(self, period):
+        bins, judged = some(period, 40)
+        said = read(bins, judged[:0], Trust(method="distributional").fitted(bins, judged))
+        assert said.bin_probabilities.shape == (0, K)
+        assert said.to_frame().empty
+
+    def test_a_least_concentration_is_for_a_line(self, period):
+        with pytest.raises(ConfigError, match="data.minimum=0 is for a line"):
+            load_config(["run=x", f"bins.period={period}", "bins.range=null", "augment=none", "data.minimum=0"])
 
     def test_nothing_is_out_of_range_and_neighbours_are_beside_each_other_across_the_seam(self, period):
         bins, judged = some(period)

@@ -98,6 +98,11 @@ def _check_angles(config: Config) -> None:
             circle(ends, config.data.scale, bins.period)
         elif not bins.period > 0:
             raise ConfigError(f"bins.period={bins.period:g} must be a number above zero: 360 for degrees")
+        if config.data.minimum is not None:
+            raise ConfigError(
+                f"data.minimum={config.data.minimum:g} is for a line, and bins.period={bins.period:g} makes the target "
+                f"go around: leave one of them out"
+            )
     is_angle = bins.period is not None or config.data.made_by_turning or align != "none"
     moves = [name for name in GEOMETRY if getattr(augment, name)]
     if is_angle and moves and augment.moves_target is None:

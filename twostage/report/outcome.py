@@ -192,6 +192,12 @@ def draw(outcome: Outcome, histories: Mapping[str, pd.DataFrame]) -> dict[str, b
     if (shown := outcome.shown) is not None:
         row = shown.row
         drawn["reading"] = reading_figure(
-            shown, outcome.probabilities[row], edges, float(outcome.predicted[row]), float(target[row]), unit, scale
+            shown,
+            outcome.probabilities[row],
+            edges,
+            float(scale.home(outcome.predicted[row])),
+            float(target[row]),
+            unit,
+            scale,
         )
     return drawn

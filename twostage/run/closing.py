@@ -158,7 +158,7 @@ def _outcome(
 ) -> Outcome:
     """What came out for the photographs of the given rows (N,) that were read."""
     bins, read, table = prepared.bins, prediction.is_read, prepared.photos.table
-    target, found = table.targets[rows][read], prediction.concentration[read]
+    target, found = bins.scale.home(table.targets[rows][read]), prediction.concentration[read]
     predicted = bins.scale.near(found, target)
     turn = predicted - found  # by which the interval goes with it, on a circle
     error = bins.scale.error(predicted, target)

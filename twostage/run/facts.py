@@ -137,7 +137,7 @@ def parts_table(prepared: Prepared) -> pd.DataFrame:
     found = []
     for part in (*PARTS, *([UNUSED] if len(prepared.part(UNUSED)) else [])):
         rows = prepared.part(part)
-        targets = table.targets[rows]
+        targets = prepared.bins.scale.home(table.targets[rows])
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}
         if table.groups is not None:
             row["specimens"] = len(np.unique(table.groups[rows]))

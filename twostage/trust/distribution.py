@@ -131,7 +131,7 @@ class Distribution:
             turns = (self.bins.edges + period * np.arange(-2, 3)[:, None]).ravel()
             middle = self.middle[:, None]
             below = self._tails(np.clip(turns, middle - 1.5 * period, middle + 1.5 * period))[0]
-            share = np.diff(below.reshape(len(self), 5, -1), axis=-1).sum(1)
+            share = np.diff(below.reshape(len(self), 5, self.bins.count + 1), axis=-1).sum(1)
             return np.asarray(share / share.sum(1, keepdims=True))
         below = self._below_edges()
         share = np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))), axis=1)

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from twostage.data.simulated import Assay
 
@@ -37,6 +38,17 @@ QUIET = Assay(
 def statistics(images):
     """Mean and standard deviation of each channel (C,) of images (N,C,H,W)."""
     return images.mean((0, 2, 3)), images.std((0, 2, 3)).clamp_min(1e-3)
+
+
+def few(quick, values):
+    """Parameters of a test, of which only those in `quick` are tried where there is little time."""
+    assert set(map(repr, quick)) <= set(map(repr, values))
+    few = [*map(repr, quick)]
+    return [value if repr(value) in few else pytest.param(*_each(value), marks=pytest.mark.slow) for value in values]
+
+
+def _each(value):
+    return value if isinstance(value, tuple) else (value,)
 
 
 def one_line(result, *words):

@@ -35,7 +35,7 @@ QUICKER = {
     "06_explain": ["data.count=60"],
 } | {"04_compare": ["data.count=60", "compare.methods=[mean,ridge,direct]"]}
 
-SLOW = ("02_your_table", "03_leaks")
+SLOW = ("02_your_table", "03_leaks", "04_compare", "06_explain")
 
 
 def build_script():
@@ -103,9 +103,9 @@ def test_code_on_the_pages_for_developers_is_that_of_the_package(page):
 
 
 @pytest.mark.parametrize("what", ["guide/predict.md", "guide/explain.md", "Predictor"])
-def test_python_in_guides_and_docstrings_runs(what, here, run):
+def test_python_in_guides_and_docstrings_runs(what, here, once):
     text = (DOCS / "pages" / what).read_text() if what.endswith(".md") else inspect.getdoc(twostage.Predictor)
-    assert run("train", "run=first", *TINY)[0] == 0
+    assert once("train", "run=first", *TINY)[0] == 0
     for i, name in enumerate("ab"):
         Image.fromarray(render_photographs(np.array([200.0]), 32, i)[0]).save(here / f"{name}.jpg")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

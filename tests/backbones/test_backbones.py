@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers import TINY, statistics
+from helpers import TINY, few, statistics
 from safetensors.torch import save_file
 
 from twostage import load_config
@@ -72,23 +72,31 @@ def poolings(name):
     return [pooling for pooling in sorted(POOLINGS) if CONTRACT[name][2] == "none" or pooling != "flatten"]
 
 
+def has_its_shape(name, channels, size):
+    features, stride, _ = CONTRACT[name]
+    backbone = build_backbone(backbone_config(name), channels).eval()
+    shape = map_shape(backbone, channels, size, name)
+    with torch.no_grad():
+        feature_map = backbone(images(2, channels, size))
+    assert feature_map.shape == (2, *shape)
+    if size % stride == 0 and features != 33:
+        assert shape == (features, size // stride, size // stride)
+    if features == 33:  # the input comes first
+        assert shape == (30 + channels, size, size)
+
+
 @pytest.mark.parametrize("name", CONTRACT)
 class TestContract:
     """What every backbone must do; a new one needs a row in CONTRACT."""
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_shape(self, name, channels):
-        features, stride, _ = CONTRACT[name]
-        backbone = build_backbone(backbone_config(name), channels).eval()
-        for size in (32, 48, 64, *([512] if channels == 1 else [])):
-            shape = map_shape(backbone, channels, size, name)
-            with torch.no_grad():
-                feature_map = backbone(images(2, channels, size))
-            assert feature_map.shape == (2, *shape)
-            if size % stride == 0 and features != 33:
-                assert shape == (features, size // stride, size // stride)
-            if features == 33:  # the input comes first
-                assert shape == (30 + channels, size, size)
+        for size in (32, 48, 64):
+            has_its_shape(name, channels, size)
+
+    @pytest.mark.slow
+    def test_shape_of_a_large_photograph(self, name):
+        has_its_shape(name, 1, 512)
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_every_pooling(self, name, channels):
@@ -141,33 +149,6 @@ class TestContract:
             net.precision = torch.bfloat16
             rough = estimate(net, photos)
         assert 0 < float((rough - exact).abs().max()) < 0.1  # of a range of 4
-
-    def test_gradients_in_every_number_format_that_may_be_chosen(self, name):
-        """Garbage memory must not get into them: some convolutions read what was never written."""
-        stage = build_regressor(load_config([f"backbone={name}", "image.size=32", "bins.count=3"]), BINS)
-        photos, targets = images(16), stage.targets(np.linspace(-2, 2, 16))
-        stage.network.normalize(*statistics(photos))
-        exact = gradient_of(stage, photos, targets, Plan("float32", channels_last=False))
-        for plan in candidates(stage, photos, targets):
-            found = gradient_of(stage, photos, targets, plan)
-            assert found.isfinite().all(), plan
-            assert torch.nn.functional.cosine_similarity(found, exact, 0) > 0.98, plan
-
-    def test_export(self, name):
-        net = network(backbone_config(name), pooling="masks").eval()
-        photos = images(2)
-
-        class Estimate(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.net = net
-
-            def forward(self, photos):
-                return estimate(self.net, photos)
-
-        with torch.no_grad():
-            exported = torch.export.export(Estimate().eval(), (photos,)).module()
-            torch.testing.assert_close(exported(photos), estimate(net, photos), rtol=1e-4, atol=1e-5)
 
     @pytest.mark.slow
     def test_overfits_32_images(self, name):
@@ -226,6 +207,38 @@ class TestContract:
                 assert change_and_spread(model, slice(0, 8))[0] > 1e-3 * spread
         seen = different_views([trained.network.regressor.network])
         assert len(seen) == {"none": 8, "p4": 2, "p4m": 1, "O(2)": 1}[declared]
+
+
+@pytest.mark.parametrize("name", few(["compact", "p4m"], [*CONTRACT]))
+class TestCostlyContract:
+    """The rest of it, for few of them where there is little time."""
+
+    def test_gradients_in_every_number_format_that_may_be_chosen(self, name):
+        """Garbage memory must not get into them: some convolutions read what was never written."""
+        stage = build_regressor(load_config([f"backbone={name}", "image.size=32", "bins.count=3"]), BINS)
+        photos, targets = images(16), stage.targets(np.linspace(-2, 2, 16))
+        stage.network.normalize(*statistics(photos))
+        exact = gradient_of(stage, photos, targets, Plan("float32", channels_last=False))
+        for plan in candidates(stage, photos, targets):
+            found = gradient_of(stage, photos, targets, plan)
+            assert found.isfinite().all(), plan
+            assert torch.nn.functional.cosine_similarity(found, exact, 0) > 0.98, plan
+
+    def test_export(self, name):
+        net = network(backbone_config(name), pooling="masks").eval()
+        photos = images(2)
+
+        class Estimate(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = net
+
+            def forward(self, photos):
+                return estimate(self.net, photos)
+
+        with torch.no_grad():
+            exported = torch.export.export(Estimate().eval(), (photos,)).module()
+            torch.testing.assert_close(exported(photos), estimate(net, photos), rtol=1e-4, atol=1e-5)
 
 
 def gradient_of(stage, photos, targets, plan):

@@ -154,7 +154,7 @@ def test_a_stage_that_starts_from_another_starts_without_them():
 
 
 def test_a_trained_model_reads_with_them_and_as_it_was_saved(here):
-    options = ["pooling=surfaces", "data.count=300", "data.pixels=48", "image.size=32", "train.epochs=8"]
+    options = ["pooling=surfaces", "data.count=120", "data.pixels=48", "image.size=32", "train.epochs=6"]
     train(load_config([*options, "bins.count=3", "runtime.progress=false", "run=a"]))
     predictor = Predictor.load("outputs/a", device="cpu")
     network = predictor.model.network

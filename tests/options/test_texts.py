@@ -31,13 +31,25 @@ def value_of(config, key):
     return config
 
 
+def taken_as_written(texts):
+    """Give each of these options its text, all at once."""
+    config = load_config([*BASE, *(f"{key}={text}" for key, text in texts.items())])
+    for key, text in texts.items():
+        assert value_of(config, key) == (None if text == "null" and key in OPTIONAL else text), key
+
+
+@pytest.mark.parametrize("first", range(0, len(TEXTS), len(KEYS)))
+def test_texts_are_taken_as_written(first):
+    texts = TEXTS[first:] + TEXTS[:first]
+    taken_as_written(dict(zip(KEYS, texts, strict=False)))
+    taken_as_written({"backbone.weights": texts[0]})  # which excludes start
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_text_is_taken_as_written(text):
-    for keys in (KEYS, ["backbone.weights"]):  # which excludes start
-        config = load_config([*BASE, *(f"{key}={text}" for key in keys)])
-        for key in keys:
-            expected = None if text == "null" and key in OPTIONAL else text
-            assert value_of(config, key) == expected, key
+def test_each_option_takes_each_text(text):
+    taken_as_written(dict.fromkeys(KEYS, text))
+    taken_as_written({"backbone.weights": text})
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "data.unit"])
@@ -53,21 +65,28 @@ def test_a_number_is_finite(value):
         load_config([*BASE, f"data.minimum={value}"])
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_text_survives_being_saved(text):
+SAVED = [key for key in KEYS if key.startswith("data.")]
+
+
+@pytest.mark.parametrize("first", range(0, len(TEXTS), len(SAVED)))
+def test_texts_survive_being_saved(first):
     config = load_config(BASE)
-    config.data.unit = config.run = text
+    for key, text in zip(SAVED, TEXTS[first:] + TEXTS[:first], strict=False):
+        setattr(config.data, key.removeprefix("data."), text)
+    config.run = TEXTS[first]
     assert to_typed(to_plain(config)) == config
     assert to_typed(yaml.safe_load(yaml.safe_dump(to_plain(config)))) == config
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_predict_takes_its_texts_as_written(text):
-    given = [f"{name}={text}" for name in ("run", "input", "output", "image_column", "target_column")]
-    config = load_config(given, "predict")
-    none = None if text == "null" else text
-    assert (config.run, config.input) == (text, text)
-    assert (config.output, config.image_column, config.target_column) == (none, none, none)
+OF_PREDICT = ("run", "input", "output", "image_column", "target_column")
+
+
+@pytest.mark.parametrize("first", range(0, len(TEXTS), len(OF_PREDICT)))
+def test_predict_takes_its_texts_as_written(first):
+    texts = dict(zip(OF_PREDICT, TEXTS[first:] + TEXTS[:first], strict=False))
+    config = load_config([f"{name}={text}" for name, text in texts.items()], "predict")
+    for name, text in texts.items():
+        assert getattr(config, name) == (None if text == "null" and name not in ("run", "input") else text)
 
 
 @pytest.mark.parametrize(

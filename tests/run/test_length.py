@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from helpers import TINY
+from helpers import TINY, few
 from small_stages import Line, line_examples
 
 from twostage import load_config
@@ -104,7 +104,7 @@ def test_epochs_and_minutes_exclude_each_other():
         load_config(["train.epochs=3", "train.minutes=1"])
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 1.0])
+@pytest.mark.parametrize("share", few([0.25], [0.1, 0.25, 1.0]))
 @pytest.mark.parametrize("epochs", ["null", "12"])
 def test_a_share_of_the_photographs_is_shown_as_many_times_more(here, share, epochs):
     options = [text for text in TINY if "epochs" not in text]

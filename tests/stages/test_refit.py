@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import TINY
+from helpers import TINY, few
 from safetensors.torch import load_file
 
 from twostage import Bins, load_config, train
@@ -262,7 +262,7 @@ def test_what_a_bin_says_is_judged_by_how_far_it_is_heard():
     assert error["all"] < 0.9 * error["true bin"]
 
 
-@pytest.mark.parametrize(("nearly", "views"), [(0.0, "8"), (1e9, "1")])
+@pytest.mark.parametrize(("nearly", "views"), few([(1e9, "1")], [(0.0, "8"), (1e9, "1")]))
 def test_one_view_is_taken_where_it_is_read_nearly_as_well(here, monkeypatch, nearly, views):
     monkeypatch.setattr("twostage.run.stage.NEARLY", nearly)
     for name, asked in (("auto", "auto"), ("told", views)):

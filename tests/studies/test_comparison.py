@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import TINY, TINY_TABLE, one_line
+from helpers import TINY, TINY_TABLE, few, one_line
 from PIL import Image
 
 from twostage import load_config
@@ -140,7 +140,7 @@ def test_a_folder_of_something_else_is_left_alone(photos, run):
     assert run("compare", *QUICK[1:], "compare.methods=[mean,ridge]", "run=c")[0] == 0
 
 
-@pytest.mark.parametrize("command", ["crossval", "learning-curve"])
+@pytest.mark.parametrize("command", few(["crossval"], ["crossval", "learning-curve"]))
 def test_a_specimen_may_be_called_na(photos, run, command):
     table = pd.read_csv(photos / "photos.csv").replace({"group": {"g1": "NA", "g2": "None"}})
     table.to_csv(photos / "photos.csv", index=False)

@@ -59,10 +59,8 @@ BENCHES = {
     "page": page.run,
     "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "angles", "another_day", "export", "few", "founding", "page", "trust"}
-LONG = {"accuracy", "angles", "another_day", "export", "few", "fits", "founding", "page", "sizes", "trust"}
-WITH_OPTIONS = {"accuracy", "another_day", "ends", "export", "few", "founding", "page", "trust"}
-LONG = {"accuracy", "another_day", "ends", "export", "few", "fits", "founding", "page", "sizes", "trust"}
+WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "page", "trust"}
+LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 
 

@@ -181,7 +181,7 @@ class TestCircle:
         assert said.to_frame().empty
 
     def test_a_least_concentration_is_for_a_line(self, period):
-        with pytest.raises(ConfigError, match="data.minimum=0 is for a line"):
+        with pytest.raises(ConfigError, match=r"data.minimum=0 is for a line"):
             load_config(["run=x", f"bins.period={period}", "bins.range=null", "augment=none", "data.minimum=0"])
 
     def test_nothing_is_out_of_range_and_neighbours_are_beside_each_other_across_the_seam(self, period):

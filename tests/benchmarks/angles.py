@@ -22,7 +22,7 @@ METHODS = {
     "direct": ["method=direct"],
     "bins": ["method=classifier"],
     "two stages": [],
-    "in series": ["regressor.align=turn", "classifier.share=0.4"],
+    "in series": ["regressor.align=turn"],
 }
 CIRCLE = ["data.turn=180", "bins.period=360"]
 RANGES = {"30": ["data.turn=30"], "45": ["data.turn=45"], "all": CIRCLE, "all, no period": ["data.turn=180"]}

@@ -9,17 +9,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from twostage.errors import ConfigError, suggest
+from twostage.options.angles import check_angles
 from twostage.options.backbones import BACKBONES, BackboneConfig
 from twostage.options.commands import COMMANDS
 from twostage.options.data import SOURCES
 from twostage.options.flat import flatten
 from twostage.options.run import Config
-from twostage.scale import circle
 
 __all__ = ["check", "check_together", "known_options", "unknown_option"]
-
-GEOMETRY = ("quarter_turns", "flips", "mirror", "rotation")
-"""Options of `augment` that turn or mirror."""
 
 
 def check(key: str, value: Any, metadata: dict[str, Any]) -> None:
@@ -46,7 +43,7 @@ def check_together(config: Config) -> None:
     for key, edges in (("bins.range", config.bins.range), ("bins.edges", config.bins.edges)):
         if config.data.scale == "log" and edges and min(edges) <= 0:
             raise ConfigError(f"{key}={edges} must lie above zero with data.scale=log")
-    _check_angles(config)
+    check_angles(config)
     if config.augment.gamma[0] <= -1:
         raise ConfigError(f"augment.gamma={config.augment.gamma}: the exponent 1 + gamma must stay positive")
     if config.classifier.encoding != "bins" and config.method != "classifier":
@@ -87,56 +84,6 @@ def check_together(config: Config) -> None:
         raise ConfigError(f"split.column needs a table: data={config.data.kind} has no columns, use data=csv")
     if config.split.test_values and not config.split.column:
         raise ConfigError("split.test_values needs split.column=NAME, the column that holds them")
-
-
-def _check_angles(config: Config) -> None:
-    """What turning has to do with the target is said, and no two options say otherwise."""
-    bins, augment, align = config.bins, config.augment, config.regressor.align
-    if bins.period is not None:
-        ends = bins.edges or bins.range
-        if ends:
-            circle(ends, config.data.scale, bins.period)
-        elif not bins.period > 0:
-            raise ConfigError(f"bins.period={bins.period:g} must be a number above zero: 360 for degrees")
-        if config.data.minimum is not None:
-            raise ConfigError(
-                f"data.minimum={config.data.minimum:g} is for a line, and bins.period={bins.period:g} makes the target "
-                f"go around: leave one of them out"
-            )
-    is_angle = bins.period is not None or config.data.made_by_turning or align != "none"
-    moves = [name for name in GEOMETRY if getattr(augment, name)]
-    if is_angle and moves and augment.moves_target is None:
-        raise ConfigError(
-            f"the target is an angle, and augment.{moves[0]} would turn or mirror the photograph without it: "
-            f"augment.moves_target=true moves it as well, augment=none changes nothing, and augment.moves_target=false "
-            f"says that this target stays"
-        )
-    if config.data.made_by_turning and not (augment.moves_target and augment.rotation == config.data.turn):
-        raise ConfigError(
-            f"data={config.data.kind} turns its photographs by augment=turned, augment.rotation={config.data.turn:g} "
-            f"and augment.moves_target=true: leave these as they are"
-        )
-    if bins.period is not None and config.combine.limit != "none":
-        raise ConfigError(
-            f"combine.limit={config.combine.limit} ends at both ends of the bins, and a circle (bins.period="
-            f"{bins.period:g}) has no ends: combine.limit=none"
-        )
-    if augment.moves_target and config.data.scale == "log":
-        raise ConfigError("augment.moves_target is for angles, and data.scale=log is not: leave one of them out")
-    if align != "none" and augment.moves_target is False:
-        raise ConfigError(
-            f"regressor.align={align} turns photographs, and augment.moves_target=false says that this "
-            f"changes no target: leave one of them out"
-        )
-    if bins.period is not None and config.classifier.encoding != "bins":
-        raise ConfigError(f"classifier.encoding={config.classifier.encoding} knows no circle: leave out bins.period")
-    if align != "none" and config.combine.limit == "logistic":
-        raise ConfigError(
-            f"combine.limit=logistic bends estimates of the whole range, and with regressor.align={align} stage 2 "
-            f"estimates what is left of it: combine.limit=clip"
-        )
-    if align != "none" and config.method != "two_stage":
-        raise ConfigError(f"regressor.align={align} needs what stage 1 says: method=two_stage, not {config.method}")
 
 
 def unknown_option(key: str, allowed: set[str]) -> ConfigError:

@@ -119,7 +119,12 @@ class AugmentConfig:
 class ClassifierConfig:
     """Stage 1."""
 
-    share: float = option(0.05, "share of train.epochs that goes to the classifier", 0.01, 0.99)
+    share: float | None = option(
+        None,
+        "share of train.epochs that goes to the classifier; null: 0.05, with regressor.align 0.4",
+        0.01,
+        0.99,
+    )
     encoding: str = option(
         "bins",
         "what it learns: bins; to compare with, alone (method=classifier): soft_bins, whose places are learned, or "
@@ -287,3 +292,9 @@ class Config:
     def is_angle(self) -> bool:
         """Does the target go around, or move with a photograph that is turned?"""
         return self.bins.period is not None or bool(self.augment.moves_target)
+
+    @property
+    def classifier_share(self) -> float:
+        """Share of the training that goes to the classifier."""
+        usual = 0.05 if self.regressor.align == "none" else 0.4
+        return usual if self.classifier.share is None else self.classifier.share

@@ -60,7 +60,7 @@ def epochs_of_stages(prepared: Prepared) -> tuple[int, int]:
     total = round(epochs * whole / used)
     if config.method != "two_stage":
         return total, total
-    classifier = min(total - 1, max(1, round(total * config.classifier.share)))
+    classifier = min(total - 1, max(1, round(total * config.classifier_share)))
     return classifier, total - classifier
 
 
@@ -105,8 +105,8 @@ def _seconds_left(stage: str, prepared: Prepared) -> float:
     if config.method != "two_stage":
         return total
     if stage == "classifier":
-        return total * config.classifier.share
-    return max(total - spent_seconds(prepared.folder.stage("classifier")), total * (1 - config.classifier.share) / 2)
+        return total * config.classifier_share
+    return max(total - spent_seconds(prepared.folder.stage("classifier")), total * (1 - config.classifier_share) / 2)
 
 
 def spent_seconds(stage: StageFolder) -> float:

@@ -10,28 +10,11 @@ import pandas as pd
 
 from twostage.errors import number_of
 from twostage.evaluation.remarks import UNTESTED, judged
+from twostage.report.card_words import BEYOND, COLORS, FIT
 from twostage.report.markup import number, percent, with_unit
 from twostage.report.sheet import STATUSES, span
 
 __all__ = ["CardFacts", "model_card"]
-
-FIT = {
-    "stretch": "Photographs that are not square are stretched to one.",
-    "pad": "Photographs that are not square get a border.",
-    "crop": "Of photographs that are not square the middle is read.",
-}
-BEYOND = {
-    "none": "Beyond it the status is `out_of_range`.",
-    "clip": "What is read beyond it becomes its nearer end; well beyond it the status is `out_of_range`.",
-    "logistic": "Every number lies in it, and of a photograph that shows more or less nothing tells so.",
-}
-"""By `combine.limit`."""
-COLORS = {
-    "srgb": "sRGB",
-    "linear": "linear light",
-    "optical_density": "optical density",
-    "grayscale": "grey levels",
-}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from twostage.model_folder import load_model
 from twostage.trust.status import Status
 
 KEYS = (
-    "format name unit scale low high edges size fit color statuses reasons confidence minimum limit distance_threshold "
-    "version digest sha256 remarks method combination backbone pooling members views trained"
+    "format name unit scale low high edges period size fit color statuses reasons confidence minimum limit "
+    "distance_threshold version digest sha256 remarks method combination backbone pooling members views trained"
 )
 
 

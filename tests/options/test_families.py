@@ -15,11 +15,12 @@ from twostage.data.photographs import Photographs
 from twostage.data.store import Rows, open_store
 from twostage.errors import ConfigError
 from twostage.options.backbones import BACKBONES, Backbone, BackboneConfig
-from twostage.options.choices import CHECKS, COMBINATIONS, INTERVALS, METHODS, POOLINGS, TRACKERS
+from twostage.options.choices import ALIGNMENTS, CHECKS, COMBINATIONS, INTERVALS, METHODS, POOLINGS, TRACKERS
 from twostage.options.commands import COMMANDS, Command
 from twostage.options.data import SOURCES, DataConfig, Source
 from twostage.options.family import resolve
 from twostage.options.field import option
+from twostage.stages.alignment import Alignment
 from twostage.stages.combination import mixture
 from twostage.tables.table import Table
 from twostage.tracking.tracker import Tracker
@@ -27,7 +28,7 @@ from twostage.trust.checks import gives
 from twostage.trust.intervals import Intervals
 from twostage.trust.status import Status
 
-FAMILIES = (BACKBONES, SOURCES, COMMANDS, METHODS, POOLINGS, COMBINATIONS, INTERVALS, CHECKS, TRACKERS)
+FAMILIES = (ALIGNMENTS, BACKBONES, SOURCES, COMMANDS, METHODS, POOLINGS, COMBINATIONS, INTERVALS, CHECKS, TRACKERS)
 
 
 @dataclass
@@ -85,9 +86,17 @@ def grown(monkeypatch):
     monkeypatch.setitem(SOURCES, "gray", Source(Gray, load_gray))
     monkeypatch.setitem(COMMANDS, "greet", Command("greet somebody", Greeting, lambda options: f"hello {options.name}"))
     monkeypatch.setitem(COMBINATIONS, "upper", lambda bins, probabilities, candidates: candidates[:, -1])
+    monkeypatch.setitem(ALIGNMENTS, "lighter", Lighter)
     monkeypatch.setitem(INTERVALS, "wide", Wide)
     monkeypatch.setitem(CHECKS, "even", even)
     monkeypatch.setitem(TRACKERS, "counting", Counting)
+
+
+class Lighter(Alignment):
+    """A toy: the higher the bin, the lighter the photograph that stage 2 is shown; it tells the whole concentration."""
+
+    def forward(self, images, bin_index):
+        return images - 0.01 * bin_index.view(-1, 1, 1, 1)
 
 
 class Wide(Intervals):
@@ -134,6 +143,7 @@ def test_new_members_are_used_from_the_command_line(here, run, grown):
         "intervals.method=wide",
         "intervals.confidence=0.8",
         "runtime.tracker=[counting]",
+        "regressor.align=lighter",
         "run=a",
     ]
     status, _, err = run("train", *tiny, *chosen)
@@ -148,7 +158,7 @@ def test_new_members_are_used_from_the_command_line(here, run, grown):
     assert (table["lower"] < table["concentration"]).all()
     description = json.loads((here / "outputs/a/model/model.json").read_text())
     assert description["trust"]["intervals"]["method"] == "wide"
-    assert json.loads((here / "outputs/a/counted.json").read_text()) == {"classifier": 1, "regressor": 3}
+    assert json.loads((here / "outputs/a/counted.json").read_text()) == {"classifier": 2, "regressor": 2}
 
 
 def test_a_new_command_is_called_listed_and_explained(here, run, grown):

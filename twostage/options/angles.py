@@ -25,7 +25,7 @@ def check_angles(config: Config) -> None:
     if config.regressor.align != "none":
         _check_alignment(config, f"regressor.align={config.regressor.align}")
     augment = config.augment
-    is_angle = config.bins.period is not None or config.data.made_by_turning or config.regressor.align != "none"
+    is_angle = config.bins.period is not None or config.data.made_by_turning or config.regressor.align == "turn"
     moves = [name for name in GEOMETRY if getattr(augment, name)]
     if is_angle and moves and augment.moves_target is None:
         raise ConfigError(
@@ -76,10 +76,10 @@ def _check_turning(config: Config) -> None:
 
 
 def _check_alignment(config: Config, align: str) -> None:
-    """Stage 2 sees what stage 1 has put right: so there is one, and turning changes the target."""
+    """Stage 2 sees what stage 1 has put right: so there is one; and where it turns, turning changes the target."""
     if config.method != "two_stage":
         raise ConfigError(f"{align} needs what stage 1 says: method=two_stage, not {config.method}")
-    if config.augment.moves_target is False:
+    if config.regressor.align == "turn" and config.augment.moves_target is False:
         raise ConfigError(
             f"{align} turns photographs, and augment.moves_target=false says that this changes no target: leave one of "
             f"them out"

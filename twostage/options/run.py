@@ -286,7 +286,7 @@ class Config:
     @property
     def sees_disc(self) -> bool:
         """Do networks see the disc alone that stays in a photograph however it is turned?"""
-        return bool(self.augment.moves_target and self.augment.rotation) or self.regressor.align != "none"
+        return bool(self.augment.moves_target and self.augment.rotation) or self.regressor.align == "turn"
 
     @property
     def is_angle(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,16 +16,7 @@ from twostage.stages.refit import PENALTIES, Seen, if_better, solve_few, solve_s
 from twostage.stages.regressor import Regressor
 from twostage.stages.stage import MeanOfBatch
 
-__all__ = ["AlignedRegressor", "reach_of"]
-
-
-def reach_of(bins: Bins, overlap: float) -> Bins:
-    """What an aligned regressor has to tell: one bin from as far below to as far above as photographs are shown to it.
-
-    Beyond that stage 1 was wrong, and nothing is learned from it.
-    """
-    reach = float(bins.half_width.max() * (1 + 2 * overlap))
-    return Bins([-reach, reach])
+__all__ = ["AlignedRegressor"]
 
 
 class AlignedRegressor(Regressor):
@@ -47,7 +37,7 @@ class AlignedRegressor(Regressor):
         huber_delta: float = 0.03,
         overlap: float = 1.0,
     ) -> None:
-        """`network` estimates the rest: it is built over `reach_of(bins, overlap)`."""
+        """`network` estimates the rest: it is built over `alignment.left(overlap)`."""
         super().__init__(network, bins, loss, huber_delta, overlap)
         del self.corrections  # what is put right looks alike in all bins
         self.alignment, self.align_by = alignment, align_by
@@ -84,7 +74,7 @@ class AlignedRegressor(Regressor):
         shown, reference = self._by(images, named)
         rows = torch.arange(len(named), device=named.device)
         pooled, place = self.network.pooled(shown), self.center[:1] + self.half_width[:1] * true[:, :1]
-        error = self.network.estimate(pooled) - self._apart(place, reference)
+        error = self._apart(self.network.estimate(pooled) + reference, place)
         _, log_scales = self._of_bins(pooled.detach())
         left = error.detach() / self.half_width
         each = 0.5 * (left * torch.exp(-log_scales)) ** 2 + log_scales
@@ -123,6 +113,7 @@ class AlignedRegressor(Regressor):
         if seen.reference is None:
             raise ValueError("an aligned regressor is solved over photographs that were put right: give reference")
         rest = self.bins.difference(seen.concentration, seen.reference)
-        rows = np.abs(rest) <= self.network.bins.edges[-1]
+        low, high = self.network.bins.edges[[0, -1]]
+        rows = (rest >= low) & (rest <= high)
         groups = None if seen.groups is None else seen.groups[rows]
         return replace(seen, pooled=seen.pooled[rows], concentration=rest[rows], groups=groups, probabilities=None)

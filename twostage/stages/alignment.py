@@ -17,16 +17,24 @@ __all__ = ["Alignment", "Turned", "turned"]
 class Alignment(nn.Module, ABC):
     """Puts photographs right by the bin that stage 1 names. A member of the family `ALIGNMENTS`, built over the bins.
 
-    Stage 2 then has to tell the rest alone: how far the concentration lies from what was put right.
+    Where that changes what there is to tell, as turning does, `reference` and `left` say by how much, and what is left.
     """
+
+    def __init__(self, bins: Bins) -> None:
+        super().__init__()
+        self.bins = bins
 
     @abstractmethod
     def forward(self, images: Tensor, bin_index: Tensor) -> Tensor:
         """What stage 2 is shown of images (N,C,H,W) of which stage 1 names the bins (N,): (N,C,H,W)."""
 
-    @abstractmethod
     def reference(self, bin_index: Tensor) -> Tensor:
-        """How much of the concentration that leaves out, (N,1), in its unit."""
+        """How much of the concentration that leaves out, (N,1), in its unit: here nothing."""
+        return torch.zeros(len(bin_index), 1, device=bin_index.device)
+
+    def left(self, overlap: float) -> Bins:
+        """Over which concentrations the rest goes, where bins are named that are wrong by `overlap` bin widths."""
+        return self.bins
 
 
 class Turned(Alignment):
@@ -38,7 +46,7 @@ class Turned(Alignment):
     center: Tensor
 
     def __init__(self, bins: Bins) -> None:
-        super().__init__()
+        super().__init__(bins)
         self.register_buffer("center", torch.from_numpy(bins.center).float(), persistent=False)
 
     def forward(self, images: Tensor, bin_index: Tensor) -> Tensor:
@@ -48,6 +56,11 @@ class Turned(Alignment):
     def reference(self, bin_index: Tensor) -> Tensor:
         """The centers, (N,1)."""
         return self.center[bin_index][:, None]
+
+    def left(self, overlap: float) -> Bins:
+        """One bin to both sides of upright, as wide as a bin and its overlap. Beyond that stage 1 was wrong."""
+        reach = float(self.bins.half_width.max() * (1 + 2 * overlap))
+        return Bins([-reach, reach])
 
 
 def turned(images: Tensor, angle: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from twostage.data.color import channels
 from twostage.options.choices import ALIGNMENTS
 from twostage.options.family import resolve
 from twostage.options.run import Config
-from twostage.stages.aligned import AlignedRegressor, reach_of
+from twostage.stages.aligned import AlignedRegressor
 from twostage.stages.classifier import CircularClassifier, Classifier
 from twostage.stages.encoded import Encoded, LabelCodes, SoftBins
 from twostage.stages.limits import Limits
@@ -87,7 +87,7 @@ def build_regressor(config: Config, bins: Bins, backbone: Backbone | None = None
     if options.align == "none":
         return Regressor(_network(config, "regressor", bins, backbone), bins, *learns)
     alignment = resolve(ALIGNMENTS.member(options.align))(bins)
-    network = _network(config, "regressor", reach_of(bins, options.overlap), backbone)
+    network = _network(config, "regressor", alignment.left(options.overlap), backbone)
     return AlignedRegressor(network, bins, alignment, options.align_by, *learns)
 
 

@@ -1,4 +1,4 @@
-"""Angles: one network or two in series, on turned digits and natural scenes, at the same training time.
+"""Angles: one network or two in series, on turned digits, natural scenes and a gauge, at the same training time.
 
 "direct" is the naive form: one network, on a circle with a sine and a cosine; "bins": the classifier alone, whose
 reading is the mean of the bins; "two stages" without turning back between them, "in series" with it. Figures are over
@@ -7,6 +7,7 @@ absolute error over seeds.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from sklearn.linear_model import RidgeCV
 
 from twostage.options.compose import load_config
 from twostage.run.data import load_data
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from gauge import write_gauges
 
 SCENES = Path(__file__).resolve().parents[3] / "shared" / "data" / "scenes" / "images"
 METHODS = {
@@ -29,17 +33,18 @@ RANGES = {"30": ["data.turn=30"], "45": ["data.turn=45"], "all": CIRCLE, "all, n
 
 
 def run(work, options=()):
-    """Options: data=digits or scenes, ranges=30,45,all seed=1,2,3 methods=... minutes=2 weights=FILE.
+    """Options: data=digits, scenes or gauge (all angles alone), ranges=30,45,all seed=1,2,3 methods=... minutes=2 weights=FILE.
 
     The file is of tf_efficientnet_lite0. Other options are those of the training, such as image.size=64.
     """
     given = dict(option.split("=", 1) for option in options)
     asked = {key: given.pop(key, None) for key in ("data", "ranges", "seed", "methods", "minutes", "weights")}
     data, minutes = asked["data"] or "digits", asked["minutes"] or "2"
-    source = ["data=digits"] if data == "digits" else ["data=turned", f"data.root={SCENES}"]
+    source = _source(data, work)
     if asked["weights"]:
         source += ["backbone=tf_efficientnet_lite0", f"backbone.weights={asked['weights']}", "image.color=srgb"]
     source += [f"{key}={value}" for key, value in given.items()]
+    ranges = RANGES | ({"all": ["bins.period=360"]} if data == "gauge" else {})
     seeds = (asked["seed"] or "1,2,3").split(",")
     rows = []
     for angles in (asked["ranges"] or "45,all").split(","):
@@ -61,9 +66,20 @@ def run(work, options=()):
                 each.append(_figures(work / "outputs" / run_name))
                 print(name, each[-1], flush=True)
             rows.append(_row(angles, method, each))
-        ridge = [_ridge(work, [*source, *RANGES[angles], f"seed={seed}"]) for seed in seeds]
+        ridge = [_ridge(work, [*source, *ranges[angles], f"seed={seed}"]) for seed in seeds]
         rows.append(_row(angles, "ridge on pixels", ridge))
     return rows
+
+
+def _source(data, work):
+    """Options that name the photographs."""
+    if data == "digits":
+        return ["data=digits"]
+    if data == "scenes":
+        return ["data=turned", f"data.root={SCENES}"]
+    table = write_gauges(work / "gauges", 1000)
+    moves = ["augment=none", "augment.rotation=180", "augment.moves_target=true", "start=none"]
+    return ["data=csv", f"data.table={table}", *moves]
 
 
 def _figures(folder):

@@ -29,13 +29,13 @@ METHODS = {
     "in series": ["regressor.align=turn"],
 }
 CIRCLE = ["data.turn=180", "bins.period=360"]
-RANGES = {"30": ["data.turn=30"], "45": ["data.turn=45"], "all": CIRCLE, "all, no period": ["data.turn=180"]}
+RANGES = {"30": ["data.turn=30"], "45": ["data.turn=45"], "all": CIRCLE, "line": ["data.turn=180"]}
 
 
 def run(work, options=()):
-    """Options: data=digits, scenes or gauge; ranges=30,45,all seed=1,2,3 methods=... minutes=2 weights=FILE.
+    """Options: data=digits, scenes or gauge; ranges=30,45,all,line seed=1,2,3 methods=... minutes=2 weights=FILE.
 
-    A gauge is read at all angles alone. The file is of tf_efficientnet_lite0. Other options are those of the training,
+    "line" is all angles without a period. A gauge is read at all angles alone. The file is of tf_efficientnet_lite0. Other options are those of the training,
     such as image.size=64.
     """
     given = dict(option.split("=", 1) for option in options)

@@ -35,8 +35,8 @@ RANGES = {"30": ["data.turn=30"], "45": ["data.turn=45"], "all": CIRCLE, "line":
 def run(work, options=()):
     """Options: data=digits, scenes or gauge; ranges=30,45,all,line seed=1,2,3 methods=... minutes=2 weights=FILE.
 
-    "line" is all angles without a period. A gauge is read at all angles alone. The file is of tf_efficientnet_lite0. Other options are those of the training,
-    such as image.size=64.
+    "line" is all angles without a period. A gauge is read at all angles alone. The file is of tf_efficientnet_lite0.
+    Other options are those of the training, such as image.size=64.
     """
     given = dict(option.split("=", 1) for option in options)
     asked = {key: given.pop(key, None) for key in ("data", "ranges", "seed", "methods", "minutes", "weights")}

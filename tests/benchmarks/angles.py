@@ -60,7 +60,7 @@ def run(work, options=()):
                     "train",
                     f"run={run_name}",
                     *source,
-                    *RANGES[angles],
+                    *ranges[angles],
                     *METHODS.get(method, [method]),
                     *training,
                 )

@@ -212,7 +212,7 @@ def test_turning_is_the_augmentation_unless_another_is_named(data):
     assert (config.augment.rotation, config.augment.quarter_turns, config.augment.flips) == (30, False, False)
     assert (config.bins.range, config.start, config.data.unit) == (None, "none", "degrees")
     assert to_typed(to_plain(config)) == config
-    with pytest.raises(ConfigError, match="quarter_turns would turn or mirror the photograph"):
+    with pytest.raises(ConfigError, match="leave these as they are"):
         load_config([*data, "augment=quarter_turns"])
     assert load_config([*data, "train=instant"]).start == "scenes"
     assert not load_config(["data=csv", "data.table=x"]).data.made_by_turning

@@ -23,6 +23,7 @@ WRONG = {
     "is for a line|not bins.period=360": [*MOVES, "bins.period=360", "bins.range=[0,350]"],
     "bins.period=-1 must be": [*MOVES, "bins.period=-1", "bins.range=null"],
     "is for data.scale=linear": [*MOVES, "bins.period=360", "bins.range=[1,361]", "data.scale=log"],
+    "moves targets all the way around": ["augment.moves_target=true"],
     "needs what stage 1 says": [*MOVES, "regressor.align=turn", "method=direct"],
     "changes no target": ["augment=none", "augment.moves_target=false", "regressor.align=turn"],
     "knows no circle": [*CIRCLE, "bins.range=null", "method=classifier", "classifier.encoding=codes"],

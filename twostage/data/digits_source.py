@@ -65,8 +65,8 @@ def draw_digits(digits: np.ndarray, degrees: np.ndarray, side: int) -> np.ndarra
     """Digits (N,8,8) in 0..16 turned counter-clockwise and drawn, white on black: levels (N,side,side) in 0..255.
 
     The original pixels are blurred a little, and are then the coefficients of a cubic B-spline, not values that it
-    passes through: each is drawn as a round spot, so that nothing but the digit shows where its rows and columns ran.
-    From such drawings of noise within a round window the angle cannot be told; without the blur it can.
+    passes through: each is drawn as a round spot. From drawings of noise within a round window the angle cannot be
+    told. Noise that fills the square shows its outline, and so do digits, which were fitted into it.
 
     >>> digit = np.zeros((1, 8, 8))
     >>> digit[0, 1, 3:5] = 16  # a bar at the top, which a quarter turn brings to the left

@@ -25,13 +25,19 @@ def check_angles(config: Config) -> None:
     if config.regressor.align != "none":
         _check_alignment(config, f"regressor.align={config.regressor.align}")
     augment = config.augment
-    is_angle = config.bins.period is not None or config.data.made_by_turning or config.regressor.align == "turn"
+    is_angle = config.is_angle or config.data.made_by_turning or config.regressor.align == "turn"
     moves = [name for name in GEOMETRY if getattr(augment, name)]
     if is_angle and moves and augment.moves_target is None:
         raise ConfigError(
             f"the target is an angle, and augment.{moves[0]} would turn or mirror the photograph without it: "
             f"augment.moves_target=true moves it as well, augment=none changes nothing, and augment.moves_target=false "
             f"says that this target stays"
+        )
+    around = [name for name in ("quarter_turns", "flips") if getattr(augment, name)]
+    if augment.moves_target and around and config.bins.period is None:
+        raise ConfigError(
+            f"augment.{around[0]} with augment.moves_target=true moves targets all the way around: give "
+            f"bins.period=360 as well, or augment.{around[0]}=false"
         )
     if augment.moves_target and config.data.scale == "log":
         raise ConfigError("augment.moves_target is for angles, and data.scale=log is not: leave one of them out")

@@ -24,6 +24,7 @@ from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
 from twostage.run.tracked import tracked
 from twostage.training.distributed import from_first_process, join_processes, once
+from twostage.training.threads import threads_put_back
 
 __all__ = ["evaluate", "train", "train_stage"]
 
@@ -114,12 +115,13 @@ def _at_work(config: Config, folder: RunFolder) -> Iterator[Prepared]:
     if folder.path.is_dir():
         with folder.held():  # who comes second learns it before anything takes long
             pass
-    prepared = prepare(config, folder)
-    with folder.held():
-        folder.compare(config)  # again: another process may have begun it meanwhile
-        once(settle)(prepared)
-        yield prepared
-        once(lambda: None)()  # all wait until the first, which writes, is done
+    with threads_put_back():
+        prepared = prepare(config, folder)
+        with folder.held():
+            folder.compare(config)  # again: another process may have begun it meanwhile
+            once(settle)(prepared)
+            yield prepared
+            once(lambda: None)()  # all wait until the first, which writes, is done
 
 
 def _announce(prepared: Prepared) -> None:

@@ -22,6 +22,7 @@ import founding
 import limit
 import memory
 import mutations
+import neighbours
 import one
 import page
 import pandas as pd
@@ -43,6 +44,7 @@ BENCHES = {
     "serve": serve.run,
     "plate": plate.run,
     "mutations": mutations.run,
+    "neighbours": neighbours.run,
     "resume": resume.run,
     "memory": memory.run,
     "symmetry": symmetry.run,
@@ -59,7 +61,7 @@ BENCHES = {
     "page": page.run,
     "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "page", "trust"}
+WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "neighbours", "page", "trust"}
 LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 

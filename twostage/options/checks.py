@@ -25,7 +25,11 @@ def check(key: str, value: Any, metadata: dict[str, Any]) -> None:
         raise ConfigError(f"{key}= is empty: give a value, or leave it out")
     if isinstance(value, float) and not isfinite(value):
         raise ConfigError(f"{key}={value} is no finite number")
-    choices, low, high = metadata.get("choices"), metadata.get("low"), metadata.get("high")
+    choices, low, high = metadata.get("choices") or (), metadata.get("low"), metadata.get("high")
+    if choices and low is not None and high is not None:  # a whole number, or one of some words
+        if value not in choices and not (type(value) is int and low <= value <= high):
+            raise ConfigError(f"{key}={value} is not known: allowed is {low:g}..{high:g}, or {' or '.join(choices)}")
+        return
     for one in value if isinstance(value, list) else [value]:
         if choices and one is not None and str(one) not in choices:
             raise ConfigError(f"{key}={one} is not known: {suggest(str(one), choices)}")

@@ -59,9 +59,10 @@ def option_table(kind: type) -> list[tuple[str, str, str]]:
         for key, value, metadata in walk(node()):
             if "meaning" not in metadata:
                 continue
-            allowed = " | ".join(metadata.get("choices") or [])
+            words = list(metadata.get("choices") or [])
             if metadata.get("low") is not None:
-                allowed = f"{metadata['low']:g}..{metadata['high']:g}"
+                words = [f"{metadata['low']:g}..{metadata['high']:g}", *words]
+            allowed = " | ".join(words)
             default = "" if value == MISSING else "null" if value is None else str(value)
             rows.append((prefix + key, default, metadata["meaning"] + (f" [{allowed}]" if allowed else "")))
     return rows

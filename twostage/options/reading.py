@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -23,7 +24,9 @@ class PredictRuntimeConfig:
     """Where and how to compute predictions."""
 
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
-    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
+    threads: Any = option(
+        0, "processor threads; 0 and auto: one per core, each reads photographs of its own", 0, 4096, choices="auto"
+    )
     progress: bool = option(True, "show progress")
     precision: str = option("float32", "of the backbone", choices="float32 bfloat16")
 

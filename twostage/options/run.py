@@ -233,7 +233,13 @@ class RuntimeConfig:
     """Where and how to compute. The last digits of the result depend on it, but not what it means."""
 
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
-    threads: int = option(0, "processor threads; 0: one per core", 0, 4096)
+    threads: Any = option(
+        0,
+        "processor threads; 0: one per core; auto: as many as are fastest beside what else the machine does, measured",
+        0,
+        4096,
+        choices="auto",
+    )
     progress: bool = option(True, "show progress")
     precision: str = option(
         "auto", "of the backbone in training; auto: what is fastest here, measured", choices="auto float32 bfloat16"

@@ -26,6 +26,7 @@ from twostage.options.run import Config
 from twostage.run.bins import beyond_training, is_few, lay_bins, never_said, rows_of_bins, spanned_decades
 from twostage.scale import scale_of
 from twostage.tables.table import Table
+from twostage.training.device import threads_to_decode
 from twostage.training.distributed import first_process_first, is_first_process, once
 from twostage.trust.intervals import specimens_needed
 
@@ -106,7 +107,7 @@ def load_data(config: Config) -> RunData:
         notes.append(f"concentrations span {decades:.1f} decades: data.scale=log learns and judges them in percent")
     cut = ""
     if config.image.fit == "crop" and photos.table.paths:
-        cut = fate(shapes_of(photos.table, facts_of(photos.table, config.runtime.threads)), "crop")
+        cut = fate(shapes_of(photos.table, facts_of(photos.table, threads_to_decode(config.runtime.threads))), "crop")
     keeps = "" if config.data.made_by_turning else "; image.fit=stretch keeps all of them"
     notes += [f"{cut}{keeps}"] if cut else []
     data = RunData(config, photos, parts, bins, notes, pairs, cut)
@@ -162,7 +163,8 @@ def load_photos(config: Config) -> Photographs:
     cache, runtime = given_path(config.runtime.cache_dir, "runtime.cache_dir"), config.runtime
     with first_process_first():
         progress = runtime.progress and is_first_process()
-        return load_photographs(config.data, config.image, config.split, config.seed, cache, progress, runtime.threads)
+        threads = threads_to_decode(runtime.threads)
+        return load_photographs(config.data, config.image, config.split, config.seed, cache, progress, threads)
 
 
 def _near_duplicates(config: Config, photos: Photographs) -> np.ndarray | None:

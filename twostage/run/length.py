@@ -127,6 +127,8 @@ def _length(seconds: float, course: Course, stage: Stage, train: Examples, valid
         return float(from_first_process(fit(copy.deepcopy(stage), train, validation, short)[0].seconds))
 
     seconds_of(1)  # what is slow only once
+    while course.threads.is_trying:
+        seconds_of(4)
     one = seconds_of(1)
     many, measured = 4, 0.0
     while measured < min(MEASURED_SECONDS, 0.1 * seconds) and many < steps_of_epoch:

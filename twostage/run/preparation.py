@@ -25,6 +25,7 @@ from twostage.stages.reading import batches
 from twostage.stages.stage import Stage
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
+from twostage.training.threads import Threads
 from twostage.training.distributed import my_device
 
 __all__ = ["Prepared", "prepare", "spread"]
@@ -41,6 +42,7 @@ class Prepared(RunData):
     device: torch.device
     start: Start | None
     """What the stages that are still to be trained start from; None: from nothing, or from the stage before."""
+    threads: Threads
 
     @property
     def learned_targets(self) -> np.ndarray:
@@ -121,13 +123,14 @@ def prepare(config: Config, folder: RunFolder) -> Prepared:
     Nothing is written but the store.
     """
     use_threads(config.runtime.threads)
+    threads = Threads(config.runtime.threads)
     device = my_device(resolve_device(config.runtime.device))
     start, notes = try_networks(config, folder)
     data = load_data(config)
     splits = splits_table(data.photos.table, data.parts, data.photos.digests, data.photos.skipped)
     notes += [] if start is None else start.refuse_seen(splits, config)
     known = {field.name: getattr(data, field.name) for field in fields(data)} | {"notes": [*notes, *data.notes]}
-    return Prepared(**known, folder=folder, splits=splits, device=device, start=start)
+    return Prepared(**known, folder=folder, splits=splits, device=device, start=start, threads=threads)
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -101,6 +101,7 @@ def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
 def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
     config, folder = prepared.config, prepared.folder.stage(stage.name)
     rate = config.train.learning_rate * (GENTLE if prepared.gently else 1)
+    prepared.threads.begin()
     course = Course(
         replace(config.train, learning_rate=rate),
         epochs=1,
@@ -114,6 +115,7 @@ def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         keep_last=stage.solved_later or prepared.gently,
         tell=tell,
+        threads=prepared.threads,
     )
     train, validation = prepared.examples("train", stage), prepared.examples("validation", stage)
     course = with_length(course, stage, train, validation, prepared)

@@ -23,7 +23,7 @@ from twostage.report.contact_sheet import contact_sheet, rows_to_show
 from twostage.run.data import RunData, load_data, load_photos
 from twostage.run.suggestions import MANY_GROUPS, suggestions
 from twostage.tables.parts import PARTS
-from twostage.training.device import use_threads
+from twostage.training.device import threads_to_decode, use_threads
 
 __all__ = ["as_json", "check_data", "screen"]
 
@@ -87,7 +87,7 @@ def _photographs(photos: Photographs, config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {"count": len(table), "left_out": photos.skipped, "network_sees": config.image.size}
     if not table.paths:
         return found
-    facts = facts_of(table, config.runtime.threads)
+    facts = facts_of(table, threads_to_decode(config.runtime.threads))
     shapes = shapes_of(table, facts)
     return found | {
         "files": len(facts),

@@ -14,6 +14,7 @@ from twostage.data.store import Pixels
 from twostage.options.run import AugmentConfig, TrainConfig
 from twostage.scale import LINEAR, Scale
 from twostage.training.precision import Plan
+from twostage.training.threads import Threads
 
 __all__ = ["Course", "Examples"]
 
@@ -64,3 +65,4 @@ class Course:
     steps: int | None = None
     keep_last: bool = False
     tell: Callable[[], None] = _nobody
+    threads: Threads = field(default_factory=Threads)

@@ -6,7 +6,7 @@ import torch
 
 from twostage.errors import DeviceError
 
-__all__ = ["resolve_device", "use_threads"]
+__all__ = ["resolve_device", "threads_to_decode", "use_threads"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -26,7 +26,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(full)
 
 
-def use_threads(threads: int) -> None:
-    """Use that many processor threads; 0 leaves torch's choice, one per core."""
-    if threads:
-        torch.set_num_threads(threads)
+def threads_to_decode(threads: int | str) -> int:
+    """How many threads decode, each photographs of its own, so that none waits for another; 0: one per core."""
+    return 0 if threads == "auto" else int(threads)
+
+
+def use_threads(threads: int | str) -> None:
+    """Use that many processor threads; 0 and "auto" leave torch's choice, one per core."""
+    if threads and threads != "auto":
+        torch.set_num_threads(int(threads))

@@ -138,6 +138,7 @@ class _Training:
             "losses": self.losses,
             "seconds": self.seconds,
             "halved": self.halved,
+            "threads": self.course.threads.state_dict(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -153,6 +154,8 @@ class _Training:
         self.best = saved["best"]
         self.history = [Epoch(**row) for row in saved["history"]]
         self.step, self.losses, self.seconds = saved["step"], saved["losses"], saved["seconds"]
+        if "threads" in saved:
+            self.course.threads.load_state_dict(saved["threads"])
         self._write_history()  # a kill may have come between the checkpoint and it
         log.info("%s: goes on at epoch %d, step %d", self.course.label, len(self.history) + 1, self.step + 1)
 
@@ -189,7 +192,8 @@ class _Training:
         apply_plan(course.plan, self.stage)
         while self.step < self.steps:
             rows = batches[self.step]
-            self.losses.append(self._learn(rows, epoch))
+            with course.threads.timed(len(rows)):
+                self.losses.append(self._learn(rows, epoch))
             self.step += 1
             self.seconds = time.perf_counter() - begin
             bar.images(len(rows))

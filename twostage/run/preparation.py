@@ -25,8 +25,8 @@ from twostage.stages.reading import batches
 from twostage.stages.stage import Stage
 from twostage.training.course import Examples
 from twostage.training.device import resolve_device, use_threads
-from twostage.training.threads import Threads
 from twostage.training.distributed import my_device
+from twostage.training.threads import Threads
 
 __all__ = ["Prepared", "prepare", "spread"]
 

@@ -21,6 +21,7 @@ import fits
 import founding
 import limit
 import memory
+import million
 import mutations
 import neighbours
 import one
@@ -43,6 +44,7 @@ BENCHES = {
     "one": one.run,
     "serve": serve.run,
     "plate": plate.run,
+    "million": million.run,
     "mutations": mutations.run,
     "neighbours": neighbours.run,
     "resume": resume.run,
@@ -61,7 +63,19 @@ BENCHES = {
     "page": page.run,
     "export": export.run,
 }
-WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "neighbours", "page", "trust"}
+WITH_OPTIONS = {
+    "accuracy",
+    "angles",
+    "another_day",
+    "ends",
+    "export",
+    "few",
+    "founding",
+    "million",
+    "neighbours",
+    "page",
+    "trust",
+}
 LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 

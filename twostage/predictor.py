@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,9 +121,6 @@ class Predictor:
             ConfigError: `images` or `boxes` are none of these, or not as many.
         """
         count = count_of(images)
-        if boxes is None and count is not None and count <= CHUNK:  # one chunk: all threads read it
-            (chunk,) = chunks_of(images, CHUNK)
-            return self.read(*self._decode(chunk))
         hidden = None if progress else True  # None: where there is no terminal
         parts = []
         with tqdm(total=count, desc="reading", unit="photo", leave=False, disable=hidden) as bar:
@@ -145,6 +143,8 @@ class Predictor:
             ConfigError: As `predict`, before anything is read, or when a generator gives what is no photograph.
         """
         size = CHUNK if self._on_processor else CHUNK_OF_DEVICE
+        if self._on_processor and (count := count_of(images)):
+            size = min(size, math.ceil(count / torch.get_num_threads()))  # of few, every thread has its share
         if boxes is None:
             return self._in_order((chunk, None) for chunk in chunks_of(images, size))
         sources, found = [one for chunk in chunks_of(images, CHUNK) for one in _pictures(chunk)], boxes_of(boxes)

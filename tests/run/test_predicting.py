@@ -267,7 +267,13 @@ def test_what_json_and_parquet_cannot_hold_is_said_before_anything_is_read(train
     status, _, err = run("predict", "run=a", "input=caf*.png", "output=a.jsonl")
     assert (status, json.loads((trained / "a.jsonl").read_text())["image"]) == (0, name), err
     (trained / "new.csv").write_text("image,a,a\np00.png,1,2\n")
-    monkeypatch.setattr(Predictor, "stream", lambda *_: pytest.fail("read"))
+    read = Predictor.read
+
+    def refuse(self, pixels, failed=None):
+        assert not len(pixels), "read"
+        return read(self, pixels, failed)
+
+    monkeypatch.setattr(Predictor, "read", refuse)
     one_line(run("predict", "run=a", "input=caf*.png", "output=a.parquet"), "no Unicode", "format=csv")
     for output in ("b.jsonl", "b.parquet"):
         one_line(run("predict", "run=a", "input=new.csv", f"output={output}"), "two columns are named 'a'")

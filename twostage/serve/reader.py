@@ -122,7 +122,7 @@ class Reader:
                     self._answer([one])
 
     def _read(self, pixels: np.ndarray) -> list[dict[str, Any]]:
-        prediction = self.predictor.read(pixels)
+        prediction = self.predictor.predict(pixels)  # each thread its own, so that none waits for another
         frame = prediction.to_frame()
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
         said = [[None if np.isnan(p) else float(p) for p in one] for one in prediction.bin_probabilities]

@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        _run(name, ["json=true" if text == "--json" else text for text in overrides])
+        from twostage.options.compose import with_files
+
+        _run(name, ["json=true" if text == "--json" else text for text in with_files(overrides)])
     except TwoStageError as error:
         _fail(error)
     except KeyboardInterrupt as stop:

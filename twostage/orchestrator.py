@@ -22,7 +22,7 @@ from twostage.run.length import describe
 from twostage.run.preparation import Prepared, prepare
 from twostage.run.settle import settle
 from twostage.run.stage import train_stage as train_one
-from twostage.run.tracked import tracked
+from twostage.run.tracked import Watch, tracked
 from twostage.training.distributed import from_first_process, join_processes, once
 from twostage.training.threads import threads_put_back
 
@@ -31,12 +31,13 @@ __all__ = ["evaluate", "train", "train_stage"]
 log = logging.getLogger("twostage")
 
 
-def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
+def train(config: Config, folds: Sequence[RunFolder] = (), watch: Watch | None = None) -> dict[str, Any]:
     """Train both stages, combine them and evaluate once on the test set; a finished run is compared and shown again.
 
     Args:
         folds: Finished runs whose test sets hold every photograph once: with train.final=all or folds they give the
             figures, with folds the model too.
+        watch: Is shown the run while it trains, and may end it by raising.
 
     Returns:
         The content of metrics.json.
@@ -47,7 +48,7 @@ def train(config: Config, folds: Sequence[RunFolder] = ()) -> dict[str, Any]:
     if not folds:
         _refuse_folds(config)
     folder = _open(config)
-    with tracked(folder, config) as tell:
+    with tracked(folder, config, watch) as tell:
         if not _is_finished(folder, config):
             with _at_work(config, folder) as prepared:
                 _announce(prepared)

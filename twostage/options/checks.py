@@ -58,6 +58,10 @@ def check_together(config: Config) -> None:
     if config.train.final in ("all", "folds") and named:
         what = f"train.final={config.train.final} learns from all photographs"
         raise ConfigError(f"{what}, but column '{named}' names a test set")
+    if config.train.final in ("all", "folds") and config.split.sealed:
+        raise ConfigError(
+            f"split.sealed=true keeps a test set closed, and train.final={config.train.final} has none: leave one out"
+        )
     if config.train.epochs == 1 and config.method == "two_stage":
         raise ConfigError("train.epochs=1 cannot be shared by two stages: give 2 or more, or 0 for closed forms alone")
     if config.train.epochs == 0 and config.classifier.encoding != "bins":
@@ -80,7 +84,7 @@ def check_together(config: Config) -> None:
             f"split.fold={config.split.fold} needs more folds than that: split.folds={config.split.folds}"
         )
     column = config.data.split_column
-    if config.split.folds and (config.split.column or column):
+    if config.split.folds and (config.split.column or column) and not config.split.sealed:
         raise ConfigError("split.folds draws the test set, and a column names it: give one of them")
     if column and config.split.column:
         raise ConfigError("data.split_column and split.column exclude each other: give one of them")

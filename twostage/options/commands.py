@@ -29,6 +29,8 @@ __all__ = [
     "CompletionConfig",
     "FormatsConfig",
     "LearningCurveConfig",
+    "SearchConfig",
+    "SearchingConfig",
     "WeightsConfig",
 ]
 
@@ -77,6 +79,30 @@ class LearningCurveConfig(Config):
     shares: list[float] = option(
         [0.125, 0.25, 0.5, 1.0], "shares of the training photographs, three or more, each a training of its own"
     )
+
+
+@dataclass
+class SearchingConfig:
+    """What is searched, and for how long."""
+
+    space: dict[str, str] = option(
+        {}, "what each option may be, from..to or values between commas; on the command line NAME=4..12 or NAME=a,b"
+    )
+    trials: int = option(40, "trainings, of all processes together", 1, 100_000)
+    minutes: float | None = option(
+        None, "no trial begins once the command has worked so long; null: until all are done", 0.01, 1_000_000
+    )
+    folds: int | None = option(
+        None, "each trial is cross-validated by group in so many folds; null: 5 where specimens are few, else none", 2, 1000
+    )
+    prune: bool = option(True, "stop trials early that are worse than others were")
+
+
+@dataclass
+class SearchConfig(Config):
+    """Options of `twostage search`: those of train, and what is searched."""
+
+    search: SearchingConfig = part(SearchingConfig)
 
 
 @dataclass
@@ -182,6 +208,12 @@ COMMANDS: Family[Command] = Family(
             "train with more and more photographs: what would twice as many bring?",
             LearningCurveConfig,
             "twostage.studies.learning_curve:learning_curve",
+        ),
+        "search": Command(
+            "train with options that learn from the trainings before, and compare the best with the options as they are",
+            SearchConfig,
+            "twostage.studies.search:search",
+            takes_words=True,
         ),
         "predict": Command("read photographs with a trained model", PredictConfig, "twostage.cli:predict"),
         "serve": Command(

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from twostage.errors import ConfigError, suggest
+from twostage.files import given_path
 from twostage.options.backbones import backbone_named
 from twostage.options.checks import check, check_together, known_options, unknown_option
 from twostage.options.commands import COMMANDS
@@ -19,9 +21,10 @@ from twostage.options.data import SOURCES
 from twostage.options.flat import flatten, walk
 from twostage.options.registry import conf_dir, names_in_group, register_schemas, register_timm
 from twostage.options.run import Config
+from twostage.options.space import as_space_word, split_words
 from twostage.options.texts import as_data, text_options
 
-__all__ = ["as_overrides", "explain", "load_config", "prepare", "to_typed"]
+__all__ = ["as_overrides", "explain", "load_config", "prepare", "to_typed", "with_files"]
 
 
 def as_overrides(options: Mapping[str, Any]) -> list[str]:
@@ -42,14 +45,48 @@ def _written(value: Any) -> str:
     return str(value)
 
 
+def with_files(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with the options of a YAML file in the place of each ``@FILE``.
+
+    Raises:
+        ConfigError: The file is not there, or holds no options.
+    """
+    found: list[str] = []
+    for word in words:
+        found += as_overrides(_options_in(word[1:])) if word.startswith("@") else [word]
+    return found
+
+
+def _options_in(name: str) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(given_path(name, "@").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+        raise ConfigError(f"@{name} cannot be read ({reason}): give a YAML file of options as @FILE") from error
+    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+        raise ConfigError(f"@{name} holds no options: each line is NAME: VALUE, such as bins.count: 6")
+    return flatten(options)
+
+
 def prepare(overrides: Sequence[str], command: str = "train") -> list[str]:
     """Make a user's overrides ready for Hydra: texts quoted, any timm name usable as ``backbone=NAME``.
+
+    Those of search that give an option several values become entries of search.space.
 
     Raises:
         ConfigError: Something is no override, or would delete an option.
     """
     ready, texts = [], text_options(command)
     sweep = any(text == "-m" or (len(text) > 3 and "--multirun".startswith(text)) for text in overrides)
+    overrides = with_files(overrides)
+    if command == "search":
+        if sweep:
+            raise ConfigError("search tries several values by itself: leave -m out")
+        several, overrides = split_words(overrides)
+        for key, text in several.items():
+            ready.append(as_space_word(key, text))
+            if key == "backbone" or "backbone@" in key:
+                register_timm(text)
     for text in overrides:
         if text.startswith("-"):
             ready.append(text)
@@ -104,11 +141,12 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
             node = node.get(key) if isinstance(node, dict) else None
         if isinstance(node, dict):
             OmegaConf.update(schema, path, OmegaConf.structured(_chosen(path, node)))
-    allowed = set(flatten(OmegaConf.to_container(schema)))
+    known = flatten(OmegaConf.to_container(schema))
+    allowed, free = set(known), tuple(f"{key}." for key, value in known.items() if value == {})
     for key, value in flatten(plain).items():
         if value == MISSING:
             raise ConfigError(f"{key} is not set: give {key}=... (twostage COMMAND --help tells what it is)")
-        if key not in allowed and not any(name.startswith(key + ".") for name in allowed):
+        if key not in allowed and not key.startswith(free) and not any(name.startswith(key + ".") for name in allowed):
             raise unknown_option(key, allowed)
     for key in ("data", "backbone") if issubclass(kind, Config) else ():
         if not isinstance(plain.get(key), dict):

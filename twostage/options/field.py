@@ -23,8 +23,8 @@ def option(
     """
     allowed = choices.split() if isinstance(choices, str) else choices  # not copied: a family may grow
     metadata = {"meaning": meaning, "low": low, "high": high, "choices": allowed, "place": place}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

@@ -56,6 +56,9 @@ class SplitConfig:
     fold: int = option(0, "which fold, from 0", 0, 999)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")
     test_values: list[str] = option([], "values of split.column that form the test set")
+    sealed: bool = option(
+        False, "leave the test set closed, so that nothing is chosen by it; folds are then of the other photographs"
+    )
     duplicates: str = option(
         "warn", "near-duplicates in different parts: warn, group them together, or ignore", choices="warn group ignore"
     )
@@ -120,10 +123,7 @@ class ClassifierConfig:
     """Stage 1."""
 
     share: float | None = option(
-        None,
-        "share of train.epochs that goes to the classifier; null: 0.05, with regressor.align 0.4",
-        0.01,
-        0.99,
+        None, "share of train.epochs that goes to the classifier; null: 0.05, with regressor.align 0.4", 0.01, 0.99
     )
     encoding: str = option(
         "bins",

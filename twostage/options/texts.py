@@ -19,7 +19,7 @@ from twostage.options.backbones import BACKBONES
 from twostage.options.commands import COMMANDS
 from twostage.options.data import SOURCES
 
-__all__ = ["Text", "as_data", "escaped", "text_options"]
+__all__ = ["Text", "as_data", "escaped", "quoted", "split_values", "text_options"]
 
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 SWEEPS = re.compile(r"(?:range|glob|shuffle|sort|tag)\(.*\)", re.S)
@@ -44,7 +44,7 @@ class Text:
         if SWEEPS.fullmatch(value):
             return value
         chosen = re.fullmatch(r"choice\((.*)\)", value, re.S)
-        values = _split(chosen[1] if chosen else value, self.many)
+        values = split_values(chosen[1] if chosen else value, self.many)
         if len(values) == 1 or not any(map(str.strip, values)):  # one value, or nothing but commas
             return self._one(key, value if chosen is None else values[0].strip())
         if key == "run":
@@ -55,14 +55,14 @@ class Text:
         if value == "null" and self.optional:
             return value
         if not self.many:
-            return _quoted(value)
+            return quoted(value)
         if not (value.startswith("[") and value.endswith("]") and len(value) > 1):
             raise ConfigError(f"{key}={value} must be a list: write {key}=[{value}]")
         inside = value[1:-1]
-        items = [item.strip() for item in _split(inside)] if inside.strip() else []
+        items = [item.strip() for item in split_values(inside)] if inside.strip() else []
         if "" in items:
             raise ConfigError(f"{key}={value} has an item without any text: write '' where that is meant")
-        return "[" + ",".join(map(_quoted, items)) + "]"
+        return "[" + ",".join(map(quoted, items)) + "]"
 
 
 def text_options(command: str) -> dict[str, Text]:
@@ -85,7 +85,7 @@ def _texts(kind: type, prefix: str) -> Iterator[tuple[str, Text]]:
             yield prefix + name, Text(list[str] in alternatives, NoneType in alternatives)
 
 
-def _split(values: str, lists: bool = False) -> list[str]:
+def split_values(values: str, lists: bool = False) -> list[str]:
     """Values between commas; a comma in quotes, or between the brackets of one of several lists, is part of a value."""
     listed = r"\[(?:[^\[\]]|\[[^\[\]]*\])*\]|" if lists else ""
     found = re.findall(rf"(\s*(?:{listed}{QUOTED})\s*(?=,|$)|[^,]*)(,|$)", values, re.S)
@@ -93,7 +93,7 @@ def _split(values: str, lists: bool = False) -> list[str]:
     return [value for value, _ in found[: last + 1]]
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """A text in Hydra's quotes; those that a user put around it are taken off first."""
     if re.fullmatch(QUOTED, value, re.S):
         quote, value = value[0], value[1:-1]

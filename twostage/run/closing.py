@@ -88,7 +88,8 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
     metrics |= {"n_folds": len(folds), **_training_cost([prepared.folder, *folds])}
     metrics["remarks"] = remarks(metrics, None if outcome.groups is None else len(np.unique(outcome.groups)))
     _remember(prepared, predictor, metrics["remarks"])
-    write_report(prepared, rows, prediction, outcome, metrics)
+    if not prepared.config.split.sealed:  # one of many, of which a person wants to know the figure alone
+        write_report(prepared, rows, prediction, outcome, metrics)
     write_model_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
     folder.write_json(folder.metrics, metrics)
 

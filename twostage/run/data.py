@@ -15,6 +15,7 @@ from twostage.data.color import to_srgb
 from twostage.data.duplicates import across_parts, duplicates_message, joined_groups, near_duplicates
 from twostage.data.overview import facts_of, fate, shapes_of
 from twostage.data.photographs import Photographs, load_photographs
+from twostage.data.sealed import split_sealed
 from twostage.data.splits import said_of_validation, split_table, splits_table
 from twostage.data.store import Rows
 from twostage.decoding.boxes import same_photograph
@@ -190,7 +191,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
         hint = "; near-duplicates are one group: set split.duplicates=warn to leave them apart"
         found, left = number_of(len(pairs), "pair", "pairs"), number_of(count, "group", "groups")
         log.info("split.duplicates=group: %s of near-duplicates leave %s", found, left)
-    if table.split_column and config.split.folds:
+    if table.split_column and config.split.folds and not config.split.sealed:
         raise DataError(
             "split.folds draws the test set, and the folders train/ and test/ name it: give one of them as data.root, "
             "or no folds"
@@ -198,7 +199,7 @@ def _split(config: Config, photos: Photographs, pairs: np.ndarray | None) -> tup
     column = config.data.split_column or table.split_column
     by_folds = config.train.final in ("all", "folds")
     try:
-        parts = split_table(
+        parts = (split_sealed if config.split.sealed else split_table)(
             table,
             validation=config.split.validation,
             calibration=0.0 if by_folds else config.split.calibration,

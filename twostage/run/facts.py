@@ -14,6 +14,7 @@ import pandas as pd
 from omegaconf import MISSING
 
 from twostage import __version__
+from twostage.data.sealed import SEALED
 from twostage.data.splits import UNUSED
 from twostage.files import text_of
 from twostage.options.flat import changed_options, flatten, to_plain
@@ -135,7 +136,7 @@ def parts_table(prepared: Prepared) -> pd.DataFrame:
     """A row per part: photographs, groups, and the span of their concentrations."""
     table = prepared.photos.table
     found = []
-    for part in (*PARTS, *([UNUSED] if len(prepared.part(UNUSED)) else [])):
+    for part in (*PARTS, *(part for part in (UNUSED, SEALED) if len(prepared.part(part)))):
         rows = prepared.part(part)
         targets = prepared.bins.scale.home(table.targets[rows])
         row: dict[str, Any] = {"part": part, "photographs": len(rows)}

@@ -58,7 +58,7 @@ def plans_of(folder: RunFolder) -> dict[str, str]:
     return {name: str(Plan(**json.loads(folder.stage(name).plan.read_text()))) for name in folder.stages()}
 
 
-def train_stage(name: str, prepared: Prepared, tell: Callable[[], None]) -> None:
+def train_stage(name: str, prepared: Prepared, tell: Callable[[float], None]) -> None:
     """Train a stage, solve its last layer and write its weights, unless they are there; `tell` as in `Course`."""
     config = prepared.config
     if prepared.folder.weights(name).is_file():
@@ -98,7 +98,7 @@ def _trained_classifier(prepared: Prepared) -> Classifier | Encoded:
     return classifier
 
 
-def _fit(stage: Stage, prepared: Prepared, tell: Callable[[], None]) -> None:
+def _fit(stage: Stage, prepared: Prepared, tell: Callable[[float], None]) -> None:
     config, folder = prepared.config, prepared.folder.stage(stage.name)
     rate = config.train.learning_rate * (GENTLE if prepared.gently else 1)
     prepared.threads.begin()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from twostage.bins import Bins
 from twostage.data.color import channels
+from twostage.data.sealed import SEALED
 from twostage.data.splits import read_names
 from twostage.errors import BackboneError, DataError, RunError, some
 from twostage.files import given_path
@@ -88,7 +89,7 @@ class Start:
         Raises:
             DataError: They have; the message names them.
         """
-        mine = photographs_of(read_names(io.StringIO(splits)), ["test"], config)
+        mine = photographs_of(read_names(io.StringIO(splits)), ["test", SEALED], config)
         seen = mine["photograph"].isin(self.learned["photograph"])
         if seen.any():
             raise DataError(

@@ -13,19 +13,34 @@ from twostage.run.folder import RunFolder
 from twostage.tracking.tracker import Record, Trackers
 from twostage.training.distributed import is_first_process
 
-__all__ = ["tracked"]
+__all__ = ["Watch", "tracked"]
+
+
+Watch = Callable[[Record, float], None]
+"""Is shown what a run has to show so far, and the share of the epochs of the stage at work that are done.
+
+What it raises ends the run, which can go on from there.
+"""
 
 
 @contextmanager
-def tracked(folder: RunFolder, config: Config) -> Iterator[Callable[[], None]]:
+def tracked(folder: RunFolder, config: Config, watch: Watch | None = None) -> Iterator[Callable[[float], None]]:
     """What tells the trackers of runtime.tracker that there is more to show; when the command is done, all of it.
+
+    `watch` is told as well, while a stage is trained.
 
     Raises:
         ConfigError: A package that one needs is missing.
     """
     trackers = Trackers(config.runtime.tracker if is_first_process() else [], lambda: _record(folder, config))
+
+    def tell(done: float) -> None:
+        trackers.tell()
+        if watch is not None:
+            watch(_record(folder, config), done)
+
     try:
-        yield trackers.tell
+        yield tell
         trackers.tell(last=True)
     finally:
         trackers.close()

@@ -26,7 +26,7 @@ from twostage.run.preparation import Prepared, prepare, spread
 from twostage.run.start import try_networks
 from twostage.scale import Scale, scale_of
 from twostage.stages.build import build_limits
-from twostage.studies.folder import check_runs, open_study, read_rows
+from twostage.studies.folder import as_run, check_runs, open_study, read_rows
 
 __all__ = ["compare"]
 
@@ -143,8 +143,7 @@ def _network(name: str) -> _Network:
 
 def _of_round(config: CompareConfig, seed: int, fold: int) -> Config:
     """The options of a seed and a fold; `run` is the name of the round."""
-    plain = {name: copy.deepcopy(getattr(config, name)) for name in Config.__dataclass_fields__}
-    one = Config(**plain)
+    one = as_run(config)
     one.seed, one.split.fold, one.train.minutes = seed, fold, config.compare.minutes
     one.run = f"seed_{seed}" + (f"_fold_{fold}" if config.split.folds else "")
     return one

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twostage.data.sealed import SEALED
 from twostage.errors import ConfigError
 from twostage.evaluation.confidence import rmse_interval
 from twostage.evaluation.metrics import regression_metrics, rmse
@@ -41,7 +42,7 @@ def cross_validate(config: Config) -> str:
         ConfigError: The options name a test set of their own, or one fold.
         RunError: A fold that is there was made with other options, or with other photographs or concentrations.
     """
-    named = config.split.column or config.data.split_column
+    named = "" if config.split.sealed else config.split.column or config.data.split_column
     if named or config.split.fold:
         what = f"column '{named}' names one test set" if named else f"split.fold={config.split.fold} is one of them"
         raise ConfigError(f"crossval goes through all folds, but {what}: leave that out, or use train")
@@ -70,7 +71,7 @@ def _of_fold(config: Config, folds: int, fold: int) -> Config:
 def _collected(runs: list[RunFolder]) -> pd.DataFrame:
     """The test photographs of all folds in the order of the table, with their fold and group."""
     order = read_rows(runs[0].splits)
-    order = order[order["split"] != "skipped"]
+    order = order[~order["split"].isin(["skipped", SEALED])]
     frames = [read_rows(run.predictions) for run in runs]
     found = pd.concat([frame.assign(fold=fold) for fold, frame in enumerate(frames)], ignore_index=True)
     found = found.set_index("image").loc[order["image"]].reset_index()

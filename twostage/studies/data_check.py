@@ -13,6 +13,7 @@ import numpy as np
 
 from twostage.data.overview import facts_of, fate, shapes_of
 from twostage.data.photographs import Photographs
+from twostage.data.sealed import SEALED
 from twostage.data.splits import UNUSED
 from twostage.decoding.facts import PhotographFacts
 from twostage.errors import DataError, number_of, some
@@ -125,7 +126,7 @@ def _groups(photos: Photographs) -> dict[str, Any] | None:
 
 def _parts(data: RunData) -> list[dict[str, Any]]:
     table, found = data.photos.table, []
-    for part in (*PARTS, UNUSED):
+    for part in (*PARTS, UNUSED, SEALED):
         rows = data.part(part)
         if len(rows):
             groups = None if table.groups is None else len(np.unique(table.groups[rows]))

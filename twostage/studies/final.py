@@ -83,7 +83,7 @@ def _final(config: Config) -> str:
     if folder.config.is_file():
         return folder.saved_config().train.final
     chosen = config.split.column or config.data.split_column or config.split.folds or config.train.epochs == 0
-    if chosen or not config.data.are_files:
+    if chosen or config.split.sealed or not config.data.are_files:
         return "auto"
     table = load_photos(config).table
     specimens = len(table) if table.groups is None else len(np.unique(table.groups))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,21 @@ from twostage.run.folder import RunFolder
 from twostage.run.identity import changes_since
 from twostage.training.distributed import from_first_process, join_processes
 
-__all__ = ["check_runs", "open_study", "read_rows"]
+__all__ = ["as_run", "check_runs", "open_study", "read_rows"]
 
-RESULTS = {"crossval": "metrics.json", "compare": "comparison.json", "learning-curve": "learning_curve.json"}
-"""The file with which a study ends; it holds the study's options."""
+RESULTS = {
+    "crossval": "metrics.json",
+    "compare": "comparison.json",
+    "learning-curve": "learning_curve.json",
+    "search": "search.json",
+}
+"""The file with which a study ends, or a search begins; it holds the study's options."""
+
+
+def as_run(config: Config, **more: Any) -> Config:
+    """The options of one run of a study, which may be changed; `more` replaces some at once."""
+    plain = {option.name: copy.deepcopy(getattr(config, option.name)) for option in fields(Config)}
+    return Config(**plain | more)
 
 
 def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> RunFolder:
@@ -36,6 +49,8 @@ def open_study(config: Config, command: str, *, free: tuple[str, ...] = ()) -> R
     named = config.split.folds or config.split.column or config.data.split_column
     if command != "crossval" and not config.split.test and not named:
         raise ConfigError(f"{command} judges by a test set, which split.test=0 leaves out: give a share")
+    if command != "crossval" and config.split.sealed:
+        raise ConfigError(f"{command} judges by a test set, which split.sealed=true keeps closed: leave it out")
     join_processes()
     folder = RunFolder.named(from_first_process(config.run))
     config.run = str(folder)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from twostage.options.run import Config
 from twostage.orchestrator import train
 from twostage.report.study_figures import learning_curve_figure
 from twostage.scale import Scale, scale_of
-from twostage.studies.folder import check_runs, open_study, read_rows
+from twostage.studies.folder import as_run, check_runs, open_study, read_rows
 
 __all__ = ["learning_curve"]
 
@@ -87,7 +86,7 @@ def _checked_shares(config: LearningCurveConfig) -> list[float]:
 
 
 def _of_share(config: LearningCurveConfig, share: float) -> Config:
-    run = Config(**{option.name: copy.deepcopy(getattr(config, option.name)) for option in fields(Config)})
+    run = as_run(config)
     run.split.train_share, run.run = share, f"{config.run}/share_{share:g}"
     return run
 

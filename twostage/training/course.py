@@ -38,7 +38,7 @@ class Examples:
     scale: Scale = LINEAR
 
 
-def _nobody() -> None:
+def _nobody(done: float) -> None:
     """Whom a training tells that its history has grown."""
 
 
@@ -49,7 +49,8 @@ class Course:
     An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
     `label` names the stage in messages and sets its random numbers apart from those of the other. With `keep_last` the
     weights of the last epoch are kept instead of those of lowest validation RMSE, which says little where the last
-    layer is to be solved anew. `tell` is called whenever history.csv was written, which holds what the checkpoint does.
+    layer is to be solved anew. `tell` is called whenever history.csv was written, which holds what the checkpoint does, with the
+    share of the epochs that are done.
     """
 
     options: TrainConfig
@@ -64,5 +65,5 @@ class Course:
     checkpoint_seconds: float = 60.0
     steps: int | None = None
     keep_last: bool = False
-    tell: Callable[[], None] = _nobody
+    tell: Callable[[float], None] = _nobody
     threads: Threads = field(default_factory=Threads)

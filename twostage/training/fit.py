@@ -262,7 +262,7 @@ class _Training:
     def _write_history(self) -> None:
         if self.checkpoint is not None:
             write_atomically(self.checkpoint.folder / "history.csv", history_table(self.history).encode())
-            self.course.tell()
+            self.course.tell(len(self.history) / self.course.epochs)
 
     def _out_of_patience(self) -> bool:
         patience = self.course.options.patience

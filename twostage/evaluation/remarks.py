@@ -7,12 +7,14 @@ from typing import Any
 
 from twostage.errors import number_of
 
-__all__ = ["FEW_GROUPS", "FEW_PHOTOGRAPHS", "UNTESTED", "judged", "remarks"]
+__all__ = ["CLOSED", "FEW_GROUPS", "FEW_PHOTOGRAPHS", "UNTESTED", "judged", "remarks"]
 
 FEW_PHOTOGRAPHS, FEW_GROUPS = 30, 10
 """Test sets of fewer say little."""
 UNTESTED = "no test set (split.test=0): how far its numbers are off, nothing here tells"
 """The remark of a run that has learned from all its photographs."""
+CLOSED = "its test set is closed (split.sealed=true): how far its numbers are off, only the validation photographs tell"
+"""The remark of a run among many from which one is chosen."""
 
 
 def judged(metrics: Mapping[str, Any], key: str) -> float:

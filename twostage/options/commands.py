@@ -93,7 +93,10 @@ class SearchingConfig:
         None, "no trial begins once the command has worked so long; null: until all are done", 0.01, 1_000_000
     )
     folds: int | None = option(
-        None, "each trial is cross-validated by group in so many folds; null: 5 where specimens are few, else none", 2, 1000
+        None,
+        "each trial is cross-validated by group in so many folds; null: 5 where specimens are few, else none",
+        2,
+        1000,
     )
     prune: bool = option(True, "stop trials early that are worse than others were")
 
@@ -210,7 +213,7 @@ COMMANDS: Family[Command] = Family(
             "twostage.studies.learning_curve:learning_curve",
         ),
         "search": Command(
-            "train with options that learn from the trainings before, and compare the best with the options as they are",
+            "find better options: each training chooses by those before; the best beside the options as they are",
             SearchConfig,
             "twostage.studies.search:search",
             takes_words=True,

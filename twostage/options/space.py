@@ -62,7 +62,9 @@ def read_values(key: str, text: str) -> Span | tuple[str, ...] | None:
     if len(values) == 1:
         return None
     if "" in values or len(set(values)) < len(values):
-        raise ConfigError(f"{key}={text} must name two or more values, none of them empty or twice: such as {key}=4,6,9")
+        raise ConfigError(
+            f"{key}={text} must name two or more values, none of them empty or twice: such as {key}=4,6,9"
+        )
     return values
 
 
@@ -72,7 +74,10 @@ def split_words(words: Sequence[str], command: str = "search") -> tuple[dict[str
     for word in words:
         key, _, text = word.partition("=")
         name = key.lstrip("+")
-        literal = word.startswith("-") or (name in texts and name.split(".")[0] in FIXED)
+        if name.startswith("search.space."):
+            raise ConfigError(f"{word}: write {word.removeprefix('search.space.')}, without search.space")
+        is_one = name in texts and name.split(".")[0] in FIXED  # a text, whatever it holds
+        literal = word.startswith("-") or is_one or name.split(".")[0] == "search"
         if literal or read_values(key, text) is None:
             others.append(word)
         else:

@@ -27,7 +27,9 @@ def closing_table(metrics: dict[str, Any], run: Path) -> str:
     results = "report.html, metrics.json, predictions.csv, figures/"
     figures = key_figures(metrics) if metrics["n_test"] else []
     if not metrics["n_test"]:
-        judged_by, results = f"No test set: all photographs make the model ({parts})", "metrics.json, MODEL_CARD.md"
+        closed = metrics["options"].get("split.sealed")
+        judged_by = f"{'The test set is closed' if closed else 'No test set: all photographs make the model'} ({parts})"
+        results = "metrics.json, MODEL_CARD.md"
     lines = [
         judged_by,
         *(f"  {name:<34}{value}" for name, value in figures),

@@ -14,7 +14,7 @@ from twostage.bins import Bins
 from twostage.errors import RunError
 from twostage.evaluation.baselines import color_ridge, color_statistics, on_scale
 from twostage.evaluation.metrics import regression_metrics, rmse
-from twostage.evaluation.remarks import UNTESTED, remarks
+from twostage.evaluation.remarks import CLOSED, UNTESTED, remarks
 from twostage.files import as_bytes
 from twostage.model_folder import load_model, save_description
 from twostage.options.choices import COMBINATIONS
@@ -97,11 +97,15 @@ def close(prepared: Prepared, folds: Sequence[RunFolder] = ()) -> None:
 def _close_untested(prepared: Prepared, predictor: Predictor) -> None:
     """What there is to say of a model without a test set: what it was made of, and that nothing has tested it."""
     metrics = _made_of(prepared, predictor) | {"n_test": 0, **_rmse_validation(prepared, predictor, False)}
-    metrics |= {"n_folds": 0, **_training_cost([prepared.folder]), "remarks": [UNTESTED]}
+    metrics |= {"n_folds": 0, **_training_cost([prepared.folder]), "remarks": [_untested(prepared)]}
     _remember(prepared, predictor, metrics["remarks"])
     folder = prepared.folder
     write_model_card(folder.card, predictor.model, folder.model, metrics=metrics, parts=parts_table(prepared))
     folder.write_json(folder.metrics, metrics)
+
+
+def _untested(prepared: Prepared) -> str:
+    return CLOSED if prepared.config.split.sealed else UNTESTED
 
 
 def _complete(prepared: Prepared, by_folds: ReadByFolds | None, members: int) -> Predictor:

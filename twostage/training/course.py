@@ -49,8 +49,8 @@ class Course:
     An epoch shows every photograph once, or ends after so many `steps` where they are given and fewer.
     `label` names the stage in messages and sets its random numbers apart from those of the other. With `keep_last` the
     weights of the last epoch are kept instead of those of lowest validation RMSE, which says little where the last
-    layer is to be solved anew. `tell` is called whenever history.csv was written, which holds what the checkpoint does, with the
-    share of the epochs that are done.
+    layer is to be solved anew. `tell` is called whenever history.csv was written, which holds what the checkpoint does,
+    with the share of the epochs that are done.
     """
 
     options: TrainConfig

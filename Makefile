@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/twostage
 
-.PHONY: help setup train train-classifier train-regressor evaluate check-data predict serve check-model recalibrate export crossval compare learning-curve sweep start bench test test-all lint check docs
+.PHONY: help setup train train-classifier train-regressor evaluate check-data predict serve check-model recalibrate export crossval compare learning-curve sweep search start bench test test-all lint check docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -62,10 +62,13 @@ learning-curve: $(READY)  ## would more photographs help? ARGS="run=NAME shares=
 sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,resnet10t"
 	@$(RUN) train -m $(ARGS)
 
+search: $(READY)  ## options that learn from the trainings before: ARGS="search=quick search.trials=40 run=NAME"
+	@$(RUN) search $(ARGS)
+
 start: $(READY)  ## train anew the start that ships with the package, on random scenes
 	@$(VENV)/bin/python -m twostage.starts.teach $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput decoding predict one serve plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, ends, trust, export, page, or "accuracy option=value"
+bench: $(READY)  ## measure: ARGS="throughput decoding predict one serve plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, ends, trust, export, page, search, or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes on two cores: ARGS=tests/data WORKERS=auto

@@ -30,6 +30,7 @@ import pandas as pd
 import plate
 import predict
 import resume
+import search
 import serve
 import sizes
 import symmetry
@@ -62,6 +63,7 @@ BENCHES = {
     "another_day": another_day.run,
     "page": page.run,
     "export": export.run,
+    "search": search.run,
 }
 WITH_OPTIONS = {
     "accuracy",
@@ -76,6 +78,7 @@ WITH_OPTIONS = {
     "page",
     "trust",
 }
+WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "page", "search", "trust"}
 LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 

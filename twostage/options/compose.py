@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -121,11 +123,23 @@ def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:
     """
     register_schemas()
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with _our_conf():
             composed = compose(command, prepare(overrides, command))
         return to_typed(composed, COMMANDS[command].options)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
+
+
+@contextmanager
+def _our_conf() -> Iterator[None]:
+    """Let Hydra compose from our files, also within a command, or a program of its user, that is at work itself."""
+    outer = GlobalHydra.instance()
+    hydra, outer.hydra = outer.hydra, None
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+    finally:
+        outer.hydra = hydra
 
 
 def to_typed(composed: Any, kind: type = Config) -> Any:

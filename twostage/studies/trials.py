@@ -106,7 +106,9 @@ class Trials:
 
     def hold(self, name: str, stack: contextlib.ExitStack) -> bool:
         """Keep a folder of the search to this process; False where another has it. Who dies lets go."""
-        lock = FileLock(self.folder.path / f".{name}.lock")
+        path = self.folder.path / name
+        path.mkdir(exist_ok=True)
+        lock = FileLock(path / ".search.lock")
         try:
             stack.enter_context(lock.acquire(timeout=0))
         except Timeout:
@@ -130,7 +132,7 @@ class Trials:
         return None if best is None else Best(best.number, float(best.value or 0), best.params)
 
     def table(self) -> pd.DataFrame:
-        """A row per trial that has begun, best first: trial, rmse (NaN if it did not end), state, seconds, its options."""
+        """A row per trial that has begun, best first: trial, rmse (NaN if it has none), state, seconds, its options."""
         words = {"COMPLETE": "finished", "PRUNED": "stopped early", "RUNNING": "under way"}
         rows = []
         for one in self.study.get_trials(deepcopy=False):

@@ -151,7 +151,7 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
             raise
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         name = config.run if sweep is None else RunFolder(sweep).run
-        raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
+        raise Stopped(f"{str(stop) or 'stopped'}; to go on, give the same command with run={name}", number) from stop
     _print(text)
     if sweep is not None and _speaks():
         from twostage.studies.sweep import sweep_so_far

@@ -65,4 +65,6 @@ def test_no_test_set_can_be_sealed_where_there_is_none(here, run, options):
 
 
 def test_who_judges_by_a_test_set_needs_it(here, run):
-    one_line(run("learning-curve", *TINY, "split.sealed=true", "run=a"), "split.sealed=true keeps closed", "leave it out")
+    one_line(
+        run("learning-curve", *TINY, "split.sealed=true", "run=a"), "split.sealed=true keeps closed", "leave it out"
+    )

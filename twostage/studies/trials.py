@@ -209,7 +209,9 @@ def pruner(wanted: bool, by_folds: bool) -> BasePruner:
     if not wanted:
         return NopPruner()
     if by_folds:
-        return WilcoxonPruner(p_threshold=0.05)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is experimental, and optuna is pinned
+            return WilcoxonPruner(p_threshold=0.05)
     return MedianPruner(n_startup_trials=8, n_warmup_steps=TENTHS // 2)
 
 

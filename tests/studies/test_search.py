@@ -303,7 +303,7 @@ def test_who_is_worse_than_half_of_the_others_after_half_of_the_epochs_is_stoppe
             taken.judge_epochs(worse[:10], 10 / 20)
         taken.stop()
     with trials.taken(20) as taken:
-        taken.judge_epochs(pd.Series(epochs[::2] + 0.001), 1.0)  # half as many epochs, as good
+        taken.judge_epochs(pd.Series(epochs[1::2] + 0.001), 1.0)  # half as many epochs, as good
         taken.finish(1.0)
 
 

@@ -290,7 +290,7 @@ def test_a_line_that_a_full_disk_cut_off_is_no_obstacle(here):
         opened(here)
 
 
-def test_who_is_worse_than_half_of_the_others_after_half_of_the_epochs_is_stopped(here):
+def test_who_is_worse_than_half_of_the_others_after_seven_tenths_of_the_epochs_is_stopped(here):
     trials, epochs = opened(here), np.linspace(2, 1, 20)
     for number in range(8):
         with trials.taken(20) as taken:

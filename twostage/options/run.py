@@ -56,9 +56,7 @@ class SplitConfig:
     fold: int = option(0, "which fold, from 0", 0, 999)
     column: str | None = option(None, "split by this column of the table: its test_values are the test set")
     test_values: list[str] = option([], "values of split.column that form the test set")
-    sealed: bool = option(
-        False, "leave the test set closed, so that nothing is chosen by it; folds are then of the other photographs"
-    )
+    sealed: bool = option(False, "leave the test set closed while something is chosen; folds are then of the others")
     duplicates: str = option(
         "warn", "near-duplicates in different parts: warn, group them together, or ignore", choices="warn group ignore"
     )
@@ -235,7 +233,7 @@ class RuntimeConfig:
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     threads: Any = option(
         0,
-        "processor threads; 0: one per core; auto: as many as are fastest beside what else the machine does, measured",
+        "processor threads; 0: one per core; auto: as many as are fastest here now, measured",
         0,
         4096,
         choices="auto",
@@ -257,9 +255,7 @@ class Config:
 
     run: str = option(MISSING, "name of the run: its folder is outputs/NAME", place=True)
     method: str = option(
-        "two_stage",
-        "two_stage; direct: one bin, no classifier; classifier: bin centers alone",
-        choices=METHODS,
+        "two_stage", "two_stage; direct: one bin, no classifier; classifier: bin centers alone", choices=METHODS
     )
     seed: int = option(0, "seed of everything random", 0, 2**31 - 1)
     resume: str = option("auto", "an existing run goes on if nothing changed; force: in any case", choices="auto force")

@@ -202,8 +202,10 @@ class Taken:
 def pruner(wanted: bool, by_folds: bool) -> BasePruner:
     """Who stops trials early.
 
-    By epochs: who has passed half of them, and is worse than half of the finished ones were; in a shorter time a lower
-    learning rate looks better than it is. By folds, which are not equally hard: whose specimens are read worse than
+    By epochs: who has passed seven tenths of them, and is worse than half of the finished ones were. Of 14 trials of
+    experiment=smoke the RMSE after 3, 5, 6, 7, 8 and 9 tenths ranked the trials as the RMSE in the end did with a
+    correlation (Spearman) of 0.62, 0.59, 0.45, 0.78, 0.86 and 0.93: before, a low learning rate looks better than it
+    is. By folds, which are not equally hard: whose specimens are read worse than
     the best trial has read the same ones.
     """
     if not wanted:
@@ -212,7 +214,7 @@ def pruner(wanted: bool, by_folds: bool) -> BasePruner:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is experimental, and optuna is pinned
             return WilcoxonPruner(p_threshold=0.05)
-    return MedianPruner(n_startup_trials=8, n_warmup_steps=TENTHS // 2)
+    return MedianPruner(n_startup_trials=8, n_warmup_steps=7)
 
 
 def _suggested(trial: Trial, key: str, space: Space) -> Any:

@@ -232,11 +232,7 @@ class RuntimeConfig:
 
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     threads: Any = option(
-        0,
-        "processor threads; 0: one per core; auto: as many as are fastest here now, measured",
-        0,
-        4096,
-        choices="auto",
+        0, "processor threads; 0: one per core; auto: as many as are fastest, measured", 0, 4096, choices="auto"
     )
     progress: bool = option(True, "show progress")
     precision: str = option(

@@ -38,10 +38,10 @@ def write_outcome(study: RunFolder, config: SearchConfig, space: Space, trials: 
     best, table = trials.best(), trials.table()
     if best is None:
         return
-    numbers = {key: isinstance(one, Span) for key, one in space.values.items()}
+    choices = {key: () if isinstance(one, Span) else one for key, one in space.values.items()}
     by_factors = [key for key, one in space.values.items() if isinstance(one, Span) and one.by_factors]
     shares = trials.importances()
-    study.write(study.path / "search.png", search_figure(table, numbers, by_factors, shares, _unit(config)))
+    study.write(study.path / "search.png", search_figure(table, choices, by_factors, shares, _unit(config)))
     found, ranked = space.found(best.params), _ranked(_closing_runs(study, space, best), config)
     said = f"# The best of {trials.done} trials, trial {best.number}: twostage train @{study}/best.yaml run=NAME\n"
     study.write(study.path / "best.yaml", said + yaml.safe_dump(found, sort_keys=False, allow_unicode=True))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import optuna
 import pandas as pd
 from filelock import FileLock, Timeout
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -151,13 +152,17 @@ class Trials:
         return table.sort_values(["rmse", "trial"], ignore_index=True)
 
     def importances(self) -> dict[str, float]:
-        """What share of the differences each option explains, by PED-ANOVA; {} where trials are too few to tell."""
+        """What share of the differences each option explains, by fANOVA; {} where trials are too few to tell.
+
+        The default of Optuna, PED-ANOVA, asks what the best tenth has in common: of 14 trials nearly nothing.
+        """
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(done) < 2 * len(self.space.values) or len({one.value for one in done}) < 2:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return dict(optuna.importance.get_param_importances(self.study))
+            shares = get_param_importances(self.study, evaluator=FanovaImportanceEvaluator(seed=self.seed))
+        return {key: float(share) for key, share in shares.items()}
 
 
 class Taken:

@@ -30,11 +30,11 @@ from twostage.run.predicting import Job, Told
 from twostage.run.wanted import Tally, Wanted, stamp_of
 from twostage.tables.row_formats import OTHER_TABLES, ROW_FORMATS, Parquet
 
-__all__ = ["OnRay", "Work", "read_shard"]
+__all__ = ["OnRay", "Work", "imported", "read_shard"]
 
 log = logging.getLogger("twostage")
 
-SHARD = 4096
+SHARD = 1024
 """Rows of a shard unless said: a multiple of what a thread reads at a time, so all digits are those of engine=local."""
 TRIES = 3
 """So many workers may die reading a shard before nobody is asked any more."""
@@ -102,7 +102,7 @@ class OnRay:
         if config.format not in (None, Parquet.name):
             raise ConfigError(f"{wants}: leave format={config.format} out, or engine=ray")
         refuse_unwritable(self.output / "_", "output")
-        self.form, self.ray = Parquet(), _imported()
+        self.form, self.ray = Parquet(), imported()
 
     def read(self, job: Job) -> Tally:
         """Read all photographs whose rows are not there yet; what is to be said of all.
@@ -200,7 +200,12 @@ class _Reading:
         self.waiting.append(shard)  # after the others, so that one that kills its workers does not hold them up
 
 
-def _imported() -> Any:
+def imported() -> Any:
+    """Ray, which says nothing by itself.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     for name, value in QUIET.items():  # Ray looks at them when it is imported
         os.environ.setdefault(name, value)
     try:

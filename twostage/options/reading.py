@@ -63,7 +63,7 @@ class PredictConfig(ReadingConfig):
         None, "of the rows; default: as the suffix of output says, else csv", choices="csv jsonl parquet"
     )
     engine: str = option("local", "what reads: this machine, or the workers of a Ray cluster", choices=ENGINES)
-    shard: int | None = option(None, "rows of each file that engine=ray writes; default: 4096", 1, 10**9)
+    shard: int | None = option(None, "rows of each file that engine=ray writes; default: 1024", 1, 10**9)
     confidence: float | None = option(
         None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
     )

@@ -45,7 +45,11 @@ def test_columns_are_those_of_a_prediction_beside_what_was_given(reader, trained
 def test_photographs_may_be_paths_bytes_or_pixels(reader, trained, kind):
     expected = reader({"image": NAMES})["concentration"]
     pixels = [np.asarray(Image.open(trained / name)) for name in NAMES]
-    given = {"bytes": [(trained / name).read_bytes() for name in NAMES], "arrays": pixels, "one array": np.stack(pixels)}
+    given = {
+        "bytes": [(trained / name).read_bytes() for name in NAMES],
+        "arrays": pixels,
+        "one array": np.stack(pixels),
+    }
     np.testing.assert_array_equal(reader({"image": given[kind]})["concentration"], expected)
 
 
@@ -144,7 +148,9 @@ def test_it_reads_on_one_thread_and_leaves_the_callers_as_they_are(reader, monke
 def test_another_process_in_another_folder_reads_the_same(reader, tmp_path):
     (tmp_path / "reader").write_bytes(pickle.dumps(reader))
     code = "import pickle, sys; print(*pickle.load(open('reader', 'rb'))({'image': sys.argv[1:]})['concentration'])"
-    done = subprocess.run([sys.executable, "-c", code, *NAMES], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *NAMES], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     expected = reader({"image": NAMES})["concentration"]
     np.testing.assert_array_equal(np.array(done.stdout.split(), float), expected)
 

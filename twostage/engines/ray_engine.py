@@ -29,6 +29,7 @@ from twostage.options.reading import PredictConfig
 from twostage.run.predicting import Job, Told
 from twostage.run.wanted import Tally, Wanted, stamp_of
 from twostage.tables.row_formats import OTHER_TABLES, ROW_FORMATS, Parquet
+from twostage.training.interrupt import stop_requests
 
 __all__ = ["OnRay", "Work", "imported", "read_shard"]
 
@@ -41,7 +42,7 @@ TRIES = 3
 WAITING = 2
 """Shards that wait for a worker, so that none is idle, and a cluster that grows by demand sees one."""
 LOOK = 1.0
-"""Seconds between two looks whether Ctrl-C was pressed."""
+"""Seconds between two looks whether Ctrl-C or SIGTERM came."""
 STORE = 2**28
 """Bytes of a local cluster's store, which holds names alone."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
@@ -158,19 +159,26 @@ class _Reading:
     def answers(self) -> Iterator[tuple[slice, Tally]]:
         """The shards as they are finished, and what is said of their rows."""
         try:
-            while self.waiting or self.running:
-                while self.waiting and len(self.running) < (self.most or self._workers() + WAITING):
-                    shard = self.waiting.popleft()
-                    self.running[self.begin(shard)] = shard
-                for one in self.ray.wait(list(self.running), timeout=LOOK)[0]:
-                    shard = self.running.pop(one)
-                    answer = self._answer(one, shard)
-                    if answer is not None:
-                        self.read += 1
-                        yield shard, answer
+            with stop_requests() as request:  # Ray would make a KeyboardInterrupt of either
+                while self.waiting or self.running:
+                    yield from self._next()
+                    if request.signal:
+                        raise Stopped("stopped", request.signal)
         finally:
             for one in self.running:
                 self.ray.cancel(one, force=True)
+
+    def _next(self) -> Iterator[tuple[slice, Tally]]:
+        """Those that are finished now, or in a moment."""
+        while self.waiting and len(self.running) < (self.most or self._workers() + WAITING):
+            shard = self.waiting.popleft()
+            self.running[self.begin(shard)] = shard
+        for one in self.ray.wait(list(self.running), timeout=LOOK)[0]:
+            shard = self.running.pop(one)
+            answer = self._answer(one, shard)
+            if answer is not None:
+                self.read += 1
+                yield shard, answer
 
     def _workers(self) -> int:
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)))

@@ -81,7 +81,9 @@ def killed(work, name, shard, after):
             if process.poll() is not None:
                 raise SystemExit(f"engine: {process.stderr.read()}")
             time.sleep(0.1)
-        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        while not (workers := workers_of(process.pid)) and process.poll() is None:
+            time.sleep(0.01)  # all have just finished a shard
+        os.kill(workers[0], signal.SIGKILL)
         said = process.stderr.read()
     if process.returncode:
         raise SystemExit(f"engine: {said}")

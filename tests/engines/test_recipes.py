@@ -67,7 +67,8 @@ def test_spark(photos, run, monkeypatch):
     check(pd.read_parquet("readings").sort_values(["target"]).reset_index(drop=True), run)
 
 
-def test_a_recipe_has_ten_lines():
-    for recipe in RECIPES.glob("*.py"):
-        lines = recipe.read_text().splitlines()
-        assert len([line for line in lines[1:] if line]) <= 10, recipe.name
+@pytest.mark.parametrize("recipe", RECIPES.glob("*.py"), ids=lambda file: file.stem)
+def test_a_recipe_has_ten_lines_and_is_that_of_the_guide(recipe):
+    code = recipe.read_text().split('"""', 2)[2].strip()
+    assert len([line for line in code.splitlines() if line]) <= 10
+    assert f"```python\n{code}\n```" in (RECIPES.parents[1] / "pages" / "guide" / "engines.md").read_text()

@@ -68,7 +68,7 @@ search: $(READY)  ## options that learn from the trainings before: ARGS="search=
 start: $(READY)  ## train anew the start that ships with the package, on random scenes
 	@$(VENV)/bin/python -m twostage.starts.teach $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput decoding predict one serve plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, ends, trust, export, page, search, or "accuracy option=value"
+bench: $(READY)  ## measure: ARGS="throughput decoding predict one serve plate mutations resume memory symmetry limit sizes fits", angles, few, founding, another_day, ends, trust, export, page, search, engine, torchrun, neighbours, million, or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes on two cores: ARGS=tests/data WORKERS=auto

@@ -37,7 +37,7 @@ ROWS = (
     ("predictor",),
     ("tracking",),
     ("run",),
-    ("orchestrator",),
+    ("orchestrator", "engines"),
     ("studies", "export"),
     ("estimator", "serve"),
     ("cli",),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for who checks types or looks names up in an editor
     from twostage.bins import Bins
+    from twostage.engines.batch_reader import BatchReader
     from twostage.estimator import TwoStageRegressor
     from twostage.options.compose import load_config
     from twostage.predictor import Predictor
@@ -18,10 +19,21 @@ if TYPE_CHECKING:  # for who checks types or looks names up in an editor
     from twostage.trust.explanation import Explanation
     from twostage.trust.prediction import Prediction
 
-__all__ = ["Bins", "Explanation", "Prediction", "Predictor", "TwoStageRegressor", "load_config", "push", "train"]
+__all__ = [
+    "BatchReader",
+    "Bins",
+    "Explanation",
+    "Prediction",
+    "Predictor",
+    "TwoStageRegressor",
+    "load_config",
+    "push",
+    "train",
+]
 __version__ = "0.1.0"
 
 _HOME = {
+    "BatchReader": "twostage.engines.batch_reader",
     "Bins": "twostage.bins",
     "Explanation": "twostage.trust.explanation",
     "Prediction": "twostage.trust.prediction",

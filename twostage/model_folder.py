@@ -63,6 +63,11 @@ class TrainedModel:
     recalibration: Recalibration = field(default_factory=Recalibration)
 
     @property
+    def digest(self) -> str:
+        """Tells it from every other: of all that its description says, and of its weights."""
+        return str(self.description.get("digest") or description_digest(self.description))
+
+    @property
     def members(self) -> list[TwoStage]:
         """The networks whose mean is read: one, or several."""
         return [self.network] if isinstance(self.network, TwoStage) else self.network.members

@@ -15,6 +15,7 @@ import angles
 import another_day
 import decoding
 import ends
+import engine
 import export
 import few
 import fits
@@ -79,6 +80,9 @@ WITH_OPTIONS = {
     "trust",
 }
 WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "page", "search", "trust"}
+    "engine": engine.run,
+}
+WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "engine", "export", "few", "founding", "page", "trust"}
 LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 

@@ -13,7 +13,7 @@ from PIL import Image
 from twostage.decoding.decoder import Source
 from twostage.errors import ConfigError
 
-__all__ = ["Photograph", "Photographs", "chunks_of", "count_of", "one_of"]
+__all__ = ["Photograph", "Photographs", "chunks_of", "count_of", "is_photograph", "one_of"]
 
 Photograph = Source | np.ndarray
 """A path, the bytes of a file, an open binary file, a PIL image, or an array uint8 (H,W) or (H,W,C)."""
@@ -33,6 +33,11 @@ def count_of(images: Any) -> int | None:
         return None
 
 
+def is_photograph(one: Any) -> bool:
+    """Is it a photograph of a kind that can be read, whatever is in it?"""
+    return _is_source(one) or _is_pixels(one)
+
+
 def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.ndarray]:
     """The photographs, at most so many at a time, in their order; of a generator no more are taken. At least one chunk.
 
@@ -42,7 +47,7 @@ def chunks_of(images: Any, most: int) -> Iterator[list[Source]] | Iterator[np.nd
     """
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OUST":
         return _of_array(images, most)
-    if _is_photograph(images) or isinstance(images, np.str_):
+    if _is_source(images) or isinstance(images, np.str_):
         raise ConfigError("give a list of photographs, not one: write [photograph]")
     if isinstance(images, Set | Mapping) or hasattr(images, "columns"):
         what = "a table: give its column of photographs" if hasattr(images, "columns") else "without an order"
@@ -64,7 +69,7 @@ def one_of(image: Any) -> list[Source] | np.ndarray:
     """
     if _is_pixels(image):
         return image[None, ..., None] if image.ndim == 2 else image[None]
-    if not _is_photograph(image):
+    if not _is_source(image):
         is_array = isinstance(image, np.ndarray)
         what = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
         raise ConfigError(
@@ -95,13 +100,13 @@ def _of_iterable(images: Iterable[Any], most: int) -> Iterator[list[Source]]:
 
 
 def _checked(one: Any, number: int) -> Any:
-    if not _is_photograph(one) and not _is_pixels(one):
+    if not is_photograph(one):
         what = f"{one.dtype} {one.shape}" if isinstance(one, np.ndarray) else repr(one)[:40]
         raise ConfigError(f"{ALLOWED}; photograph {number} (counted from 0) is {type(one).__name__} {what}")
     return one
 
 
-def _is_photograph(one: Any) -> bool:
+def _is_source(one: Any) -> bool:
     is_file = hasattr(one, "read") and not isinstance(one, type)
     return is_file or isinstance(one, str | PathLike | bytes | bytearray | memoryview | Image.Image)
 

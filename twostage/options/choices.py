@@ -6,7 +6,7 @@ from typing import Any
 
 from twostage.options.family import Family
 
-__all__ = ["ALIGNMENTS", "CHECKS", "COMBINATIONS", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS", "TRACKERS"]
+__all__ = ["ALIGNMENTS", "CHECKS", "COMBINATIONS", "ENGINES", "EXPORTS", "INTERVALS", "METHODS", "POOLINGS", "TRACKERS"]
 
 METHODS = Family(
     "method",
@@ -67,6 +67,11 @@ EXPORTS: Family[Any] = Family(
     "format", {"onnx": "twostage.export.command:as_onnx", "html": "twostage.page.assembly:as_html"}
 )
 """What a model is exported as: from its ONNX file (bytes) and its card (dictionary) to the bytes that are written."""
+
+ENGINES: Family[Any] = Family(
+    "engine", {"local": "twostage.run.predicting:Local", "ray": "twostage.engines.ray_engine:OnRay"}
+)
+"""What reads many photographs: a class built as ``Class(options, show)`` with the methods of `predicting.Local`."""
 
 TRACKERS: Family[Any] = Family(
     "runtime.tracker",

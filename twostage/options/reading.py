@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from twostage.options.choices import ENGINES
 from twostage.options.field import option, part
 
 __all__ = [
@@ -58,10 +59,14 @@ class PredictConfig(ReadingConfig):
         "standard input",
         place=True,
     )
-    output: str | None = option(None, "the table to write; without it the rows are printed", place=True)
+    output: str | None = option(
+        None, "the table to write (engine=ray: the folder); without it the rows are printed", place=True
+    )
     format: str | None = option(
         None, "of the rows; default: as the suffix of output says, else csv", choices="csv jsonl parquet"
     )
+    engine: str = option("local", "what reads: this machine, or the workers of a Ray cluster", choices=ENGINES)
+    shard: int | None = option(None, "rows of each file that engine=ray writes; default: 1024", 1, 10**9)
     confidence: float | None = option(
         None, "of the intervals, if the specimens for calibration were enough; default: as in training", 0.01, 0.999
     )

@@ -4,140 +4,98 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from twostage import __version__
-from twostage.data.contents import digests_of
 from twostage.errors import ConfigError, RunError, some
 from twostage.files import given_path, refuse_unwritable
-from twostage.model_folder import description_digest
+from twostage.options.choices import ENGINES
+from twostage.options.family import resolve
 from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
 from twostage.predictor import Predictor
 from twostage.run.reader import open_reader, read_listed, say_with_what
 from twostage.run.start import learned_by
+from twostage.run.wanted import Tally, Wanted, stamp_of
 from twostage.tables.folders import find_photographs, listed_in
 from twostage.tables.growing import Rows, rows_to
-from twostage.tables.new_photographs import beside, for_spreadsheet, with_what_was_tried
+from twostage.tables.new_photographs import for_spreadsheet
 from twostage.tables.row_formats import row_format
 from twostage.tables.spreadsheet import TABLE_SUFFIXES
 from twostage.tables.table import Table
-from twostage.trust.prediction import Prediction
-from twostage.trust.status import Status
 
-__all__ = ["Tally", "Wanted", "predict"]
+__all__ = ["Job", "Local", "Told", "predict", "read_into"]
 
 log = logging.getLogger("twostage")
 
-BLOCK = 4096
-"""Rows that are looked at again at a time."""
 TELL = 60.0
 """Seconds between two lines of progress where there is no terminal."""
-
-
 ONLY_FOR_TABLES = ("image_column", "target_column", "box_columns", "images", "decimal")
 """Options of predict that mean nothing for a folder."""
 
 
-@dataclass
-class Tally:
-    """What is said of all rows at the end: how many of each status, the first refused one's reason, and the errors.
-
-    `squares` is the sum of the squared errors of the `known` that were read and whose target is known; the model has
-    `learned` from so many of these.
-    """
-
-    statuses: dict[str, int] = field(default_factory=dict)
-    refused: str = ""
-    squares: float = 0.0
-    known: int = 0
-    learned: int = 0
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        return sum(self.statuses.values())
-
-    def after(
-        self,
-        frame: pd.DataFrame,
-        prediction: Prediction,
-        targets: np.ndarray,
-        paths: Sequence[Path],
-        own: frozenset[str],
-    ) -> Tally:
-        """With further rows; `own` are the contents of photographs from which the model has learned."""
-        known = np.isfinite(targets) & prediction.is_read
-        off = prediction.bins.difference(prediction.concentration[known], targets[known])
-        mine = [path for path, one in zip(paths, known, strict=True) if one and own]
-        reasons = frame.loc[frame["status"] == Status.REFUSED.value, "reason"]
-        return Tally(
-            dict(Counter(self.statuses) + Counter(frame["status"].tolist())),
-            self.refused or next(iter(reasons), ""),
-            self.squares + float(np.sum(off**2)),
-            self.known + int(known.sum()),
-            self.learned + sum(content in own for content in digests_of(mine, 1)),
-        )
-
-    def __str__(self) -> str:
-        often = sorted(self.statuses.items(), key=lambda one: -one[1])
-        return ", ".join(f"{count} {status}" for status, count in often)
-
-
 @dataclass(frozen=True)
-class Wanted:
-    """N photographs that are to be read, and the further columns of their table, called as in the output."""
+class Job:
+    """What an engine is given: the photographs that are wanted, and with what they are read."""
 
-    table: Table
-    further: pd.DataFrame
-    columns: list[str]
-    """Of the output."""
+    config: PredictConfig
+    predictor: Predictor
+    folder: Path
+    """Of the model."""
+    wanted: Wanted
+    own: frozenset[str]
+    """The contents of photographs from which the model has learned."""
 
-    @classmethod
-    def of(cls, table: Table, further: pd.DataFrame, predictor: Predictor) -> Wanted:
-        """With the further columns called apart from those of a prediction."""
-        columns = list(predictor.predict([]).to_frame().columns)
-        if np.isfinite(table.targets).any():
-            columns.insert(1, "target")
-        further = beside(columns, further)
-        return cls(table, further, [*columns, *further.columns])
+    def command(self) -> dict[str, Any]:
+        """All that the rows depend on, beside the photographs and what is known of each, as JSON can hold it."""
+        return {
+            "version": __version__,
+            "model": self.predictor.model.digest,
+            "device": next(self.predictor.model.network.parameters()).device.type,
+            "precision": self.config.runtime.precision,
+            "confidence": self.config.confidence,
+            "spreadsheet": self.config.spreadsheet,
+            "images": None if self.wanted.table.folder is None else str(self.wanted.table.folder),
+            "columns": self.wanted.columns,
+        }
 
-    @property
-    def any_known(self) -> bool:
-        """Is a target known?"""
-        return "target" in self.columns[:2]
 
-    def frame(self, prediction: Prediction, rows: slice) -> pd.DataFrame:
-        """What was read of some rows, beside what is known of them."""
-        table = self.table
-        frame = with_what_was_tried(prediction.to_frame(table.images[rows]), table.paths[rows], table.folder)
-        if self.any_known:
-            frame.insert(1, "target", table.targets[rows])
-        return pd.concat([frame, self.further.iloc[rows].reset_index(drop=True)], axis=1)
+class Local:
+    """The engine of one machine: rows go one after another into one table, or are shown."""
 
-    def content(self, rows: slice, stamps: Iterable[object]) -> bytes:
-        """All that some rows depend on, beside the model and the options."""
-        table = self.table
-        known = [table.images[rows], map(str, table.paths[rows]), table.targets[rows].tolist(), stamps]
-        known += [] if table.boxes is None else [[(str(box), box.shares) for box in table.boxes[rows]]]
-        further = (self.further.iloc[rows, i].tolist() for i in range(self.further.shape[1]))
-        return "".join(map(repr, zip(*known, *further, strict=True))).encode()
+    numbered = False
+    """Do rows need a number to keep their order?"""
+
+    def __init__(self, config: PredictConfig, show: Callable[[bytes], object]) -> None:
+        """See that the output can be written, before anything takes long."""
+        self.output = None if config.output is None else given_path(config.output, "output")
+        if self.output is not None:
+            refuse_unwritable(self.output, "output")
+        if config.shard is not None:
+            raise ConfigError(
+                f"shard={config.shard} cuts what engine=ray writes, and engine=local does not: leave it out"
+            )
+        self.form, self.show = row_format(config.format, self.output), show
+
+    def read(self, job: Job) -> Tally:
+        """Read all photographs; what is to be said of them."""
+        self.form.refuse(job.wanted.columns, job.wanted.table.images)
+        with rows_to(self.output, self.form, job.command(), self.show) as rows:
+            return read_into(rows, job.predictor, job.wanted, job.config, job.own)
 
 
 def predict(config: PredictConfig, show: Callable[[bytes], object]) -> Tally:
-    """Read the photographs that `config.input` names; one row each, in order, as they come, to `config.output`.
+    """Read the photographs that `config.input` names; one row each, in order, to `config.output`.
 
     Args:
         show: Prints rows, where there is no output.
@@ -146,21 +104,16 @@ def predict(config: PredictConfig, show: Callable[[bytes], object]) -> Tally:
         What is to be said of all rows.
 
     Raises:
+        ConfigError: The engine is not installed, or cannot write such an output.
         DataError: Nothing to read at config.input.
         ModelFolderError: No finished model of that run.
         RunError: The output was begun by another command, or with other photographs.
     """
-    output = None if config.output is None else given_path(config.output, "output")
-    if output is not None:
-        refuse_unwritable(output, "output")
-    form = row_format(config.format, output)
+    engine = resolve(ENGINES.member(config.engine))(config, show)
     predictor, folder = open_reader(config, config.confidence)
-    table, further = _photographs(config, predictor.model.config)
-    wanted = Wanted.of(table, further, predictor)
-    form.refuse(wanted.columns, table.images)
+    wanted = Wanted.of(*_photographs(config, predictor.model.config), predictor, engine.numbered)
     own = learned_by(folder, predictor.model.config) if wanted.any_known else frozenset()
-    with rows_to(output, form, _command_of(config, predictor, wanted), show) as rows:
-        tally = _read_into(rows, predictor, wanted, config, own)
+    tally: Tally = engine.read(Job(config, predictor, folder, wanted, own))
     say_with_what(config, predictor, folder)
     if tally.known:
         off = f"{(tally.squares / tally.known) ** 0.5:.4g} {predictor.unit}".strip()
@@ -188,22 +141,7 @@ def _photographs(config: PredictConfig, trained: Config) -> tuple[Table, pd.Data
     return read_listed(config.input, config, trained)
 
 
-def _command_of(config: PredictConfig, predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
-    """All that the rows depend on, beside the photographs and what is known of each, as JSON can hold it."""
-    description = predictor.model.description
-    return {
-        "version": __version__,
-        "model": description.get("digest") or description_digest(description),
-        "device": next(predictor.model.network.parameters()).device.type,
-        "precision": config.runtime.precision,
-        "confidence": config.confidence,
-        "spreadsheet": config.spreadsheet,
-        "images": None if wanted.table.folder is None else str(wanted.table.folder),
-        "columns": wanted.columns,
-    }
-
-
-def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: PredictConfig, own: frozenset[str]) -> Tally:
+def read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: PredictConfig, own: frozenset[str]) -> Tally:
     """Read the photographs whose rows are not there yet, and put their rows; what is said of all of them.
 
     Raises:
@@ -212,10 +150,7 @@ def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: Predict
     table, done = wanted.table, rows.standing.rows
     tally, seen, stamps = Tally(), hashlib.blake2b(), deque[object]()
     if done:
-        tally = Tally(**rows.standing.notes["tally"])
-        for start in range(0, min(done, len(table)), BLOCK):
-            block = slice(start, min(start + BLOCK, done, len(table)))
-            seen.update(wanted.content(block, map(_stamp, table.paths[block])))
+        tally, seen = Tally(**rows.standing.notes["tally"]), wanted.seen(slice(0, min(done, len(table))))
         if done > len(table) or seen.hexdigest() != rows.standing.notes["seen"]:
             raise RunError(
                 f"the first {done} photographs are not those that the stopped command read, or have changed since: "
@@ -226,7 +161,7 @@ def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: Predict
     def taken() -> Iterator[Path]:
         for row in range(done, len(table)):
             path = table.paths[row]
-            stamps.append(_stamp(path))  # before it is decoded: what changes later is seen to have changed
+            stamps.append(stamp_of(path))  # before it is decoded: what changes later is seen to have changed
             yield path
 
     boxes = None if table.boxes is None else table.boxes[done:]
@@ -242,15 +177,6 @@ def _read_into(rows: Rows, predictor: Predictor, wanted: Wanted, config: Predict
             done = part.stop
             told.rows(len(prediction))
     return tally
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes with a file's content: its length and when it was written; None where there is none."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 class Told:

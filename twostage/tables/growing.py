@@ -26,7 +26,7 @@ from twostage.errors import RunError, Stopped, StorageError, number_of, some
 from twostage.files import sync_folder, write_json
 from twostage.tables.row_formats import RowFormat
 
-__all__ = ["GrowingTable", "Rows", "Standing", "growing", "rows_to"]
+__all__ = ["GrowingTable", "Rows", "Standing", "alone", "checksum_of", "growing", "refuse_other", "rows_to"]
 
 log = logging.getLogger("twostage")
 
@@ -43,6 +43,27 @@ class Standing:
     size: int = 0
     checksum: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+
+
+def checksum_of(path: Path, size: int) -> int:
+    """Of the first bytes of a file."""
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(min(BLOCK, size - file.tell())):
+            found = zlib.crc32(block, found)
+    return found
+
+
+def refuse_other(what: Path, before: Mapping[str, Any], command: Mapping[str, Any], anew: str) -> None:
+    """See that what is there was begun by the same command.
+
+    Raises:
+        RunError: It was not; the message names what differs.
+    """
+    names = [name for name in {**before, **command} if before.get(name) != command.get(name)]
+    if names:
+        differ = some(f"{name} was {before.get(name)}, is {command.get(name)}" for name in names)
+        raise RunError(f"{what} was begun otherwise ({differ}): give that command to go on, or {anew}")
 
 
 class Rows:
@@ -91,20 +112,10 @@ class GrowingTable(Rows):
             ) from error
         if not standing.rows:
             return Standing()
-        names = [name for name in {**before, **self.command} if before.get(name) != self.command.get(name)]
-        if names:
-            differ = some(f"{name} was {before.get(name)}, is {self.command.get(name)}" for name in names)
-            raise RunError(f"{self.part} was begun otherwise ({differ}): give that command to go on, or {self.anew}")
-        if self._checksum(standing.size) != standing.checksum:
+        refuse_other(self.part, before, self.command, self.anew)
+        if checksum_of(self.part, standing.size) != standing.checksum:
             raise RunError(f"{self.part} is not what was written: {self.anew}")
         return standing
-
-    def _checksum(self, size: int) -> int:
-        found = 0
-        with self.part.open("rb") as file:
-            while block := file.read(min(BLOCK, size - file.tell())):
-                found = zlib.crc32(block, found)
-        return found
 
     def add(self, frame: pd.DataFrame, notes: dict[str, Any]) -> None:
         """The next rows; every second it is noted that they are there."""
@@ -179,7 +190,7 @@ def growing(path: Path, form: RowFormat, command: Mapping[str, Any]) -> Iterator
     """
     path = Path(os.path.realpath(path))
     try:
-        with _alone(path):
+        with alone(path):
             table = GrowingTable(path, form, command)
             try:
                 yield table
@@ -202,7 +213,12 @@ def growing(path: Path, form: RowFormat, command: Mapping[str, Any]) -> Iterator
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
+    """Let nobody else write there meanwhile.
+
+    Raises:
+        RunError: Somebody does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:

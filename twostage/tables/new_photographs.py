@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from twostage.tables.spreadsheet import Sheet, read_sheet
 from twostage.tables.table import Table, boxes_in, images_folder, photographs_in
 from twostage.tables.texts import Texts
 
-__all__ = ["beside", "for_spreadsheet", "read_new", "with_what_was_tried"]
+__all__ = ["beside", "for_spreadsheet", "names_beside", "read_new", "with_what_was_tried"]
 
 log = logging.getLogger("twostage")
 
@@ -132,18 +132,26 @@ def _known(
     return values
 
 
-def beside(columns: Sequence[str], further: pd.DataFrame) -> pd.DataFrame:
-    """The further columns of the user's table as they are called beside those of a prediction.
+def names_beside(columns: Sequence[str], further: Iterable[str]) -> list[str]:
+    """How further columns are called beside those of a prediction: one of the same name becomes ``table_NAME``.
 
-    One that is called as a column before it becomes ``table_NAME``: both are wanted.
+    >>> names_beside(["status"], ["lot", "status"])
+    ['lot', 'table_status']
     """
-    taken, names = {*columns, *further.columns}, []
-    for name in further.columns:
+    further = list(further)
+    taken, names = {*columns, *further}, []
+    for name in further:
         free = str(name)
         while free in columns or (free != name and free in taken):
             free = f"table_{free}"
         names.append(free)
         taken.add(free)
+    return names
+
+
+def beside(columns: Sequence[str], further: pd.DataFrame) -> pd.DataFrame:
+    """The further columns of the user's table, called as `names_beside` says: both are wanted."""
+    names = names_beside(columns, further.columns)
     renamed = [f"{old} as {new}" for old, new in zip(further.columns, names, strict=True) if old != new]
     if renamed:
         log.warning("columns of the table that are called as those of a prediction are written as %s", some(renamed))

@@ -1,0 +1,1 @@
+"""Many workers, on one machine or several, that read photographs with one model."""

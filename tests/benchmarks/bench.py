@@ -5,6 +5,7 @@ that takes them, and into the name of its file.
 """
 
 import argparse
+import inspect
 import json
 import os
 import platform
@@ -65,24 +66,11 @@ BENCHES = {
     "page": page.run,
     "export": export.run,
     "search": search.run,
-}
-WITH_OPTIONS = {
-    "accuracy",
-    "angles",
-    "another_day",
-    "ends",
-    "export",
-    "few",
-    "founding",
-    "million",
-    "neighbours",
-    "page",
-    "trust",
-}
-WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "page", "search", "trust"}
     "engine": engine.run,
 }
-WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "engine", "export", "few", "founding", "page", "trust"}
+WITH_OPTIONS = {
+    name for name, work in BENCHES.items() if {"options", "overrides"} & {*inspect.signature(work).parameters}
+}
 LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 

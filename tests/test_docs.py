@@ -102,9 +102,9 @@ def test_code_on_the_pages_for_developers_is_that_of_the_package(page):
     assert lines - source == set()
 
 
-@pytest.mark.parametrize("what", ["guide/predict.md", "guide/explain.md", "Predictor"])
+@pytest.mark.parametrize("what", ["guide/predict.md", "guide/explain.md", "Predictor", "BatchReader"])
 def test_python_in_guides_and_docstrings_runs(what, here, once):
-    text = (DOCS / "pages" / what).read_text() if what.endswith(".md") else inspect.getdoc(twostage.Predictor)
+    text = (DOCS / "pages" / what).read_text() if what.endswith(".md") else inspect.getdoc(getattr(twostage, what))
     assert once("train", "run=first", *TINY)[0] == 0
     for i, name in enumerate("ab"):
         Image.fromarray(render_photographs(np.array([200.0]), 32, i)[0]).save(here / f"{name}.jpg")

@@ -18,7 +18,7 @@ from twostage.engines.ray_engine import OnRay
 from twostage.run.predicting import Told
 
 ROWS = 150
-COMMAND = ["predict", "run=a", "input=new.csv", "runtime.threads=1", "runtime.progress=false"]
+COMMAND = ["predict", "run=a", "input=new.csv", "runtime.progress=false"]
 RAY = [*COMMAND, "engine=ray", "shard=64", "output=rows"]
 FILES = ["rows_000000000.parquet", "rows_000000064.parquet", "rows_000000128.parquet"]
 
@@ -126,7 +126,7 @@ def test_rows_that_kill_every_worker_get_one_line_and_the_others_stay(cluster, t
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "TRIES", 2)
         patch.setattr(ray_engine, "read_shard", killing(9, 1, table))
-        status, _, err = run(*RAY)
+        status, _, err = run(*RAY, "runtime.threads=1")
     assert status == 1
     assert err.splitlines()[-1].startswith("twostage: the worker that reads rows 64..127 has died 2 times")
     assert len(err.splitlines()) == 2

@@ -23,7 +23,7 @@ import pandas as pd
 
 from twostage.engines.loaded import ModelPlace, one_thread
 from twostage.engines.shards import Shards
-from twostage.errors import ConfigError, RunError, Stopped, TwoStageError
+from twostage.errors import ConfigError, RunError, Stopped, TwoStageError, number_of
 from twostage.files import given_path, refuse_unwritable
 from twostage.options.reading import PredictConfig
 from twostage.run.predicting import Job, Told
@@ -200,9 +200,10 @@ class _Reading:
         rows = f"{shard.start}..{shard.stop - 1}"
         self.died[shard.start] += 1
         if self.died[shard.start] >= TRIES or (not self.read and self.died.total() >= TRIES * self._workers()):
+            times = number_of(self.died[shard.start], "time", "times")
             raise RunError(
-                f"the worker that reads rows {rows} has died {self.died[shard.start]} times ({why}): look at these "
-                f"photographs and at the memory of the machines; the other rows stay, and the same command goes on"
+                f"the worker that reads rows {rows} has died {times} ({why}): look at these photographs and at the "
+                f"memory of the machines; the other rows stay, and the same command goes on"
             )
         log.warning("the worker that reads rows %s has died (%s): another will go on with them", rows, why)
         self.waiting.append(shard)  # after the others, so that one that kills its workers does not hold them up

@@ -23,6 +23,7 @@ SETS = {
         f"data.table={DATA / 'nitrite' / 'labels.csv'}",
         "data.group_column=group",
         "split.duplicates=ignore",
+        "split.calibration=0",  # too few specimens for intervals
         "search=quick",
         "image.color=optical_density,linear,srgb",
         "augment.exposure=0..0.1",

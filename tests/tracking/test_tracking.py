@@ -119,7 +119,7 @@ def test_only_the_first_process_of_several_tells(here, monkeypatch):
     monkeypatch.setattr("twostage.run.tracked.is_first_process", lambda: False)
     config = load_config([*TINY, "run=a", "runtime.tracker=[tensorboard]"])
     with tracked(RunFolder.named("a"), config) as tell:
-        tell()
+        tell(1.0)
     assert list(here.iterdir()) == []
 
 

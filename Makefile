@@ -65,7 +65,7 @@ sweep: $(READY)  ## one run per value: ARGS="bins.count=6,9 backbone=compact,res
 start: $(READY)  ## train anew the start that ships with the package, on random scenes
 	@$(VENV)/bin/python -m twostage.starts.teach $(ARGS)
 
-bench: $(READY)  ## measure: ARGS="throughput decoding predict one serve plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, ends, trust, export, page, or "accuracy option=value"
+bench: $(READY)  ## measure: ARGS="throughput decoding predict one serve plate mutations resume memory symmetry limit sizes fits", few, founding, another_day, ends, trust, export, page, torchrun, or "accuracy option=value"
 	@$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 test: $(READY)  ## the tests, in a few minutes on two cores: ARGS=tests/data WORKERS=auto

@@ -35,6 +35,7 @@ import sizes
 import symmetry
 import throughput
 import torch
+import torchrun
 import trust
 
 BENCHES = {
@@ -48,6 +49,7 @@ BENCHES = {
     "mutations": mutations.run,
     "neighbours": neighbours.run,
     "resume": resume.run,
+    "torchrun": torchrun.run,
     "memory": memory.run,
     "symmetry": symmetry.run,
     "sizes": sizes.run,
@@ -76,6 +78,7 @@ WITH_OPTIONS = {
     "page",
     "trust",
 }
+WITH_OPTIONS = {"accuracy", "angles", "another_day", "ends", "export", "few", "founding", "page", "torchrun", "trust"}
 LONG = WITH_OPTIONS | {"fits", "sizes"}
 RESULTS = Path("outputs/bench")
 

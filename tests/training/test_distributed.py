@@ -46,6 +46,14 @@ def test_processes_wait_for_one_another_as_long_as_it_takes(monkeypatch):
     assert asked["timeout"].days >= 7  # a million photographs are decoded by the first alone
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds threads through /proc")
+def test_no_thread_of_the_group_outlives_it():
+    """One that lets go of a tensor after Python has ended aborts its process, rarely."""
+    said = output([sys.executable, str(HERE / "leaving.py")]).stdout
+    assert said.count("python") == 2, said
+    assert "gloo" not in said
+
+
 def test_alone_nothing_is_shared():
     rows = np.arange(10)
     assert distributed.process_count() == 1

@@ -48,13 +48,22 @@ T = TypeVar("T")
 def join_processes() -> None:
     """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        # Its functions keep, as a default, the group that is there when it is loaded, as DistributedDataParallel does.
+        import torch.distributed.nn.functional  # noqa: F401
+
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(days=30))  # the others wait while the first decodes
-        atexit.register(_leave_processes)  # else its threads may crash the end of the program
+        atexit.register(_leave_processes)
 
 
 def _leave_processes() -> None:
-    gc.collect()  # what still holds on to the group, as DistributedDataParallel does
+    """End the threads of the group before Python ends.
+
+    A thread of gloo lets go of tensors, which needs Python. Where Python has ended meanwhile, it aborts the process
+    ("terminate called without an active exception"). The threads end with the group, and the group with the last that
+    holds on to it.
+    """
+    gc.collect()  # DistributedDataParallel does, until it is collected
     dist.destroy_process_group()
 
 

@@ -48,8 +48,8 @@ T = TypeVar("T")
 def join_processes() -> None:
     """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        # Its functions keep, as a default, the group that is there when it is loaded, as DistributedDataParallel does.
-        import torch.distributed.nn.functional  # noqa: F401
+        # DistributedDataParallel loads it, and its functions keep as a default the group that is there when it is loaded.
+        import torch.distributed.nn.functional
 
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(days=30))  # the others wait while the first decodes

@@ -48,7 +48,7 @@ T = TypeVar("T")
 def join_processes() -> None:
     """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        # DistributedDataParallel loads it, and its functions keep as a default the group that is there when it is loaded.
+        # DistributedDataParallel loads it, and its functions keep the group that is there then, as a default.
         import torch.distributed.nn.functional
 
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

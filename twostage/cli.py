@@ -15,6 +15,7 @@ from typing import Any
 
 from twostage import __version__
 from twostage.errors import (
+    ConfigError,
     DataError,
     DeviceError,
     RefusedError,
@@ -28,7 +29,7 @@ from twostage.options.commands import COMMANDS, CheckDataConfig, Command
 from twostage.options.family import resolve
 from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
-from twostage.terminal import LineFormatter, let_names_through, printable
+from twostage.terminal import let_names_through, log_lines, printable
 
 __all__ = ["check_data", "evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _begin() -> None:
     """What a process needs that works on a command, as one does that a launcher of sweeps has started."""
     let_names_through()
-    _log_to_stderr()
+    log_lines(logging.INFO if _speaks() else logging.CRITICAL)
     signal.signal(signal.SIGTERM, _terminate)
 
 
@@ -89,15 +90,6 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Stopped("stopped", number)
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter())
-    logger = logging.getLogger("twostage")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO if _speaks() else logging.CRITICAL)
-    logger.propagate = False
-
-
 def _run(name: str, overrides: list[str]) -> None:
     """Let Hydra compose the options and call the command with them, once or for every run of a sweep."""
     import hydra
@@ -106,8 +98,10 @@ def _run(name: str, overrides: list[str]) -> None:
 
     from twostage.options.compose import explain, prepare, to_typed
     from twostage.options.registry import conf_dir, register_schemas
-    from twostage.studies.sweeping import Sweep, lost_run
+    from twostage.studies.sweeping import Sweep, lost_run, stopped
 
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) and not any(text.startswith("run=") for text in overrides):
+        raise ConfigError("torchrun --max-restarts gives the command again, which finds its run by name: give run=NAME")
     register_schemas()
     Sweep.config = None
     sys.argv = ["twostage", *prepare(overrides, name)]
@@ -124,11 +118,7 @@ def _run(name: str, overrides: list[str]) -> None:
         except OmegaConfBaseException as error:
             _fail_or_go_on(explain(error))
         except (MemoryError, RuntimeError) as error:
-            if "out of memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
-            _fail_or_go_on(
-                DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
-            )
+            _fail_or_go_on(_of_the_machine(error))
         except OSError as error:  # rights, disks and networks may fail anywhere
             _fail_or_go_on(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
@@ -136,6 +126,10 @@ def _run(name: str, overrides: list[str]) -> None:
         job()
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Stopped) or (sweep := Sweep.ended()) is None:
+            raise
+        raise stopped(stop, str(sweep.folder)) from stop  # while a launcher waits for runs
     except Exception as error:
         if (lost := lost_run(error)) is not None:
             raise lost from error
@@ -144,6 +138,17 @@ def _run(name: str, overrides: list[str]) -> None:
         if not sweep.speaks:  # its runs came side by side
             _print_sweep(sweep.folder)
         sweep.demand_all()
+
+
+def _of_the_machine(error: Exception) -> TwoStageError:
+    """What an error of torch says of memory, or of other processes; any other is raised again."""
+    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
+    from twostage.training.distributed import have_lost_others
+
+    if have_lost_others(error):
+        return DeviceError("another process of this training has ended: the same command with the same run goes on")
+    raise error
 
 
 def _fail_or_go_on(error: TwoStageError) -> None:
@@ -174,13 +179,11 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
     try:
         text = resolve(command.function)(config, *([overrides] if command.takes_words else []))
     except KeyboardInterrupt as stop:
-        from twostage.run.folder import RunFolder
-
         if not isinstance(config, Config):
             raise
-        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        name = config.run if sweep is None else RunFolder(sweep.folder).run
-        raise Stopped(f"{stop or 'stopped'}; to go on, give the same command with run={name}", number) from stop
+        from twostage.studies.sweeping import stopped
+
+        raise stopped(stop, config.run if sweep is None else str(sweep.folder)) from stop
     _print(text)
     if sweep is not None and sweep.speaks and _speaks():
         _print_sweep(sweep.folder)

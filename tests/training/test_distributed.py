@@ -1,31 +1,20 @@
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from helpers import one_line
+from processes import ALONE, HERE, TORCHRUN, curve, output, processes_in, wait_until_written, written
 
 from twostage.data.augment import augment
 from twostage.options.run import AugmentConfig
 from twostage.training import distributed
-
-HERE = Path(__file__).parent
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def output(command, cwd=HERE):
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ALONE, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.mark.slow
@@ -108,23 +97,6 @@ RUN = [
 ]
 
 
-def curve(folder, run):
-    frames = [pd.read_csv(folder / "outputs" / run / stage / "history.csv") for stage in ("classifier", "regressor")]
-    return pd.concat(frames)[["learning_rate", "train_loss", "validation_rmse"]].to_numpy()
-
-
-def written(path):
-    return path.stat().st_mtime_ns if path.is_file() else 0
-
-
-def processes_in(folder):
-    """Those that work in a folder: torchrun and what it started, in sessions of their own."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (process / "cwd").resolve() == folder.resolve():
-                yield int(process.name)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes through /proc")
 def test_the_command_under_torchrun_is_killed_and_goes_on(tmp_path):
@@ -134,9 +106,7 @@ def test_the_command_under_torchrun_is_killed_and_goes_on(tmp_path):
     for number in (signal.SIGKILL, signal.SIGTERM):
         process = subprocess.Popen([*TORCHRUN, *RUN, "run=killed"], cwd=tmp_path, env=ALONE, stderr=subprocess.DEVNULL)
         last = tmp_path / "outputs" / "killed" / "classifier" / "last.pt"
-        before, deadline = written(last), time.monotonic() + 120
-        while written(last) == before and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until_written(last, written(last))
         for worker in processes_in(tmp_path) if number == signal.SIGKILL else [process.pid]:
             os.kill(worker, number)
         process.wait()
@@ -154,3 +124,35 @@ def test_mistakes_under_torchrun_are_said_once(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=ALONE, capture_output=True, text=True, timeout=120)
     assert done.returncode
     assert done.stderr.count("none.csv: no such table") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes through /proc")
+def test_one_worker_is_killed(tmp_path):
+    """Without restarts one line says so and the same command goes on; with one the command itself does."""
+    output([*TORCHRUN, *RUN, "run=whole"], tmp_path)
+    for run, more in (("told", []), ("elastic", ["--max-restarts", "1"])):
+        command = [*TORCHRUN, *more, *RUN, f"run={run}"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=ALONE, stderr=subprocess.PIPE, text=True)
+        wait_until_written(tmp_path / "outputs" / run / "classifier" / "last.pt")
+        for worker in processes_in(tmp_path, RANK="1"):
+            os.kill(worker, signal.SIGKILL)
+        said = process.communicate(timeout=240)[1]
+        assert "Exception ignored" not in said
+        assert said.count("twostage: another process of this training has ended") <= 1  # it may be stopped before
+        if run == "told":
+            assert process.returncode, said
+            assert said.count("twostage: ") == 1
+            assert not (tmp_path / "outputs" / run / "metrics.json").exists()
+            output(command, tmp_path)
+        else:
+            assert process.returncode == 0, said
+            assert "goes on at epoch" in said
+        np.testing.assert_array_equal(curve(tmp_path, run), curve(tmp_path, "whole"))
+        weights = [(tmp_path / "outputs" / name / "model" / "regressor.safetensors") for name in ("whole", run)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_command_that_may_start_anew_is_given_a_name(run, monkeypatch, here):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    one_line(run("train", "data.count=60"), "--max-restarts", "give run=NAME")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,10 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
-from twostage.errors import RunError, TwoStageError, number_of, some
+from twostage.errors import RunError, Stopped, TwoStageError, number_of, some
 from twostage.files import write_atomically
 
-__all__ = ["Sweep", "SweepRun", "lost_run"]
+__all__ = ["Sweep", "SweepRun", "lost_run", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,11 @@ def lost_run(error: Exception) -> RunError | None:
         "a process of the sweep ended before its run did: it was killed, or there was too little memory for so many "
         "runs at once; what is finished is kept, and the same command goes on"
     )
+
+
+def stopped(stop: KeyboardInterrupt, run: str) -> Stopped:
+    """How to go on with a run, or with a sweep, that was stopped."""
+    from twostage.run.folder import RunFolder  # slow to load, because of torch
+
+    number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+    return Stopped(f"{str(stop) or 'stopped'}; to go on, give the same command with run={RunFolder.named(run).run}", number)

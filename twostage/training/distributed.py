@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "first_process_first",
     "from_first_process",
     "gather",
+    "have_lost_others",
     "is_first_process",
     "join_processes",
     "mean_of_batch",
@@ -63,8 +65,17 @@ def _leave_processes() -> None:
     ("terminate called without an active exception"). The threads end with the group, and the group with the last that
     holds on to it.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun asks those that are left to end, which they do
     gc.collect()  # DistributedDataParallel does, until it is collected
     dist.destroy_process_group()
+
+
+def have_lost_others(error: Exception) -> bool:
+    """Does an error of torch say that another process is no longer there?"""
+    told = ("connection closed by peer", "connection reset by peer", "broken pipe", "connection refused")
+    return process_count() > 1 and (
+        isinstance(error, dist.DistError) or any(text in str(error).lower() for text in told)
+    )
 
 
 def process_count() -> int:

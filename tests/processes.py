@@ -12,11 +12,12 @@ import pandas as pd
 HERE = Path(__file__).parent / "training"
 PYTHON_TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 TORCHRUN = [*PYTHON_TORCHRUN, "--standalone", "--nproc-per-node", "2"]
+PATIENCE = 600  # seconds: processes that wait for each other are slow where the machine has other work
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def output(command, cwd=HERE):
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ALONE, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ALONE, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -30,7 +31,7 @@ def written(path):
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def wait_until_written(path, before=0, seconds=120):
+def wait_until_written(path, before=0, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while written(path) == before and time.monotonic() < deadline:
         time.sleep(0.05)

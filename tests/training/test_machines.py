@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from processes import ALONE, HERE, PYTHON_TORCHRUN, output
+from processes import ALONE, HERE, PATIENCE, PYTHON_TORCHRUN, output
 
 PORT = "29511"
 
@@ -56,12 +56,13 @@ def start(machine, number, *command, cwd):
 
 
 def ends(processes):
-    said = [process.communicate(timeout=240) for process in processes]
+    said = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     return said
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE)
 def test_two_machines_train_as_one_process_does(machines):
     script = str(HERE / "two_processes.py")
     one = json.loads(output([sys.executable, script]).stdout)

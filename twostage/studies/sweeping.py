@@ -106,4 +106,6 @@ def stopped(stop: KeyboardInterrupt, run: str) -> Stopped:
     from twostage.run.folder import RunFolder  # slow to load, because of torch
 
     number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-    return Stopped(f"{str(stop) or 'stopped'}; to go on, give the same command with run={RunFolder.named(run).run}", number)
+    return Stopped(
+        f"{str(stop) or 'stopped'}; to go on, give the same command with run={RunFolder.named(run).run}", number
+    )

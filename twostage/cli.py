@@ -15,6 +15,7 @@ from typing import Any
 
 from twostage import __version__
 from twostage.errors import (
+    ConfigError,
     DataError,
     DeviceError,
     RefusedError,
@@ -28,7 +29,7 @@ from twostage.options.commands import COMMANDS, CheckDataConfig, Command
 from twostage.options.family import resolve
 from twostage.options.reading import PredictConfig
 from twostage.options.run import Config
-from twostage.terminal import LineFormatter, let_names_through, printable
+from twostage.terminal import let_names_through, log_lines, printable
 
 __all__ = ["check_data", "evaluate", "main", "predict", "train", "train_classifier", "train_regressor"]
 
@@ -53,9 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(command_help(name))
         return
-    let_names_through()
-    _log_to_stderr()
-    signal.signal(signal.SIGTERM, _terminate)
+    _begin()
     try:
         from twostage.options.compose import with_files
 
@@ -65,6 +64,13 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         _say(str(stop) or "stopped")
         sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
+
+
+def _begin() -> None:
+    """What a process needs that works on a command, as one does that a launcher of sweeps has started."""
+    let_names_through()
+    log_lines(logging.INFO if _speaks() else logging.CRITICAL)
+    signal.signal(signal.SIGTERM, _terminate)
 
 
 def _speaks() -> bool:
@@ -86,15 +92,6 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Stopped("stopped", number)
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter())
-    logger = logging.getLogger("twostage")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO if _speaks() else logging.CRITICAL)
-    logger.propagate = False
-
-
 def _run(name: str, overrides: list[str]) -> None:
     """Let Hydra compose the options and call the command with them, once or for every run of a sweep."""
     import hydra
@@ -103,72 +100,101 @@ def _run(name: str, overrides: list[str]) -> None:
 
     from twostage.options.compose import explain, prepare, to_typed
     from twostage.options.registry import conf_dir, register_schemas
+    from twostage.studies.sweeping import Sweep, lost_run, stopped
 
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) and not any(text.startswith("run=") for text in overrides):
+        raise ConfigError("torchrun --max-restarts gives the command again, which finds its run by name: give run=NAME")
     register_schemas()
+    Sweep.config = None
     sys.argv = ["twostage", *prepare(overrides, name)]
     # else Hydra prints an error itself, in many lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
     def job(composed: Any) -> None:
+        _begin()
         try:
             _work(COMMANDS[name], to_typed(composed, COMMANDS[name].options), overrides)
         except TwoStageError as error:  # here, because Hydra would add lines of its own
-            _fail(error)
+            _fail_or_go_on(error)
         except OmegaConfBaseException as error:
-            _fail(explain(error))
+            _fail_or_go_on(explain(error))
         except (MemoryError, RuntimeError) as error:
-            if "out of memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
-            _fail(
-                DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
-            )
+            _fail_or_go_on(_of_the_machine(error))
         except OSError as error:  # rights, disks and networks may fail anywhere
-            _fail(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
+            _fail_or_go_on(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
     try:
         job()
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Stopped) or (sweep := Sweep.ended()) is None:
+            raise
+        raise stopped(stop, str(sweep.folder)) from stop  # while a launcher waits for runs
+    except Exception as error:
+        if (lost := lost_run(error)) is not None:
+            raise lost from error
+        raise
+    if (sweep := Sweep.ended()) is not None:
+        if not sweep.speaks:  # its runs came side by side
+            _print_sweep(sweep.folder)
+        sweep.demand_all()
+
+
+def _of_the_machine(error: Exception) -> TwoStageError:
+    """What an error of torch says of memory, or of other processes; any other is raised again."""
+    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
+    from twostage.training.distributed import have_lost_others
+
+    if have_lost_others(error):
+        return DeviceError("another process of this training has ended: the same command with the same run goes on")
+    raise error
+
+
+def _fail_or_go_on(error: TwoStageError) -> None:
+    """The command fails; where it is a sweep, that run of it does, and the others go on."""
+    from twostage.studies.sweeping import SweepRun
+
+    run = SweepRun.here()
+    if run is None or int(os.environ.get("WORLD_SIZE", "1")) > 1:  # processes that fail alone would lose step
+        _fail(error)
+    else:
+        _say(f"run {run.path}: {error}")
+        run.fail(error)
 
 
 def _work(command: Command, config: Any, overrides: list[str]) -> None:
     """Call a command's function, print what it returns, and after each run of a sweep how the sweep stands."""
     import pandas as pd
 
+    from twostage.studies.sweeping import SweepRun
+
     pd.set_option("mode.string_storage", "python")  # pyarrow, where it is there, takes no name that is no Unicode
-    sweep = None
-    if isinstance(config, Config):
-        sweep = _sweep_folder(config)
+    sweep = SweepRun.here()
+    if sweep is not None:
+        sweep.begin()
+        config.run = str(sweep.path)
     if command.continues:
         config = _as_saved(config, overrides)
     try:
         text = resolve(command.function)(config, *([overrides] if command.takes_words else []))
     except KeyboardInterrupt as stop:
-        from twostage.run.folder import RunFolder
-
         if not isinstance(config, Config):
             raise
-        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        name = config.run if sweep is None else RunFolder(sweep).run
-        raise Stopped(f"{str(stop) or 'stopped'}; to go on, give the same command with run={name}", number) from stop
+        from twostage.studies.sweeping import stopped
+
+        raise stopped(stop, config.run if sweep is None else str(sweep.folder)) from stop
     _print(text)
-    if sweep is not None and _speaks():
-        from twostage.studies.sweep import sweep_so_far
-
-        _print(sweep_so_far(sweep))
+    if sweep is not None and sweep.speaks and _speaks():
+        _print_sweep(sweep.folder)
 
 
-def _sweep_folder(config: Config) -> Path | None:
-    """The folder of the sweep, in which the run of `config` then lies; None where there is no sweep."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+def _print_sweep(folder: Path) -> None:
+    from twostage.studies.sweep import sweep_so_far
 
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return None
-    folder = Path(HydraConfig.get().sweep.dir)
-    config.run = str(folder / HydraConfig.get().sweep.subdir)
-    return folder
+    _print(sweep_so_far(folder))
 
 
 def _print(text: str, is_data: bool = False) -> None:

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 
-__all__ = ["LineFormatter", "let_names_through", "printable"]
+__all__ = ["LineFormatter", "let_names_through", "log_lines", "printable"]
 
 OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters: colours, titles, lines overwritten; not tab and line feed
@@ -31,6 +31,16 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The message alone."""
         return printable(super().format(record)).replace("\n", "\\n")
+
+
+def log_lines(level: int) -> None:
+    """Send what this package logs to standard error, line by line."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
+    logger = logging.getLogger("twostage")
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
 
 
 def let_names_through() -> None:

@@ -38,6 +38,7 @@ import sizes
 import symmetry
 import throughput
 import torch
+import torchrun
 import trust
 
 BENCHES = {
@@ -51,6 +52,7 @@ BENCHES = {
     "mutations": mutations.run,
     "neighbours": neighbours.run,
     "resume": resume.run,
+    "torchrun": torchrun.run,
     "memory": memory.run,
     "symmetry": symmetry.run,
     "sizes": sizes.run,

@@ -1,31 +1,20 @@
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from helpers import one_line
+from processes import ALONE, HERE, PATIENCE, TORCHRUN, curve, output, processes_in, wait_until_written, written
 
 from twostage.data.augment import augment
 from twostage.options.run import AugmentConfig
 from twostage.training import distributed
-
-HERE = Path(__file__).parent
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def output(command, cwd=HERE):
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ALONE, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.mark.slow
@@ -44,6 +33,14 @@ def test_processes_wait_for_one_another_as_long_as_it_takes(monkeypatch):
     monkeypatch.setattr(distributed.atexit, "register", lambda function: None)
     distributed.join_processes()
     assert asked["timeout"].days >= 7  # a million photographs are decoded by the first alone
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds threads through /proc")
+def test_no_thread_of_the_group_outlives_it():
+    """One that lets go of a tensor after Python has ended aborts its process, rarely."""
+    said = output([sys.executable, str(HERE / "leaving.py")]).stdout
+    assert said.count("python") == 2, said
+    assert "gloo" not in said
 
 
 def test_alone_nothing_is_shared():
@@ -90,7 +87,7 @@ RUN = [
     "train",
     "data.count=60",
     "image.size=32",
-    "train.epochs=60",
+    "train.epochs=30",
     "bins.count=3",
     "seed=3",
     "runtime.precision=float32",
@@ -98,23 +95,6 @@ RUN = [
     "runtime.checkpoint_seconds=0",
     "runtime.threads=1",
 ]
-
-
-def curve(folder, run):
-    frames = [pd.read_csv(folder / "outputs" / run / stage / "history.csv") for stage in ("classifier", "regressor")]
-    return pd.concat(frames)[["learning_rate", "train_loss", "validation_rmse"]].to_numpy()
-
-
-def written(path):
-    return path.stat().st_mtime_ns if path.is_file() else 0
-
-
-def processes_in(folder):
-    """Those that work in a folder: torchrun and what it started, in sessions of their own."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (process / "cwd").resolve() == folder.resolve():
-                yield int(process.name)
 
 
 @pytest.mark.slow
@@ -126,9 +106,7 @@ def test_the_command_under_torchrun_is_killed_and_goes_on(tmp_path):
     for number in (signal.SIGKILL, signal.SIGTERM):
         process = subprocess.Popen([*TORCHRUN, *RUN, "run=killed"], cwd=tmp_path, env=ALONE, stderr=subprocess.DEVNULL)
         last = tmp_path / "outputs" / "killed" / "classifier" / "last.pt"
-        before, deadline = written(last), time.monotonic() + 120
-        while written(last) == before and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until_written(last, written(last))
         for worker in processes_in(tmp_path) if number == signal.SIGKILL else [process.pid]:
             os.kill(worker, number)
         process.wait()
@@ -146,3 +124,35 @@ def test_mistakes_under_torchrun_are_said_once(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=ALONE, capture_output=True, text=True, timeout=120)
     assert done.returncode
     assert done.stderr.count("none.csv: no such table") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * PATIENCE)
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes through /proc")
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_one_worker_is_killed(tmp_path, restarts):
+    """Without restarts one line says so and the same command goes on; with one the command itself does."""
+    output([*TORCHRUN, *RUN, "run=whole"], tmp_path)
+    command = [*TORCHRUN, "--max-restarts", str(restarts), *RUN, "run=killed"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=ALONE, stderr=subprocess.PIPE, text=True)
+    wait_until_written(tmp_path / "outputs" / "killed" / "classifier" / "last.pt")
+    for worker in processes_in(tmp_path, RANK="1"):
+        os.kill(worker, signal.SIGKILL)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert "Exception ignored" not in said
+    assert said.count("twostage: ") == 1, said  # that another process has ended, or that torchrun stopped it first
+    if restarts:
+        assert process.returncode == 0, said
+        assert "goes on at epoch" in said
+    else:
+        assert process.returncode, said
+        assert not (tmp_path / "outputs" / "killed" / "metrics.json").exists()
+        output(command, tmp_path)
+    np.testing.assert_array_equal(curve(tmp_path, "killed"), curve(tmp_path, "whole"))
+    weights = [(tmp_path / "outputs" / name / "model" / "regressor.safetensors") for name in ("whole", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_command_that_may_start_anew_is_given_a_name(run, monkeypatch, here):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    one_line(run("train", "data.count=60"), "--max-restarts", "give run=NAME")

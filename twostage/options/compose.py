@@ -197,6 +197,11 @@ def explain(error: Exception) -> ConfigError:
         return ConfigError(f"{found[2]} is taken from {found[1]}, which these options do not have: give {found[2]}=...")
     if found := re.search(r"Could not override '(?:[\w/]+@)?([\w.]+)'.*Key .* not in", text, re.S):
         return unknown_option(found[1], known_options())
+    if found := re.search(r"Could not (?:find|load) 'hydra/launcher/([^']*)'", text):
+        return ConfigError(
+            f"hydra/launcher={found[1]} is not known: joblib, submitit_local and submitit_slurm are, after "
+            f"pip install 'twostage[sweep]'"
+        )
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
         return ConfigError(f"{found[1]}={found[2]} is not known: {suggest(found[2], names_in_group(found[1]))}")
     if found := re.search(r"(Value .*?)(?:\n|$)(?:.*full_key: ([\w.\[\]]+))?", text, re.S):

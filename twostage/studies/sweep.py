@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from twostage.files import as_bytes, write_atomically
 from twostage.run.folder import openings_below
@@ -31,7 +32,15 @@ OPENINGS = "n_test_openings_in_sweep"
 
 
 def sweep_so_far(folder: Path) -> str:
-    """The finished runs of a sweep and the means over their seeds, as text; both are written beside the runs."""
+    """The finished runs of a sweep and the means over their seeds, as text; both are written beside the runs.
+
+    Where runs end side by side, the last one to write has seen all of them.
+    """
+    with FileLock(folder / ".lock"):
+        return _sweep_so_far(folder)
+
+
+def _sweep_so_far(folder: Path) -> str:
     runs, said = leaderboard(folder), []
     for title, name, table in (
         ("The sweep so far", "leaderboard.csv", runs),

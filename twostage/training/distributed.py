@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "first_process_first",
     "from_first_process",
     "gather",
+    "have_lost_others",
     "is_first_process",
     "join_processes",
     "mean_of_batch",
@@ -48,14 +50,32 @@ T = TypeVar("T")
 def join_processes() -> None:
     """Meet the other processes that torchrun started, once; gloo on processors, NCCL on GPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        # DistributedDataParallel loads it, and its functions keep the group that is there then, as a default.
+        import torch.distributed.nn.functional
+
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(days=30))  # the others wait while the first decodes
-        atexit.register(_leave_processes)  # else its threads may crash the end of the program
+        atexit.register(_leave_processes)
 
 
 def _leave_processes() -> None:
-    gc.collect()  # what still holds on to the group, as DistributedDataParallel does
+    """End the threads of the group before Python ends.
+
+    A thread of gloo lets go of tensors, which needs Python. Where Python has ended meanwhile, it aborts the process
+    ("terminate called without an active exception"). The threads end with the group, and the group with the last that
+    holds on to it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun asks those that are left to end, which they do
+    gc.collect()  # DistributedDataParallel does, until it is collected
     dist.destroy_process_group()
+
+
+def have_lost_others(error: Exception) -> bool:
+    """Does an error of torch say that another process is no longer there?"""
+    told = ("connection closed by peer", "connection reset by peer", "broken pipe", "connection refused")
+    return process_count() > 1 and (
+        isinstance(error, dist.DistError) or any(text in str(error).lower() for text in told)
+    )
 
 
 def process_count() -> int:

@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ WAITING = 2
 """Shards that wait for a worker, so that none is idle, and a cluster that grows by demand sees one."""
 LOOK = 1.0
 """Seconds between two looks whether Ctrl-C or SIGTERM came."""
+KNOCK = 10.0
+"""Seconds that a cluster has to answer."""
 STORE = 2**28
 """Bytes of a local cluster's store, which holds names alone."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
@@ -236,15 +239,31 @@ def _cluster(ray: Any, threads: int) -> Iterator[Any]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         told |= {"num_cpus": threads or cores, "include_dashboard": False, "object_store_memory": STORE}
     try:
+        if address:
+            _knock(address)
         ray.init(address=address or "local", **told)
     except SystemExit as stop:  # its own answer to SIGTERM
         raise Stopped("stopped", signal.SIGTERM) from stop
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"RAY_ADDRESS={address}" if address else "a Ray cluster of this machine"
-        raise ConfigError(f"{where} cannot be used: {' '.join(str(error).split())[:200]}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        where, why = "a Ray cluster of this machine", " ".join(str(error).split())[:200]
+        hint = "end other programs, or leave engine out"
+        if address:
+            where, hint = f"RAY_ADDRESS={address}", "give HOST:PORT of a cluster that runs, or unset it"
+        raise ConfigError(f"{where} cannot be used: {why}; {hint}") from error
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_stop)
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See that somebody answers at HOST:PORT: Ray itself would wait there for minutes.
+
+    Raises:
+        OSError, ValueError: Nobody does, or it is no such address.
+    """
+    if address not in ("auto", "local"):
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()

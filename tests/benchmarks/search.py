@@ -34,20 +34,20 @@ SPEED = ["experiment=smoke", "search=quick", "search.prune=false", *PLAIN]
 
 
 def run(work, options=()):
-    """Options: sets=assay,nitrite trials=40 seeds=1,2,3 images=24000 speed=12 (trials by one and by two; 0: not)."""
-    given = {"sets": "assay,nitrite", "trials": "40", "seeds": "1,2,3", "images": "24000", "speed": "12"}
+    """Options: sets=assay,nitrite trials=40 seeds=1,2,3 epochs=12 speed=12 (trials by one and by two; 0: not)."""
+    given = {"sets": "assay,nitrite", "trials": "40", "seeds": "1,2,3", "epochs": "12", "speed": "12"}
     given |= dict(option.split("=", 1) for option in options)
     rows = [
         row
         for name in filter(None, given["sets"].split(","))
-        for row in _searched(work, name, given["trials"], given["images"], given["seeds"].split(","))
+        for row in _searched(work, name, given["trials"], given["epochs"], given["seeds"].split(","))
     ]
     return rows + (_speed(work, int(given["speed"])) if given["speed"] != "0" else [])
 
 
-def _searched(work, name, trials, images, seeds):
-    length = [f"train.images={images}"] if name == "assay" else []
-    folder, begin = work / "outputs" / "search" / f"{name}_{trials}_{images}", time.perf_counter()
+def _searched(work, name, trials, epochs, seeds):
+    length = [f"train.epochs={epochs}"] if name == "assay" else []
+    folder, begin = work / "outputs" / "search" / f"{name}_{trials}_{epochs}", time.perf_counter()
     words = [*SETS[name], *length, *PLAIN]
     twostage(work, "search", *words, f"run=search/{folder.name}", f"search.trials={trials}")
     seconds = round(time.perf_counter() - begin)

@@ -1,6 +1,6 @@
 """`predict engine=ray` beside engine=local: the same photographs, the same rows; and once more, a worker killed midway.
 
-``engine photographs=100000 views=8 distinct=1024 shard=1024``; the photographs are 250x250 pixels, of which `distinct`
+``engine photographs=100000 views=8 distinct=1024 shard=1024 size=64``; the photographs are 250x250 pixels, of which `distinct`
 are made and named again and again. Each half of engine=local is timed before and after engine=ray, for other work on
 the machine comes and goes; an overhead of 0.15 is 15 % more time by the clock than engine=local takes.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from common import TWOSTAGE, files_of, photographs, seconds, twostage
 
-USUAL = {"photographs": 4000, "views": 1, "distinct": 512, "shard": 1024}
+USUAL = {"photographs": 4000, "views": 1, "distinct": 512, "shard": 1024, "size": 64}
 MODEL = ("train", "data.count=200", "train.epochs=2", "runtime.precision=float32", "runtime.progress=false")
 
 
@@ -25,9 +25,9 @@ def run(work, options=()):
     if set(given) - set(USUAL):
         raise SystemExit(f"engine takes {', '.join(USUAL)}, not {', '.join(set(given) - set(USUAL))}")
     work, count = work / "engine", given["photographs"]
-    name = f"views_{given['views']}"
+    name = f"views_{given['views']}_{given['size']}"
     if not (work / "outputs" / name / "metrics.json").is_file():
-        twostage(work, *MODEL, f"run={name}", f"combine.views={given['views']}")
+        twostage(work, *MODEL, f"run={name}", f"combine.views={given['views']}", f"image.size={given['size']}")
     files = files_of(photographs(work / f"photographs_{given['distinct']}", given["distinct"]))
     rng = np.random.default_rng(0)
     rows = [f"{files[i]},lot {n}\n" for n, i in enumerate(rng.integers(0, len(files), count))]

@@ -1,8 +1,9 @@
 """`predict engine=ray` beside engine=local: the same photographs, the same rows; and once more, a worker killed midway.
 
-``engine photographs=100000 views=8 distinct=1024 shard=1024 size=64``; the photographs are 250x250 pixels, of which `distinct`
-are made and named again and again. Each half of engine=local is timed before and after engine=ray, for other work on
-the machine comes and goes; an overhead of 0.15 is 15 % more time by the clock than engine=local takes.
+``engine photographs=100000 views=8 distinct=1024 shard=1024 size=64``; the photographs are 250x250 pixels, of which
+`distinct` are made and named again and again, and `size` is the network's input. Each half of engine=local is timed
+before and after engine=ray, for other work on the machine comes and goes; an overhead of 0.15 is 15 % more time by the
+clock than engine=local takes.
 """
 
 import os

@@ -15,9 +15,7 @@ from typing import Any
 
 from twostage import __version__
 from twostage.errors import (
-    ConfigError,
     DataError,
-    DeviceError,
     RefusedError,
     Stopped,
     StorageError,
@@ -98,13 +96,12 @@ def _run(name: str, overrides: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from twostage.options.compose import explain, prepare, to_typed
+    from twostage.options.compose import check_restarts, explain, prepare, to_typed
     from twostage.options.registry import conf_dir, register_schemas
     from twostage.studies.sweeping import Sweep, lost_run, stopped
 
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) and not any(text.startswith("run=") for text in overrides):
-        raise ConfigError("torchrun --max-restarts gives the command again, which finds its run by name: give run=NAME")
     register_schemas()
+    check_restarts(overrides)
     Sweep.config = None
     sys.argv = ["twostage", *prepare(overrides, name)]
     # else Hydra prints an error itself, in many lines
@@ -120,7 +117,11 @@ def _run(name: str, overrides: list[str]) -> None:
         except OmegaConfBaseException as error:
             _fail_or_go_on(explain(error))
         except (MemoryError, RuntimeError) as error:
-            _fail_or_go_on(_of_the_machine(error))
+            from twostage.training.distributed import of_the_machine
+
+            if (told := of_the_machine(error)) is None:
+                raise
+            _fail_or_go_on(told)
         except OSError as error:  # rights, disks and networks may fail anywhere
             _fail_or_go_on(StorageError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
@@ -140,17 +141,6 @@ def _run(name: str, overrides: list[str]) -> None:
         if not sweep.speaks:  # its runs came side by side
             _print_sweep(sweep.folder)
         sweep.demand_all()
-
-
-def _of_the_machine(error: Exception) -> TwoStageError:
-    """What an error of torch says of memory, or of other processes; any other is raised again."""
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-        return DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
-    from twostage.training.distributed import have_lost_others
-
-    if have_lost_others(error):
-        return DeviceError("another process of this training has ended: the same command with the same run goes on")
-    raise error
 
 
 def _fail_or_go_on(error: TwoStageError) -> None:

@@ -134,7 +134,8 @@ def test_one_worker_is_killed(tmp_path, restarts):
     """Without restarts one line says so and the same command goes on; with one the command itself does."""
     output([*TORCHRUN, *RUN, "run=whole"], tmp_path)
     command = [*TORCHRUN, "--max-restarts", str(restarts), *RUN, "run=killed"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=ALONE, stderr=subprocess.PIPE, text=True)
+    fresh = ALONE | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # else torch has new workers look for dead ones
+    process = subprocess.Popen(command, cwd=tmp_path, env=fresh, stderr=subprocess.PIPE, text=True)
     wait_until_written(tmp_path / "outputs" / "killed" / "classifier" / "last.pt")
     for worker in processes_in(tmp_path, RANK="1"):
         os.kill(worker, signal.SIGKILL)
@@ -147,12 +148,14 @@ def test_one_worker_is_killed(tmp_path, restarts):
     else:
         assert process.returncode, said
         assert not (tmp_path / "outputs" / "killed" / "metrics.json").exists()
-        output(command, tmp_path)
+        output([*TORCHRUN, *RUN, "run=killed"], tmp_path)
     np.testing.assert_array_equal(curve(tmp_path, "killed"), curve(tmp_path, "whole"))
     weights = [(tmp_path / "outputs" / name / "model" / "regressor.safetensors") for name in ("whole", "killed")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_a_command_that_may_start_anew_is_given_a_name(run, monkeypatch, here):
+def test_a_command_that_may_start_anew_has_a_name_and_a_place_to_meet(run, monkeypatch, here):
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
     one_line(run("train", "data.count=60"), "--max-restarts", "give run=NAME")
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    one_line(run("train", "data.count=60", "run=a"), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1")

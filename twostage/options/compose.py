@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from twostage.options.run import Config
 from twostage.options.space import as_space_word, split_words
 from twostage.options.texts import as_data, text_options
 
-__all__ = ["as_overrides", "explain", "load_config", "prepare", "to_typed", "with_files"]
+__all__ = ["as_overrides", "check_restarts", "explain", "load_config", "prepare", "to_typed", "with_files"]
 
 
 def as_overrides(options: Mapping[str, Any]) -> list[str]:
@@ -102,6 +103,23 @@ def prepare(overrides: Sequence[str], command: str = "train") -> list[str]:
             register_timm(value)
         ready.append(f"{key}={value}")
     return ready
+
+
+def check_restarts(overrides: Sequence[str]) -> None:
+    """Can torchrun, where it shall, give this command again when a process dies?
+
+    Raises:
+        ConfigError: The command would not find its run, or its processes would not find each other.
+    """
+    if not int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
+        return
+    if not any(text.startswith("run=") for text in overrides):
+        raise ConfigError("torchrun --max-restarts gives the command again, which finds its run by name: give run=NAME")
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # which keeps the addresses of dead processes
+        raise ConfigError(
+            "torchrun --max-restarts needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment, and --standalone "
+            "or --rdzv-backend c10d: else new processes may look for dead ones"
+        )
 
 
 def load_config(overrides: Sequence[str] = (), command: str = "train") -> Any:

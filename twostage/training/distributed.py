@@ -30,13 +30,13 @@ __all__ = [
     "first_process_first",
     "from_first_process",
     "gather",
-    "have_lost_others",
     "is_first_process",
     "join_processes",
     "mean_of_batch",
     "mean_over_processes",
     "my_device",
     "my_share",
+    "of_the_machine",
     "once",
     "parallel_loss",
     "process_count",
@@ -70,12 +70,14 @@ def _leave_processes() -> None:
     dist.destroy_process_group()
 
 
-def have_lost_others(error: Exception) -> bool:
-    """Does an error of torch say that another process is no longer there?"""
-    told = ("connection closed by peer", "connection reset by peer", "broken pipe", "connection refused")
-    return process_count() > 1 and (
-        isinstance(error, dist.DistError) or any(text in str(error).lower() for text in told)
-    )
+def of_the_machine(error: Exception) -> DeviceError | None:
+    """What an error of torch says of memory, or of processes that are no longer there; None of any other."""
+    text, lost = str(error).lower(), ("closed by peer", "reset by peer", "broken pipe", "connection refused")
+    if "out of memory" in text or isinstance(error, MemoryError):
+        return DeviceError("there is too little memory: lower train.batch_size or image.size, or end other programs")
+    if process_count() > 1 and (isinstance(error, dist.DistError) or any(words in text for words in lost)):
+        return DeviceError("another process of this training has ended: the same command with the same run goes on")
+    return None
 
 
 def process_count() -> int:

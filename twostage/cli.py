@@ -177,14 +177,16 @@ def _work(command: Command, config: Any, overrides: list[str]) -> None:
 
         raise stopped(stop, config.run if sweep is None else str(sweep.folder)) from stop
     _print(text)
-    if sweep is not None and sweep.speaks and _speaks():
-        _print_sweep(sweep.folder)
+    if sweep is not None and _speaks():
+        _print_sweep(sweep.folder, sweep.speaks)
 
 
-def _print_sweep(folder: Path) -> None:
+def _print_sweep(folder: Path, speaks: bool = True) -> None:
+    """Write how a sweep stands, and say it; runs that come side by side only write."""
     from twostage.studies.sweep import sweep_so_far
 
-    _print(sweep_so_far(folder))
+    told = sweep_so_far(folder)
+    _print(told if speaks else "")
 
 
 def _print(text: str, is_data: bool = False) -> None:

@@ -22,7 +22,7 @@ from twostage.report.search_figure import search_figure
 from twostage.run.folder import RunFolder
 from twostage.studies import search as searching
 from twostage.studies.search_space import open_space
-from twostage.studies.trials import Trials, pruner
+from twostage.studies.trials import Taken, Trials, pruner
 
 SHORT = ["data.count=90", *TINY[1:], "method=direct", "train.epochs=2", "search=own", "runtime.threads=1"]
 SPACE = ["train.learning_rate=0.001..0.01", "train.batch_size=8,16"]
@@ -239,7 +239,7 @@ def test_processes_share_the_trials_and_take_over_what_a_dead_one_left(here):
         with second.taken(3) as b:
             assert b.number == 1
             drawn = dict(b.params)
-            b.judge(3, 1.5)  # and it dies
+            b.judge({3: 1.5})  # and it dies
         with second.taken(3) as again:
             assert (again.number, dict(again.params), again.told) == (1, drawn, {3})
             with first.taken(3) as c, second.taken(3) as d:
@@ -313,13 +313,13 @@ def test_by_folds_who_reads_the_same_specimens_worse_is_stopped(here):
     hard = np.linspace(9, 1, 10)
     with trials.taken(20) as taken:
         for specimen, error in enumerate(hard):
-            taken.judge(specimen, error)
+            taken.judge({specimen: error})
         taken.finish(5.0)
     with trials.taken(20) as taken:
         for specimen in range(4):
-            taken.judge(specimen, hard[specimen] + 0.1)
+            taken.judge({specimen: hard[specimen] + 0.1})
         with pytest.raises(optuna.TrialPruned):
-            taken.judge(4, hard[4] + 0.1)
+            taken.judge({4: hard[4] + 0.1})
 
 
 @pytest.mark.parametrize("name", few(["quick"], sorted(set(names_in_group("search")) - {"own"})))
@@ -428,3 +428,8 @@ def test_two_processes_of_which_one_is_killed_end_one_search(here):
     assert second.returncode == 0, err
     assert sorted(table_of(here / "outputs/s")["trial"]) == list(range(6))
     assert "6 trials" in out
+
+
+def test_a_checkpoint_within_the_first_epoch_judges_nothing():
+    taken = object.__new__(Taken)
+    taken.judge_epochs(pd.Series([], dtype=float), 0.0)

@@ -120,6 +120,31 @@ def test_where_one_thread_is_all_there_is_nothing_is_tried(machine):
     assert not threads.is_trying
 
 
+def test_a_training_that_ends_in_the_trial_keeps_the_best_so_far(machine):
+    threads = Threads("auto")
+    threads.begin()
+    machine.train(threads, 2)
+    assert threads.is_trying
+    threads.end()
+    assert not threads.is_trying
+    assert torch.get_num_threads() == threads.chosen == 2
+    few = Threads("auto")
+    few.begin()
+    few.end()
+    assert torch.get_num_threads() == 2
+
+
+def test_a_stage_is_not_judged_by_the_rate_of_the_one_before(machine):
+    threads = Threads("auto")
+    threads.begin()
+    machine.train(threads, 20)
+    threads.begin()
+    again = Threads("auto")
+    again.load_state_dict(threads.state_dict())
+    again.begin()
+    assert again.is_trying
+
+
 def test_threads_are_put_back():
     before = torch.get_num_threads()
     with threads_put_back():

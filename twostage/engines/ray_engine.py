@@ -30,6 +30,7 @@ from twostage.options.reading import PredictConfig
 from twostage.run.predicting import Job, Told
 from twostage.run.wanted import Tally, Wanted, stamp_of
 from twostage.tables.row_formats import OTHER_TABLES, ROW_FORMATS, Parquet
+from twostage.training.device import threads_to_decode
 from twostage.training.interrupt import stop_requests
 
 __all__ = ["OnRay", "Work", "imported", "read_shard"]
@@ -140,7 +141,8 @@ class OnRay:
             os.path.realpath(job.folder), job.predictor.model.digest, device, runtime.precision, job.config.confidence
         )
         config = replace(job.config, runtime=replace(runtime, progress=False))
-        with _cluster(self.ray, runtime.threads) as ray:
+        workers = threads_to_decode(runtime.threads)
+        with _cluster(self.ray, workers) as ray:
             work = ray.put(Work(place, folder, config, job.own, os.getcwd()))
             task = ray.remote(read_shard).options(num_cpus=1, num_gpus=int(device == "cuda"), max_retries=0)
 
@@ -148,7 +150,7 @@ class OnRay:
                 wanted = job.wanted.part(shard)
                 return task.remote(work, shard, wanted, stamp_of(wanted.table.paths[0]))
 
-            yield from _Reading(ray, begin, deque(shards), runtime.threads).answers()
+            yield from _Reading(ray, begin, deque(shards), workers).answers()
 
 
 class _Reading:

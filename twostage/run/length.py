@@ -128,7 +128,7 @@ def _length(seconds: float, course: Course, stage: Stage, train: Examples, valid
 
     seconds_of(1)  # what is slow only once
     while course.threads.is_trying:
-        seconds_of(4)
+        seconds_of(steps_of_epoch)
     one = seconds_of(1)
     many, measured = 4, 0.0
     while measured < min(MEASURED_SECONDS, 0.1 * seconds) and many < steps_of_epoch:

@@ -123,6 +123,7 @@ def _fit(stage: Stage, prepared: Prepared, tell: Callable[[float], None]) -> Non
         prepared.folder.write(folder.history, history_table([]))
         return
     fit(stage, train, validation, course, Checkpoint(folder.path, prepared.identity(), force=config.resume == "force"))
+    prepared.threads.end()
 
 
 @once

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from twostage.errors import ConfigError, DataError, RunError, TrainingError, number_of
+from twostage.errors import ConfigError, DataError, RunError, TrainingError, TwoStageError, number_of
 from twostage.evaluation.metrics import rmse
 from twostage.evaluation.remarks import judged
 from twostage.options.choices import METHODS
@@ -31,6 +31,7 @@ from twostage.studies.folder import check_runs, open_study, read_rows
 from twostage.studies.search_outcome import outcome_text, write_outcome, write_trials
 from twostage.studies.search_space import Params, Space, open_space
 from twostage.tracking.tracker import Record
+from twostage.training.distributed import of_the_machine
 
 if TYPE_CHECKING:
     from twostage.studies.trials import Taken, Trials
@@ -100,7 +101,8 @@ def _begun(config: SearchConfig, space: Space) -> tuple[RunFolder, Prepared]:
     with FileLock(study.path / LOCK):
         open_study(config, "search", free=FREE)  # again: another process may have begun it meanwhile
         study.write(study.splits, prepared.splits)
-        study.write_json(study.path / "search.json", {"options": options_that_count(config)})
+        if not (study.path / "search.json").is_file():
+            study.write_json(study.path / "search.json", {"options": options_that_count(config)})
     return study, prepared
 
 
@@ -148,9 +150,12 @@ class _Search:
         except taken.STOPPED:
             taken.stop()
             said = "stopped early"
-        except (ConfigError, DataError, TrainingError) as error:
-            taken.stop(failed=str(error))
-            said = f"failed ({error})"
+        except (ConfigError, DataError, TrainingError, MemoryError, RuntimeError) as error:
+            told = error if isinstance(error, TwoStageError) else of_the_machine(error)
+            if told is None:
+                raise
+            taken.stop(failed=str(told))
+            said = f"failed ({told})"
         best = self.trials.best()
         best_so_far = f", best so far {best.rmse:.4g} of trial {best.number}" if best else ""
         options = " ".join(f"{key}={self.space.text(key, value)}" for key, value in taken.params.items())
@@ -181,8 +186,10 @@ class _Search:
             config.split.fold, config.run = fold, f"{run}/fold_{fold}"
             train(config)
             errors.append(_errors(RunFolder.named(config.run), config, fold))
-            for specimen, found in errors[-1].groupby("specimen")["error"]:
-                taken.judge(int(str(specimen)), rmse(found.to_numpy()))
+            if errors[-1].empty:
+                raise TrainingError(f"none of the photographs of fold {fold} was read")
+            each = errors[-1].groupby("specimen")["error"]
+            taken.judge({int(str(specimen)): rmse(found.to_numpy()) for specimen, found in each})
         return rmse(pd.concat(errors)["error"].to_numpy())
 
     def close(self) -> str:

@@ -81,7 +81,7 @@ def open_space(config: SearchConfig, words: Sequence[str]) -> Space:
     """
     several, plain = split_words(words)
     plain = [word for word in plain if not word.startswith("-")]
-    given = {word.partition("=")[0] for word in plain}
+    given = {word.partition("=")[0].lstrip("+") for word in plain}
     read = {key: _read(key, text) for key, text in config.search.space.items() if key in several or key not in given}
     if not read:
         raise ConfigError(

@@ -77,8 +77,9 @@ class Sweep(Callback):
     config: ClassVar[Any] = None
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """Keep what the folder of the sweep follows from."""
+        """Keep what the folder of the sweep follows from, and forget which runs failed in an earlier command."""
         Sweep.config = config
+        shutil.rmtree(_failures(SweepRun.of(config.hydra, "").folder), ignore_errors=True)
 
     @classmethod
     def ended(cls) -> SweepRun | None:

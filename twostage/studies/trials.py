@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -174,24 +174,27 @@ class Taken:
         self.study, self.trial, self.params, self.number = trials.study, trial, params, trial.number
         self.told = set(trials.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
-    def judge(self, step: int, value: float) -> None:
-        """Tell how it stands, and stop it where that is worse than others were at the same step.
+    def judge(self, values: Mapping[int, float]) -> None:
+        """Tell how it stands, by step, and stop it where that is worse than others were at the same steps.
 
         Raises:
             TrialPruned: It is.
         """
-        if step not in self.told:
-            self.trial.report(value, step)
-            self.told.add(step)
+        for step, value in values.items():
+            if step not in self.told:
+                self.trial.report(value, step)
+                self.told.add(step)
         if self.trial.should_prune():
             raise self.STOPPED
 
     def judge_epochs(self, rmse: pd.Series, done: float) -> None:
         """Judge it by the RMSE after each tenth of its epochs; `done` is the share of them that `rmse` tells of."""
+        if not len(rmse):  # a checkpoint within the first
+            return
         epochs = round(len(rmse) / done)
         for step in range(1, TENTHS):
             if (epoch := ceil(step * epochs / TENTHS)) <= len(rmse):
-                self.judge(step, float(rmse.iloc[epoch - 1]))
+                self.judge({step: float(rmse.iloc[epoch - 1])})
 
     def finish(self, value: float) -> None:
         """It is done, with that RMSE."""

@@ -69,8 +69,15 @@ class Threads:
 
     def begin(self) -> None:
         """A stage begins: try them."""
+        self.rate = 0.0
         if len(self.counts) > 1:
             self._try()
+
+    def end(self) -> None:
+        """A stage is trained: the number stays for what comes after; of a trial that did not end, the best so far."""
+        if self._turns:
+            self._turns = []
+            self._choose()
 
     @property
     def is_trying(self) -> bool:
@@ -125,7 +132,10 @@ class Threads:
             self._choose()
 
     def _choose(self) -> None:
-        rates = {count: images / seconds for count, (images, seconds) in self._tried.items()}
+        rates = {count: images / seconds for count, (images, seconds) in self._tried.items() if seconds}
+        if not rates:  # a training of a few steps
+            torch.set_num_threads(self.chosen)
+            return
         best, before = max(rates, key=lambda count: rates[count]), self.chosen if self.rate else None
         self._use(best, rates[best])
         if best != before:

@@ -184,16 +184,16 @@ class Held:
         self.model, self.masks, self.predictor = predictor.model, predictor.masks, predictor
         self.sizes, self.go, self.entered = [], threading.Event(), threading.Event()
 
-    def read(self, pixels):
+    def predict(self, pixels):
         self.sizes.append(len(pixels))
         self.entered.set()
         assert self.go.wait(20)
         if (pixels[:, 0, 0] == (255, 0, 255)).all(-1).any():
             raise RuntimeError("no number at all")
-        return self.predictor.read(pixels)
+        return self.predictor.predict(pixels)
 
 
-def test_what_waits_is_read_in_one_forward_and_a_failure_is_that_of_its_own_request(predictor, pngs):
+def test_what_waits_is_read_together_and_a_failure_is_that_of_its_own_request(predictor, pngs):
     magenta = io.BytesIO()
     Image.new("RGB", (48, 48), (255, 0, 255)).save(magenta, "PNG")
     held = Held(predictor)

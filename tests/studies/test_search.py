@@ -141,7 +141,7 @@ def test_interrupted_it_ends_as_if_it_never_was(searched, run, quick_space, monk
     monkeypatch.setattr(searching, "train", stopped)
     status, _, err = run(*again)
     assert status == 130
-    assert err.splitlines()[-1] == "twostage: stopped; to go on, give the same command with run=outputs/t"
+    assert err.splitlines()[-1] == "twostage: stopped; to go on, give the same command with run=t"
     assert run(*again)[0] == 0
     assert [name.split("/")[-1] for name in calls[:4]] == ["trial_0", "trial_1", "trial_1", "trial_2"]
     mine, other = (table_of(path).drop(columns="seconds") for path in (folder, folder.parent / "t"))

@@ -54,14 +54,6 @@ def check_together(config: Config) -> None:
         raise ConfigError(
             f"classifier.encoding={config.classifier.encoding} needs method=classifier: stage 2 needs bins that stay"
         )
-    named = config.split.column or config.data.split_column
-    if config.train.final in ("all", "folds") and named:
-        what = f"train.final={config.train.final} learns from all photographs"
-        raise ConfigError(f"{what}, but column '{named}' names a test set")
-    if config.train.final in ("all", "folds") and config.split.sealed:
-        raise ConfigError(
-            f"split.sealed=true keeps a test set closed, and train.final={config.train.final} has none: leave one out"
-        )
     if config.train.epochs == 1 and config.method == "two_stage":
         raise ConfigError("train.epochs=1 cannot be shared by two stages: give 2 or more, or 0 for closed forms alone")
     if config.train.epochs == 0 and config.classifier.encoding != "bins":
@@ -79,6 +71,19 @@ def check_together(config: Config) -> None:
         if isinstance(getattr(config, stage).backbone, str):
             name = getattr(config, stage).backbone
             raise ConfigError(f"{stage}.backbone={name} sets nothing: write +backbone@{stage}.backbone={name}")
+    _check_split(config)
+
+
+def _check_split(config: Config) -> None:
+    """Which photographs are for testing, and whether any are."""
+    named = config.split.column or config.data.split_column
+    if config.train.final in ("all", "folds") and named:
+        what = f"train.final={config.train.final} learns from all photographs"
+        raise ConfigError(f"{what}, but column '{named}' names a test set")
+    if config.train.final in ("all", "folds") and config.split.sealed:
+        raise ConfigError(
+            f"split.sealed=true keeps a test set closed, and train.final={config.train.final} has none: leave one out"
+        )
     if config.split.fold >= (config.split.folds or 1):
         raise ConfigError(
             f"split.fold={config.split.fold} needs more folds than that: split.folds={config.split.folds}"

@@ -272,7 +272,7 @@ def test_without_ray_one_line_names_the_extra(table, run, monkeypatch):
 def test_a_machine_that_sees_other_files_is_told(cluster, table, run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "stamp_of", lambda path: (1, 1))
-        one_line(run(*RAY), "does not see p00.png", "folders that all machines share")
+        one_line(run(*RAY), "does not see p", ".png or ", "folders that all machines share")  # any shard may be first
     status, _, err = run(*RAY)
     assert status == 0, err
 

@@ -46,9 +46,8 @@ def run(work, options=()):
 
 
 def _searched(work, name, trials, epochs, seeds):
-    length = [f"train.epochs={epochs}"] if name == "assay" else []
     folder, begin = work / "outputs" / "search" / f"{name}_{trials}_{epochs}", time.perf_counter()
-    words = [*SETS[name], *length, *PLAIN]
+    words = [*SETS[name], f"train.epochs={epochs}", *PLAIN]
     twostage(work, "search", *words, f"run=search/{folder.name}", f"search.trials={trials}")
     seconds = round(time.perf_counter() - begin)
     found = json.loads((folder / "search.json").read_text())

@@ -1,4 +1,5 @@
 import importlib
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from twostage.data.simulated import render_photographs, sample_targets
 pytest.register_assert_rewrite("helpers")  # before anything imports it, so that its assertions say what they compared
 
 
-@pytest.fixture(autouse=True, scope="session")
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start
+
+
+@pytest.fixture(autouse=True)
 def one_thread():
     """Tiny networks gain nothing from a second thread, and threads wait for one another on a busy machine."""
     torch.set_num_threads(1)
@@ -42,6 +46,7 @@ def blank_figures(request, monkeypatch):
     """Figures are composed and written, but stay blank where no test looks at them: half of a tiny run is drawing."""
     if "drawn" not in request.fixturenames:
         monkeypatch.setattr("matplotlib.figure.Figure.draw", lambda *_: None)
+        monkeypatch.setattr("twostage.report.canvas.DPI", 20)
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ def test_a_photograph_that_changed_between_the_stages_is_refused_by_name(photos,
     assert "p07.png" in err
 
 
+@pytest.mark.slow
 def test_other_options_can_be_forced_on_a_run_that_is_not_finished(here, once, run):
     assert once("train-classifier", *TINY, "run=a")[0] == 0
     one_line(run("train", *TINY, "run=a", "train.batch_size=8"), "train.batch_size: 16 -> 8", "resume=force")

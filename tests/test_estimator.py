@@ -301,6 +301,7 @@ def test_rows_that_are_too_long_for_a_picture_are_told():
         TwoStageRegressor(**TINY).fit(np.random.default_rng(0).normal(size=(40, 2000)), np.arange(40.0))
 
 
+@pytest.mark.slow
 def test_the_folds_of_crossval_give_its_very_numbers(photos, pixels):
     """Photographs for validation and calibration are shares of all there, and of what is left of a fold here."""
     words = [*TINY_TABLE, "train.epochs=2", "bins.min_images=5", "bins.min_groups=5"]

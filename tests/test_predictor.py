@@ -42,6 +42,7 @@ def equal(one, other):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_many_threads_read_with_one_predictor_as_one_alone(trained):
     predictor, files = trained
     chunks = [files[i : i + 1 + i % 3] for i in range(COUNT)] + [[files[0].parent / "broken.png"]]

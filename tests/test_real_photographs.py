@@ -9,6 +9,7 @@ pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real photograph
 SHORT = ["train.epochs=3", "image.size=32", "combine.views=1", "runtime.progress=false"]
 
 
+@pytest.mark.slow
 def test_nitrite_by_day(here, nitrite, run):
     status, _, err = run(
         "train",

@@ -62,6 +62,7 @@ def test_copies_of_a_photograph_are_found_and_nothing_else(name, size):
     assert near_duplicates(pixels).tolist() == [[i, i + 12] for i in range(12)]
 
 
+@pytest.mark.slow
 def test_different_photographs_are_not_near_duplicates():
     pixels = simulated(1000)
     assert len(near_duplicates(pixels)) <= 1  # of half a million pairs
@@ -77,6 +78,7 @@ def test_a_scene_photographed_very_often_is_one_group():
     assert len(set(groups)) == 6
 
 
+@pytest.mark.slow
 def test_the_search_loses_no_pair_that_a_comparison_of_all_finds(monkeypatch):
     pixels = simulated(300)
     for name in ("COLOR", "EDGES"):  # so wide that different photographs are near one another

@@ -145,6 +145,7 @@ def test_it_reads_on_one_thread_and_leaves_the_callers_as_they_are(reader, monke
     assert set(seen) == {1}
 
 
+@pytest.mark.slow
 def test_another_process_in_another_folder_reads_the_same(reader, tmp_path):
     (tmp_path / "reader").write_bytes(pickle.dumps(reader))
     code = "import pickle, sys; print(*pickle.load(open('reader', 'rb'))({'image': sys.argv[1:]})['concentration'])"

@@ -122,6 +122,7 @@ def test_a_worker_that_dies_costs_nothing_but_a_line(cluster, table, run, monkey
     assert [file.name for file in (table / "rows" / "_shards").glob(".*")] == []
 
 
+@pytest.mark.slow
 def test_rows_that_kill_every_worker_get_one_line_and_the_others_stay(cluster, table, run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "TRIES", 2)
@@ -137,6 +138,7 @@ def test_rows_that_kill_every_worker_get_one_line_and_the_others_stay(cluster, t
     pd.testing.assert_frame_equal(*both(table), check_exact=True)
 
 
+@pytest.mark.slow
 def test_boxes_and_a_folder_are_read_as_local_reads_them(cluster, table, run):
     rng = np.random.default_rng(0)
     boxes = [f"p{i:02d}.png,{x},{y},24,24" for i, x, y in rng.integers(0, 16, (100, 3))]

@@ -40,6 +40,7 @@ def read_by(recipe, monkeypatch):
     runpy.run_path(str(RECIPES / recipe), run_name="__main__")
 
 
+@pytest.mark.slow
 def test_ray_data(cluster, photos, run, monkeypatch):
     read_by("ray_data.py", monkeypatch)
     found = pd.read_csv("readings.csv")

@@ -209,6 +209,7 @@ def test_photographs_of_the_training_prove_a_file_and_others_where_they_are_gone
     assert "elsewhere.csv" in photographs_for(config)[1]
 
 
+@pytest.mark.slow
 def test_a_run_in_another_folder_is_proved_on_its_own_photographs(photos, run):
     (photos / "deep").mkdir()
     for file in [*photos.glob("p*.png"), photos / "photos.csv"]:

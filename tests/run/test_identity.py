@@ -114,6 +114,7 @@ def test_a_finished_run_is_shown_again_without_opening_the_test_set(photos, once
     assert contents(photos / "outputs/a") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["photos.csv", "p*.png"])
 def test_a_finished_run_whose_photographs_were_moved_away_is_shown_and_says_so(
     photos, once, run, gone, tmp_path_factory
@@ -131,6 +132,7 @@ def test_a_finished_run_whose_photographs_were_moved_away_is_shown_and_says_so(
         one_line(run("train", *GROUPED), "p00.png (target ")
 
 
+@pytest.mark.slow
 def test_photographs_that_were_skipped_are_not_a_change(photos, run):
     (photos / "p05.png").write_bytes(b"nothing")
     (photos / "p06.png").unlink()
@@ -178,6 +180,7 @@ def test_a_study_reuses_no_run_of_another_table(photos, run, study):
     one_line(run(*command), *words)
 
 
+@pytest.mark.slow
 def test_a_run_that_started_from_one_that_was_trained_anew_is_refused(photos, once, run):
     once("train", *GROUPED)
     command = ["train", *TINY_TABLE[:2], "data.table=other.csv", *TINY_TABLE[2:], "start=outputs/a", "run=b"]
@@ -281,6 +284,7 @@ def test_a_specimen_that_was_trained_on_cannot_be_forced_into_another_part(photo
     one_line(run("train-regressor", *options, "resume=force"), "new/p00.png in test", "has learned from")
 
 
+@pytest.mark.slow
 def test_what_the_start_of_a_run_had_learned_cannot_be_forced_into_its_test_set(photos, once, run):
     of_parts()
     assert once("train", *NAMED)[0] == 0
@@ -308,6 +312,7 @@ def test_a_comparison_of_colours_is_not_made_again_of_other_photographs(photos, 
     assert contents(photos / "outputs/a") == before
 
 
+@pytest.mark.slow
 def test_a_fold_whose_predictions_are_gone_gets_one_line(photos, run):
     command = ["crossval", *GROUPED, "train.epochs=2", "bins.count=2", "split.folds=2"]
     assert run(*command)[0] == 0

@@ -67,6 +67,7 @@ def test_an_epoch_may_end_early_and_shows_other_photographs_each_time():
     assert history[0].images_per_second * history[0].seconds == pytest.approx(8)
 
 
+@pytest.mark.slow
 def test_a_run_of_minutes_keeps_its_length(here, run):
     status, _, err = run("train-classifier", *MINUTES, "run=a")
     assert status == 0, err

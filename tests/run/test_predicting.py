@@ -104,6 +104,7 @@ for output in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_the_bytes_are_those_of_an_undisturbed_command(trained, run):
     pytest.importorskip("pyarrow")
     names = ["a.csv", "a.jsonl", "a.parquet"]
@@ -233,6 +234,7 @@ def test_a_photograph_that_vanishes_after_it_was_listed_is_a_refused_row(trained
     assert table["status"].eq("refused").tolist() == [i == 3 for i in range(10)]
 
 
+@pytest.mark.slow
 def test_rows_are_printed_as_they_come(trained, run, monkeypatch):
     printed = []
     monkeypatch.setattr("twostage.cli._print", lambda text, is_data=False: printed.append(text))

@@ -65,6 +65,7 @@ def test_the_error_on_validation_is_that_of_the_combined_readings(here, once):
     assert metrics["rmse_validation"] != metrics["rmse"]
 
 
+@pytest.mark.slow
 def test_a_test_set_that_another_run_has_opened_is_not_called_new(here, once, run):
     once("train", *TINY, "run=a")
     status, out, err = run("train", *TINY, "run=b", "bins.count=2")

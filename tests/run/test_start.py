@@ -50,6 +50,7 @@ def test_a_stage_starts_from_all_but_the_readout(earlier, stage):
     assert note == ["backbone, pooling and normalisation start from outputs/earlier"]
 
 
+@pytest.mark.slow
 def test_each_stage_starts_from_its_own_where_there_are_two(here):
     own = ["+backbone@regressor.backbone=p4", "regressor.backbone.widths=[2,2,2,2,2,2]"]
     train(load_config([*TINY, "train.epochs=2", "run=both", *own]))
@@ -91,6 +92,7 @@ def test_frozen_stages_keep_what_they_started_from(here, run):
     assert not torch.equal(convolutions(later.classifier), convolutions(old.regressor))
 
 
+@pytest.mark.slow
 def test_an_earlier_run_that_was_trained_anew_is_noticed(earlier, run):
     options = [*TINY, "seed=2", "run=later", "start=outputs/earlier", "regressor.warm_start=false"]
     assert run("train-classifier", *options)[0] == 0
@@ -141,6 +143,7 @@ def test_simulated_test_photographs_that_made_the_earlier_run_are_refused(earlie
     assert not (earlier.parent / "other").exists()
 
 
+@pytest.mark.slow
 def test_test_photographs_that_made_the_earlier_run_or_one_before_it_are_refused(photos, run):
     assert run("train", *TABLE, *MONDAY, "run=monday")[0] == 0
     assert run("train", *TINY, "run=between", "start=outputs/monday")[0] == 0
@@ -156,6 +159,7 @@ def test_test_photographs_that_made_the_earlier_run_or_one_before_it_are_refused
     assert "start.csv is missing: nobody knows all" in err
 
 
+@pytest.mark.slow
 def test_specimens_of_the_same_name_are_told(photos, run):
     table = (photos / "photos.csv").read_text().splitlines()
     for name, rows in (("even", table[1::2]), ("odd", table[2::2])):
@@ -167,6 +171,7 @@ def test_specimens_of_the_same_name_are_told(photos, run):
     assert "groups that are called as some of the test set (g0, " in err
 
 
+@pytest.mark.slow
 def test_compare_says_at_once_which_network_cannot_start_from_it(earlier, photos, run):
     options = [*TABLE, "compare.minutes=null", "start=outputs/earlier"]
     status, _, err = run("compare", *options, "run=c", "compare.methods=[direct,direct@p4]")

@@ -44,6 +44,7 @@ def test_stage_by_stage_is_the_same(here, once, run):
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_sweep_without_test_sets_is_ranked_by_validation(here, run):
     status, out, err = run("train", "-m", *TINY, "split.test=0", "run=s", "seed=0,1")
     assert status == 0, err

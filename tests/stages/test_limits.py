@@ -131,6 +131,7 @@ def test_gradients_reach_the_backbone_through_the_bend(name):
     assert any(one.abs().max() > 0 for one in slopes)
 
 
+@pytest.mark.slow
 def test_none_and_clip_are_the_same_networks_and_logistic_is_within(here, once, run):
     read = {}
     for limit in BENDS:

@@ -226,6 +226,7 @@ def turning(count, seed):
     return Seen(pooled, place)
 
 
+@pytest.mark.slow
 def test_a_run_judges_corrections_by_what_its_classifier_will_say(here, monkeypatch):
     asked, refit = [], Regressor.refit
     monkeypatch.setattr(Regressor, "refit", lambda stage, *seen: asked.append(seen) or refit(stage, *seen))

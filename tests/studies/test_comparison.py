@@ -154,6 +154,7 @@ def test_a_specimen_may_be_called_na(photos, run, command):
         assert found["group"].tolist() == table["group"].tolist()
 
 
+@pytest.mark.slow
 def test_fine_bins_span_the_range_of_the_others(here, run):
     options = ["data.low=0", "data.high=50", "bins.edges=[0,20,50]", "compare.methods=[fine_bins]", "run=c"]
     assert run("compare", *TINY, *EPOCHS, *options)[0] == 0

@@ -122,6 +122,7 @@ def test_nitrite_by_group_has_the_known_baseline(here, nitrite, run):
     assert 6 < metrics["rmse_colour_baseline"] < 13  # known: about 9 ug/L with specimens left out
 
 
+@pytest.mark.slow
 def test_on_a_logarithmic_scale_figures_are_in_the_unit_and_in_decades(photos, run):
     status, out, err = run("crossval", *CROSS, "data.scale=log", "split.folds=2", "data.unit=mg/L")
     assert status == 0, err

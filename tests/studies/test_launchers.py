@@ -55,9 +55,8 @@ def sweep(folder, environment, *words):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
 
 
-@pytest.mark.parametrize(
-    "launcher", ["joblib", *(pytest.param(n, marks=pytest.mark.slow) for n in list(LAUNCHERS)[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_runs_beside_each_other_are_those_one_by_one(here, run, slurm, launcher):
     """They share the store of decoded photographs, one of them fails, and the table at the end has all others."""
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher", reason="needs the extra `sweep`")

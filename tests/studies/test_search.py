@@ -127,6 +127,7 @@ def test_a_search_goes_into_no_other_folder(searched, run):
     one_line(run("search", *SHORT, *SPACE, "run=s/default"), "results of another command")
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_as_if_it_never_was(searched, run, quick_space, monkeypatch):
     folder, _, _ = searched
     calls, train = [], searching.train
@@ -191,6 +192,7 @@ def values_of(command, run):
     return pd.read_csv("outputs/s/trials.csv").set_index("trial")["rmse"]
 
 
+@pytest.mark.slow
 def test_few_specimens_are_cross_validated_and_the_test_photographs_change_nothing(photos, run, monkeypatch):
     before = values_of(BY_FOLDS, run)
     splits = pd.read_csv("outputs/s/splits.csv").set_index("image")

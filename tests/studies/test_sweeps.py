@@ -96,6 +96,7 @@ def test_the_summary_has_a_row_per_setting_and_none_for_one_seed(tmp_path, runs,
         )
 
 
+@pytest.mark.slow
 def test_a_sweep_is_ranked_by_validation_and_says_how_often_the_test_set_was_opened(photos, run):
     options = [*TINY_TABLE, "train.epochs=2", "method=direct", "start=none", "run=s"]
     status, out, err = run("train", "-m", *options, "backbone=compact,vgg")
@@ -134,6 +135,7 @@ def test_a_sweep_over_seeds_prints_and_saves_both_tables(here, run):
     assert "2 test sets were opened 4 times in this sweep, the same one up to 2" in out
 
 
+@pytest.mark.slow
 def test_a_sweep_of_cross_validations_has_its_table(photos, run):
     options = [*TINY_TABLE, *SHORT[-2:], "data.group_column=group", "split.folds=2", "start=none", "run=cvs"]
     status, out, err = run("crossval", "-m", *options, "bins.count=2,3")

@@ -35,6 +35,7 @@ def test_processes_wait_for_one_another_as_long_as_it_takes(monkeypatch):
     assert asked["timeout"].days >= 7  # a million photographs are decoded by the first alone
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds threads through /proc")
 def test_no_thread_of_the_group_outlives_it():
     """One that lets go of a tensor after Python has ended aborts its process, rarely."""

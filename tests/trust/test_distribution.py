@@ -60,6 +60,7 @@ def test_samples_are_drawn_from_it():
     np.testing.assert_array_equal(drawn, distribution.sample(20_000, seed=1))
 
 
+@pytest.mark.slow
 def test_the_score_is_the_integral_of_the_squared_difference_and_smallest_for_the_truth():
     distribution, truth = some(3), np.array([30.0, 50.0, 80.0])
     grid = np.linspace(-400, 500, 400_001)

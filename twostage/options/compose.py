@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from twostage.errors import ConfigError, suggest
@@ -166,13 +167,7 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
     assert isinstance(plain, dict)
     if isinstance(composed, dict):
         _rename_start(plain)
-    schema = OmegaConf.structured(kind)
-    for path in ("data", "backbone", "classifier.backbone", "regressor.backbone"):
-        node: Any = plain
-        for key in path.split("."):
-            node = node.get(key) if isinstance(node, dict) else None
-        if isinstance(node, dict):
-            OmegaConf.update(schema, path, OmegaConf.structured(_chosen(path, node)))
+    schema = _schema(kind, *_chosen_parts(plain))
     known = flatten(OmegaConf.to_container(schema))
     allowed, free = set(known), tuple(f"{key}." for key, value in known.items() if value == {})
     for key, value in flatten(plain).items():
@@ -189,6 +184,25 @@ def to_typed(composed: Any, kind: type = Config) -> Any:
     if isinstance(config, Config):
         check_together(config)
     return config
+
+
+def _chosen_parts(plain: dict[str, Any]) -> Iterator[tuple[str, type]]:
+    """The parts of a config whose options depend on what is chosen there, and the class of these options."""
+    for path in ("data", "backbone", "classifier.backbone", "regressor.backbone"):
+        node: Any = plain
+        for key in path.split("."):
+            node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            yield path, _chosen(path, node)
+
+
+@lru_cache(64)
+def _schema(kind: type, *parts: tuple[str, type]) -> DictConfig:
+    """All options of that kind, with their types; to be merged, not to be changed."""
+    schema: DictConfig = OmegaConf.structured(kind)
+    for path, options in parts:
+        OmegaConf.update(schema, path, OmegaConf.structured(options))
+    return schema
 
 
 def _rename_start(saved: dict[str, Any]) -> None:

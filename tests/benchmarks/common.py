@@ -1,6 +1,5 @@
 """Photographs and processes for the benches."""
 
-import os
 import subprocess
 import sys
 import time
@@ -12,6 +11,14 @@ from PIL import Image
 from twostage.data.simulated import render_photographs, sample_targets
 
 TWOSTAGE = [sys.executable, "-m", "twostage"]
+MEASURED = (
+    "import resource, subprocess, sys\n"
+    "status = subprocess.call(sys.argv[2:])\n"
+    "with open(sys.argv[1], 'w') as file:\n"
+    "    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=file)\n"
+    "sys.exit(status)"
+)
+"""Runs a command and writes its peak memory. That of a child begins with the memory of who starts it: here, nothing."""
 
 
 def photographs(folder, count, side=250):
@@ -46,15 +53,15 @@ def large_photographs(folder, count):
 def twostage(folder, *arguments):
     """Run the command line in a folder of its own; returns its standard error and the peak memory in MB."""
     folder.mkdir(parents=True, exist_ok=True)
+    peak = folder / "bench.peak"
     with (folder / "bench.log").open("w+") as log:
-        process = subprocess.Popen([*TWOSTAGE, *arguments], cwd=folder, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        command = [sys.executable, "-c", MEASURED, str(peak), *TWOSTAGE, *arguments]
+        status = subprocess.run(command, cwd=folder, stdout=log, stderr=log).returncode
         log.seek(0)
         text = log.read()
-    if process.returncode:
+    if status:
         raise SystemExit(f"twostage {' '.join(arguments)} failed: {text}")
-    return text, usage.ru_maxrss / 1024
+    return text, int(peak.read_text()) / 1024
 
 
 def median(values):

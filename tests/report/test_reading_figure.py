@@ -82,6 +82,7 @@ def test_half_of_the_weight_lies_above_the_level():
     assert mask[mask > level].sum() < 0.5 * mask.sum() <= mask[mask >= level].sum()
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("masks", [1, 3, 8, 11])
 @pytest.mark.parametrize("bins", [1, 9, 100])
 def test_any_number_of_masks_and_bins_is_drawn(masks, bins):
@@ -89,6 +90,7 @@ def test_any_number_of_masks_and_bins_is_drawn(masks, bins):
     assert drawn(weights / weights.sum((1, 2), keepdims=True), bins).size == (1440, 540)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_mask_that_is_alike_everywhere_has_no_outline():
     assert drawn(np.full((8, 16, 16), 1 / 256), unit="").size == (1440, 540)
 

@@ -68,6 +68,7 @@ def test_models_are_resampled_alike_and_in_bounded_pieces(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_the_command_answers_and_goes_on_where_it_stopped(photos, run):
     status, out, err = run("learning-curve", *CURVE, "data.unit=mg/L")
     assert status == 0, err

@@ -1,7 +1,6 @@
 """Processes of torchrun, and how tests look after them."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
@@ -13,11 +12,10 @@ HERE = Path(__file__).parent / "training"
 PYTHON_TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 TORCHRUN = [*PYTHON_TORCHRUN, "--standalone", "--nproc-per-node", "2"]
 PATIENCE = 600  # seconds: processes that wait for each other are slow where the machine has other work
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def output(command, cwd=HERE):
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ALONE, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -47,7 +47,7 @@ def slurm(tmp_path):
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
         (folder / name).write_text(text)
         (folder / name).chmod(stat.S_IRWXU)
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 def sweep(folder, environment, *words):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import one_line
-from processes import ALONE, HERE, PATIENCE, TORCHRUN, curve, output, processes_in, wait_until_written, written
+from processes import HERE, PATIENCE, TORCHRUN, curve, output, processes_in, wait_until_written, written
 
 from twostage.data.augment import augment
 from twostage.options.run import AugmentConfig
@@ -105,7 +105,7 @@ def test_the_command_under_torchrun_is_killed_and_goes_on(tmp_path):
     assert whole.stdout.count("Test set:") == 1  # one process talks
     assert whole.stderr.count("photographs: 60") == 1
     for number in (signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen([*TORCHRUN, *RUN, "run=killed"], cwd=tmp_path, env=ALONE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*TORCHRUN, *RUN, "run=killed"], cwd=tmp_path, stderr=subprocess.DEVNULL)
         last = tmp_path / "outputs" / "killed" / "classifier" / "last.pt"
         wait_until_written(last, written(last))
         for worker in processes_in(tmp_path) if number == signal.SIGKILL else [process.pid]:
@@ -122,7 +122,7 @@ def test_the_command_under_torchrun_is_killed_and_goes_on(tmp_path):
 @pytest.mark.slow
 def test_mistakes_under_torchrun_are_said_once(tmp_path):
     command = [*TORCHRUN, "-m", "twostage", "train", "data=csv", "data.table=none.csv"]
-    done = subprocess.run(command, cwd=tmp_path, env=ALONE, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode
     assert done.stderr.count("none.csv: no such table") == 1
 
@@ -135,7 +135,7 @@ def test_one_worker_is_killed(tmp_path, restarts):
     """Without restarts one line says so and the same command goes on; with one the command itself does."""
     output([*TORCHRUN, *RUN, "run=whole"], tmp_path)
     command = [*TORCHRUN, "--max-restarts", str(restarts), *RUN, "run=killed"]
-    fresh = ALONE | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # else torch has new workers look for dead ones
+    fresh = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # else torch has new workers look for dead ones
     process = subprocess.Popen(command, cwd=tmp_path, env=fresh, stderr=subprocess.PIPE, text=True)
     wait_until_written(tmp_path / "outputs" / "killed" / "classifier" / "last.pt")
     for worker in processes_in(tmp_path, RANK="1"):

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from processes import ALONE, HERE, PATIENCE, PYTHON_TORCHRUN, output
+from processes import HERE, PATIENCE, PYTHON_TORCHRUN, output
 
 PORT = "29511"
 
@@ -48,7 +48,7 @@ def start(machine, number, *command, cwd):
     return subprocess.Popen(
         ["ip", "netns", "exec", machine, *PYTHON_TORCHRUN, *words, "--master-port", PORT, *command],
         cwd=cwd,
-        env=ALONE | {"GLOO_SOCKET_IFNAME": "cable"},
+        env=os.environ | {"GLOO_SOCKET_IFNAME": "cable"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
